@@ -1,0 +1,180 @@
+"""One record: an image with its lung mask and what is known of both.
+
+    >>> record = Record(image=pixels, mask=lungs, image_id="a", patient_id="p1", source="clinic",
+    ...                 width=2000, height=1800)
+    >>> decode(encode(record)).patient_id
+    'p1'
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from tensorflow.core.example import example_pb2
+
+from schema import features
+
+Pixels = NDArray[np.uint8]
+
+# Level 1 writes a chest image several times faster than libpng's default 6 for files a tenth larger.
+_PNG_PARAMETERS = (cv2.IMWRITE_PNG_COMPRESSION, 1)
+
+
+class RecordError(ValueError):
+    """A record that breaks the contract; the message names the record and the field."""
+
+    def __init__(self, image_id: str, field: str, problem: str) -> None:
+        super().__init__(f"record '{image_id}', field '{field}': {problem}")
+
+
+@dataclass(frozen=True, eq=False)
+class Record:
+    """An image, its mask and their description.
+
+    Attributes:
+        image: grey values, uint8 [height, width].
+        mask: 255 inside the lungs and 0 outside, uint8 [height, width], same shape as `image`.
+        image_id: name of the record, unique in a data set.
+        patient_id: pseudonym of the patient; the key by which data is split.
+        source: hospital or data set.
+        width: of the original file, pixels.
+        height: of the original file, pixels.
+        finding: diagnosis as given by the data set, or "unknown".
+        view: projection (PA, AP ...), or "unknown".
+        sex: "female", "male", "other" or "unknown".
+        age: years, -1 where not known.
+        is_augmented: whether this is an augmented copy.
+        augmentation: "none", or the names of the transforms that made this copy, joined by "+".
+    """
+
+    image: Pixels
+    mask: Pixels
+    image_id: str
+    patient_id: str
+    source: str
+    width: int
+    height: int
+    finding: str = features.UNKNOWN
+    view: str = features.UNKNOWN
+    sex: str = features.UNKNOWN
+    age: float = features.UNKNOWN_AGE
+    is_augmented: bool = False
+    augmentation: str = features.NOT_AUGMENTED
+
+    def fingerprint(self) -> dict[str, float]:
+        """Mean and standard deviation of the grey values, and the share of lung pixels, each 0-1."""
+        return {
+            features.MEAN_INTENSITY: float(self.image.mean()) / 255,
+            features.STD_INTENSITY: float(self.image.std()) / 255,
+            features.LUNG_FRACTION: float(np.count_nonzero(self.mask)) / self.mask.size,
+        }
+
+    def check(self) -> None:
+        """Raises RecordError where pixels or texts break the contract."""
+        for name in (features.IMAGE, features.MASK):
+            pixels: Pixels = getattr(self, name)
+            if pixels.dtype != np.uint8 or pixels.ndim != 2 or pixels.size == 0:
+                raise RecordError(
+                    self.image_id, name, f"must be uint8 [height, width], is {pixels.dtype} {list(pixels.shape)}"
+                )
+        if self.mask.shape != self.image.shape:
+            problem = f"is {_size(self.mask)}, but the image is {_size(self.image)}"
+            raise RecordError(self.image_id, features.MASK, problem)
+        stray = self.mask[(self.mask != 0) & (self.mask != 255)]
+        if stray.size:
+            raise RecordError(self.image_id, features.MASK, f"must hold 0 and 255 only, also holds {stray[0]}")
+        for name in features.TEXT:
+            if not getattr(self, name):
+                raise RecordError(self.image_id, name, "is empty")
+        if self.is_augmented != (self.augmentation != features.NOT_AUGMENTED):
+            problem = f"is '{self.augmentation}', but is_augmented is {int(self.is_augmented)}"
+            raise RecordError(self.image_id, features.AUGMENTATION, problem)
+
+
+def encode(record: Record) -> bytes:
+    """Serializes a record as tf.train.Example; the fingerprint features are computed here.
+
+    Raises:
+        RecordError: the record breaks the contract.
+    """
+    record.check()
+    example = example_pb2.Example()
+    feature = example.features.feature
+    for name in (features.IMAGE, features.MASK):
+        feature[name].bytes_list.value.append(_to_png(getattr(record, name)))
+    for name in features.TEXT:
+        feature[name].bytes_list.value.append(getattr(record, name).encode())
+    for name in features.INTEGERS:
+        feature[name].int64_list.value.append(int(getattr(record, name)))
+    for name, value in {features.AGE: record.age, **record.fingerprint()}.items():
+        feature[name].float_list.value.append(value)
+    return bytes(example.SerializeToString(deterministic=True))
+
+
+def decode(serialized: bytes) -> Record:
+    """Reads one serialized tf.train.Example.
+
+    Raises:
+        RecordError: it is no tf.train.Example, lacks a feature, or breaks the contract.
+    """
+    example = example_pb2.Example()
+    try:
+        example.ParseFromString(serialized)
+    except Exception as error:  # protobuf's DecodeError differs between its implementations
+        raise RecordError(features.UNKNOWN, "(all)", "is no serialized tf.train.Example") from error
+    reader = _Reader(example)
+    record = Record(
+        image=reader.pixels(features.IMAGE),
+        mask=reader.pixels(features.MASK),
+        is_augmented=bool(reader.scalar(features.IS_AUGMENTED, "int64_list")),
+        age=float(reader.scalar(features.AGE, "float_list")),
+        width=int(reader.scalar(features.WIDTH, "int64_list")),
+        height=int(reader.scalar(features.HEIGHT, "int64_list")),
+        **{name: reader.text(name) for name in features.TEXT},
+    )
+    record.check()
+    return record
+
+
+class _Reader:
+    """Reads single values out of an Example, with errors that name the record and the field."""
+
+    def __init__(self, example: example_pb2.Example) -> None:
+        self._feature = example.features.feature
+        self._image_id = features.UNKNOWN
+        self._image_id = self.text(features.IMAGE_ID)
+
+    def scalar(self, name: str, kind: str) -> Any:
+        if name not in self._feature:
+            raise RecordError(self._image_id, name, "is missing")
+        found = self._feature[name].WhichOneof("kind")
+        if found != kind:
+            raise RecordError(self._image_id, name, f"must be a {kind}, is {found or 'empty'}")
+        values = getattr(self._feature[name], kind).value
+        if len(values) != 1:
+            raise RecordError(self._image_id, name, f"must hold one value, holds {len(values)}")
+        return values[0]
+
+    def text(self, name: str) -> str:
+        try:
+            return str(self.scalar(name, "bytes_list"), "utf-8")
+        except UnicodeDecodeError as error:
+            raise RecordError(self._image_id, name, "is no UTF-8 text") from error
+
+    def pixels(self, name: str) -> Pixels:
+        encoded = np.frombuffer(self.scalar(name, "bytes_list"), np.uint8)
+        decoded = cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED) if encoded.size else None
+        if decoded is None:
+            raise RecordError(self._image_id, name, "cannot be decoded as an image")
+        return decoded  # type: ignore[return-value]  # `Record.check` refuses other types and shapes
+
+
+def _to_png(pixels: Pixels) -> bytes:
+    return cv2.imencode(".png", pixels, _PNG_PARAMETERS)[1].tobytes()
+
+
+def _size(pixels: Pixels) -> str:
+    height, width = pixels.shape
+    return f"{width} x {height}"
