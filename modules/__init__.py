@@ -1,0 +1,1 @@
+"""What TFX's standard components call by dotted path: preprocessing, the network, training, export, evaluation."""

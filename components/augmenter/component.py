@@ -1,0 +1,35 @@
+"""The Augmenter: Examples in, originals and augmented copies out."""
+
+from components.augmenter import executor
+from components.augmenter.policy import Policy
+from tfx import types
+from tfx.dsl.components.base import base_beam_component, executor_spec
+from tfx.types import channel_utils, component_spec, standard_artifacts
+
+
+class AugmenterSpec(component_spec.ComponentSpec):
+    """Inputs, outputs and parameters of the Augmenter."""
+
+    INPUTS = {executor.EXAMPLES: component_spec.ChannelParameter(type=standard_artifacts.Examples)}  # noqa: RUF012
+    OUTPUTS = {  # noqa: RUF012
+        executor.AUGMENTED_EXAMPLES: component_spec.ChannelParameter(type=standard_artifacts.Examples)
+    }
+    PARAMETERS = {executor.POLICY: component_spec.ExecutionParameter(type=str)}  # noqa: RUF012
+
+
+class Augmenter(base_beam_component.BaseBeamComponent):
+    """Adds augmented copies to every split that the policy names; all splits pass through."""
+
+    SPEC_CLASS = AugmenterSpec
+    EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(executor.Executor)
+
+    def __init__(self, examples: types.BaseChannel, policy: Policy) -> None:
+        """Takes Examples in the record's contract (see `schema`) and the policy."""
+        spec = AugmenterSpec(
+            **{
+                executor.EXAMPLES: examples,
+                executor.AUGMENTED_EXAMPLES: channel_utils.as_channel([standard_artifacts.Examples()]),
+                executor.POLICY: policy.model_dump_json(),
+            }
+        )
+        super().__init__(spec=spec)

@@ -1,0 +1,47 @@
+"""The BaselineResolver: the model blessed last, or nothing on the first run.
+
+It reads the serving folder instead of the metadata store, so that it finds the same on every runner.
+"""
+
+from components.baseline_resolver import executor
+from tfx import types
+from tfx.dsl.components.base import base_component, executor_spec
+from tfx.types import channel_utils, component_spec, standard_artifacts
+
+
+class BaselineResolverSpec(component_spec.ComponentSpec):
+    """Inputs, outputs and parameters of the BaselineResolver."""
+
+    INPUTS = {executor.EXAMPLES: component_spec.ChannelParameter(type=standard_artifacts.Examples)}  # noqa: RUF012
+    OUTPUTS = {executor.MODEL: component_spec.ChannelParameter(type=standard_artifacts.Model)}  # noqa: RUF012
+    PARAMETERS = {  # noqa: RUF012
+        executor.SERVING_DIR: component_spec.ExecutionParameter(type=str),
+        executor.CANDIDATE: component_spec.ExecutionParameter(type=str),
+    }
+
+
+class BaselineResolver(base_component.BaseComponent):
+    """Copies the newest model of the serving folder into its output `model`; without one, the output is empty."""
+
+    SPEC_CLASS = BaselineResolverSpec
+    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
+
+    def __init__(self, examples: types.BaseChannel, serving_dir: str, candidate: str) -> None:
+        """Wires the component.
+
+        Args:
+            examples: what the candidate is made from and judged on.
+            serving_dir: where Pusher puts blessed models, a numbered folder each.
+            candidate: identifies everything else that makes and judges the candidate. The same examples and
+                candidate get the same baseline from the cache, so that an unchanged run finds its own result
+                again instead of comparing the model with itself.
+        """
+        spec = BaselineResolverSpec(
+            **{
+                executor.EXAMPLES: examples,
+                executor.MODEL: channel_utils.as_channel([standard_artifacts.Model()]),
+                executor.SERVING_DIR: serving_dir,
+                executor.CANDIDATE: candidate,
+            }
+        )
+        super().__init__(spec=spec)

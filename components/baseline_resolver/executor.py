@@ -1,0 +1,60 @@
+"""Looks for the newest blessed model."""
+
+import logging
+import os
+from typing import Any
+
+from tfx import types
+from tfx.dsl.components.base import base_executor
+from tfx.dsl.io import fileio
+from tfx.types import artifact_utils
+from tfx.utils import io_utils, path_utils
+
+EXAMPLES = "examples"
+MODEL = "model"
+SERVING_DIR = "serving_dir"
+CANDIDATE = "candidate"
+
+_LOG = logging.getLogger("lungseg.baseline")
+
+
+class Executor(base_executor.BaseExecutor):
+    """Copies the newest version of the serving folder, if there is one."""
+
+    def Do(  # noqa: N802
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Resolves.
+
+        Args:
+            input_dict: `examples`, not read.
+            output_dict: `model`: its custom property `version` tells which it is; emptied if there is none.
+            exec_properties: `serving_dir`, and `candidate`, which is not read.
+        """
+        serving_dir = exec_properties[SERVING_DIR]
+        model = artifact_utils.get_single_instance(output_dict[MODEL])
+        version = newest_version(serving_dir)
+        if version is None:
+            _LOG.info("none: no model has been blessed yet")
+            fileio.rmtree(model.uri)
+            output_dict[MODEL].clear()
+            return
+        _LOG.info("version %d", version)
+        io_utils.copy_dir(os.path.join(serving_dir, str(version)), path_utils.serving_model_path(model.uri))
+        model.set_int_custom_property("version", version)
+
+
+def newest_version(serving_dir: str) -> int | None:
+    """The highest number of a folder in `serving_dir` that holds a SavedModel, or None."""
+    if not fileio.isdir(serving_dir):
+        return None
+    names = [name.rstrip("/") for name in fileio.listdir(serving_dir)]
+    versions = [
+        int(name)
+        for name in names
+        if name.isdecimal() and fileio.exists(os.path.join(serving_dir, name, "saved_model.pb"))
+    ]
+    return max(versions, default=None)

@@ -1,0 +1,49 @@
+"""What the network is trained to make small, and the Dice that is watched meanwhile; Keras 3 operations only."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from modules import metrics
+
+_SMOOTH = 1.0
+
+
+@keras.saving.register_keras_serializable("lungseg")
+class DiceCrossEntropy(keras.losses.Loss):
+    """Weighted sum of soft Dice loss (Milletari et al., 2016, arXiv 1606.04797) and binary cross-entropy.
+
+    Dice answers for the overlap of the lungs however small they are, cross-entropy for every pixel's
+    gradient. Takes logits.
+    """
+
+    def __init__(self, dice_weight: float = 0.5, name: str = "dice_cross_entropy", **kwargs: Any) -> None:
+        """Takes the share of the Dice loss, 0-1; the rest is cross-entropy."""
+        super().__init__(name=name, **kwargs)
+        self.dice_weight = dice_weight
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """Loss of each image, [batch], from truth 0/1 and logits, both [batch, height, width, 1]."""
+        truth = ops.cast(y_true, "float32")
+        logits = ops.cast(y_pred, "float32")
+        probability = ops.sigmoid(logits)
+        overlap = ops.sum(truth * probability, axis=(1, 2, 3))
+        areas = ops.sum(truth + probability, axis=(1, 2, 3))
+        dice_loss = 1 - (2 * overlap + _SMOOTH) / (areas + _SMOOTH)
+        cross_entropy = ops.mean(ops.binary_crossentropy(truth, logits, from_logits=True), axis=(1, 2, 3))
+        return self.dice_weight * dice_loss + (1 - self.dice_weight) * cross_entropy
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments that rebuild this loss."""
+        return {**super().get_config(), "dice_weight": self.dice_weight}
+
+
+def dice(y_true: Any, y_pred: Any) -> Any:
+    """Dice of each image, [batch], from truth 0/1 and logits thresholded at a probability of one half."""
+    return metrics.dice(metrics.count(y_true, y_pred > 0))
+
+
+def accuracy(y_true: Any, y_pred: Any) -> Any:
+    """Share of pixels that are right in each image, [batch]; arguments as for `dice`."""
+    return metrics.pixel_accuracy(metrics.count(y_true, y_pred > 0))

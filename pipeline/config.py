@@ -1,0 +1,165 @@
+"""The configuration of a run: presets, files and `--set`, validated into one frozen object.
+
+    >>> config = load_config("cpu", {"train.epochs": "3"}, data=Path("data"), root=Path("root"))
+    >>> config.train.epochs
+    3
+"""
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import BaseModel, Field, ValidationError
+
+from components.augmenter.policy import Policy, PolicyError, load_policy
+from modules.settings import EvaluateSettings, ModelSettings, Settings, TrainSettings
+from pipeline.errors import UserError
+
+PRESETS = Path(__file__).with_name("presets")
+
+
+class DataSettings(Settings):
+    """Where records are read from."""
+
+    root: Path
+    """Folder with `span-N/`, as `lungseg ingest` writes it."""
+    train_buckets: Annotated[int, Field(ge=1)] = 8
+    """Of the buckets that a hash of the patient falls into, those for training."""
+    eval_buckets: Annotated[int, Field(ge=1)] = 1
+    test_buckets: Annotated[int, Field(ge=1)] = 1
+
+
+class AugmentSettings(Settings):
+    """How copies are made."""
+
+    policy: str = "chest"
+    """Name of a policy that ships with the project, or a YAML file."""
+    copies: dict[str, int] = {}
+    """Replaces the policy's number of copies for the splits named here."""
+
+    def resolve(self) -> Policy:
+        """Reads the policy and applies `copies`; raises PolicyError or ValidationError."""
+        policy = load_policy(self.policy)
+        return Policy.model_validate(policy.model_dump() | {"copies": {**policy.copies, **self.copies}})
+
+
+class BeamSettings(Settings):
+    """How the data stages run on this machine."""
+
+    # Never multi_threading: it was seen to lose records without an error.
+    mode: Annotated[str, Field(pattern="^(in_memory|multi_processing)$")] = "in_memory"
+    """`in_memory`: one process; `multi_processing`: fresh worker processes for every stage."""
+    workers: Annotated[int, Field(ge=1)] = 1
+
+
+class Config(Settings):
+    """All that determines a run."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$")] = "lungseg"
+    """Of the pipeline."""
+    root: Path
+    """Folder that holds everything a run writes."""
+    data: DataSettings
+    augment: AugmentSettings = AugmentSettings()
+    model: ModelSettings = ModelSettings()
+    train: TrainSettings = TrainSettings()
+    evaluate: EvaluateSettings = EvaluateSettings()
+    beam: BeamSettings = BeamSettings()
+
+    @property
+    def serving_dir(self) -> Path:
+        """Where blessed models are pushed to, a numbered folder each."""
+        return self.root / "serving"
+
+
+def load_config(name_or_path: str, overrides: Mapping[str, str], *, data: Path, root: Path) -> Config:
+    """Reads a preset or a YAML file and applies the command line's values.
+
+    Args:
+        name_or_path: `demo`, `cpu`, `gpu` or a YAML file.
+        overrides: dotted key -> YAML value, as given by `--set`.
+        data: folder with `span-N/`.
+        root: folder for everything the run writes.
+
+    Raises:
+        UserError: a file, key or value is wrong; names it, and the nearest known key.
+    """
+    values = _read(name_or_path)
+    for key, text in overrides.items():
+        _assign(values, key, text)
+    values["root"] = root.absolute()
+    values.setdefault("data", {})["root"] = data.absolute()
+    try:
+        config = Config.model_validate(values)
+        config.augment.resolve()
+    except (ValidationError, PolicyError) as error:
+        raise UserError(_explain(error)) from error
+    return config
+
+
+def _read(name_or_path: str) -> dict[str, Any]:
+    presets = {path.stem: path for path in sorted(PRESETS.glob("*.yaml"))}
+    path = presets.get(name_or_path, Path(name_or_path))
+    if not path.is_file():
+        msg = f"configuration '{name_or_path}' is neither a file nor one of the presets {', '.join(presets)}"
+        raise UserError(msg)
+    try:
+        values = yaml.safe_load(path.read_text()) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        msg = f"configuration {path} is no YAML: {' '.join(str(error).split())}"
+        raise UserError(msg) from error
+    if not isinstance(values, dict):
+        msg = f"configuration {path} must hold keys and values, is a {type(values).__name__}"
+        raise UserError(msg)
+    return values
+
+
+def _assign(values: dict[str, Any], key: str, text: str) -> None:
+    *sections, last = key.split(".")
+    for section in sections:
+        values = values.setdefault(section, {})
+        if not isinstance(values, dict):
+            msg = f"--set {key}: '{section}' is no section"
+            raise UserError(msg)
+    try:
+        # YAML reads 1e-3 as text; JSON-like numbers are what a user means.
+        value = yaml.safe_load(text)
+        values[last] = float(value) if isinstance(value, str) and _is_number(value) else value
+    except yaml.YAMLError as error:
+        msg = f"--set {key}: '{text}' is no YAML value"
+        raise UserError(msg) from error
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _explain(error: ValidationError | PolicyError) -> str:
+    if isinstance(error, PolicyError):
+        return str(error)
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        known = _known_keys(Config)
+        nearest = difflib.get_close_matches(key, known, n=1, cutoff=0.0)
+        return f"configuration: unknown key '{key}'; the nearest known one is '{nearest[0]}'"
+    problem = first["msg"].removeprefix("Value error, ")
+    given = "" if isinstance(first["input"], dict) else f", is {first['input']!r}"
+    return f"configuration: {key}: {problem}{given}" if key else f"configuration: {problem}{given}"
+
+
+def _known_keys(model: type[BaseModel], prefix: str = "") -> list[str]:
+    keys = []
+    for name, field in model.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            keys += _known_keys(kind, f"{prefix}{name}.")
+        else:
+            keys.append(prefix + name)
+    return keys
