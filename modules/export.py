@@ -1,8 +1,8 @@
 """The exported model: a SavedModel that needs neither this project nor TFT nor Keras to be loaded.
 
-    serving_default     image_bytes string [N]  -> mask_png string [N], lung_fraction float [N]
-    evaluate            examples string [N]     -> pixel counts, float [N] each
-    transform_features  examples string [N]     -> what Transform makes of them
+serving_default     image_bytes string [N]  -> mask_png string [N], lung_fraction float [N]
+evaluate            examples string [N]     -> pixel counts, float [N] each
+transform_features  examples string [N]     -> what Transform makes of them
 """
 
 from collections.abc import Callable
@@ -83,12 +83,12 @@ def _probabilities_of(model: keras.Model, transform: Callable[[Tensors], Tensors
             results = results.write(index, probabilities_of_chunk(chunk))
         return results.concat()
 
-    return probabilities  # type: ignore[no-any-return]
+    return probabilities
 
 
 def _predict_lung(probability: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
     """Whether each pixel is lung, bool [height, width, 1], at another size than the network's."""
-    return tf.image.resize(probability, size) > 0.5  # noqa: PLR2004
+    return tf.image.resize(probability, size) > 0.5
 
 
 def _encode_mask(of: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
@@ -99,7 +99,7 @@ def _encode_mask(of: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]
 def _count_pixels(of: tuple[tf.Tensor, tf.Tensor]) -> metrics.Counts:
     """Compares at the stored mask's size: what a user of the masks gets, not what the network sees."""
     probability, encoded_mask = of
-    truth = decode_grey(encoded_mask) > 0.5  # noqa: PLR2004
+    truth = decode_grey(encoded_mask) > 0.5
     lung = _predict_lung(probability, tf.shape(truth)[:2])
     counts = metrics.count(truth[tf.newaxis], lung[tf.newaxis])
     return metrics.Counts(*[tf.squeeze(pixels, 0) for pixels in counts])

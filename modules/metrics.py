@@ -80,6 +80,6 @@ PER_IMAGE: Final[dict[str, Callable[[Counts], Any]]] = {
 
 
 def _share(right: Any, wrong: Any) -> Any:
-    """right / (right + wrong), and 1 where both are 0."""
+    """Right / (right + wrong), and 1 where both are 0."""
     total = right + wrong
     return ops.where(total > 0, right / ops.maximum(total, 1), 1)

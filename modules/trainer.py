@@ -52,7 +52,7 @@ def run_fn(fn_args: FnArgs) -> None:
     batch_size = settings.batch_size * strategy.num_replicas_in_sync
     train = read_examples(fn_args.train_files, model_settings.image_size)
     validation = read_examples(fn_args.eval_files, model_settings.image_size)
-    examples = count_examples(train)
+    examples = len(train)
     _LOG.info("training on %d examples with %d replica(s)", examples, strategy.num_replicas_in_sync)
 
     with strategy.scope():
@@ -79,7 +79,10 @@ def read_examples(patterns: Sequence[str], size: int) -> tf.data.Dataset:
         size: side of the images, pixels.
 
     Returns:
-        Pairs of image, float32 [size, size, 1], and mask, uint8 [size, size, 1].
+        Pairs of image, float32 [size, size, 1], and mask, uint8 [size, size, 1]; `len` tells how many.
+
+    Raises:
+        ValueError: there are none.
     """
     spec = {name: tf.io.FixedLenFeature([], tf.string) for name in (features.IMAGE, features.MASK)}
 
@@ -90,20 +93,14 @@ def read_examples(patterns: Sequence[str], size: int) -> tf.data.Dataset:
 
     files = tf.data.Dataset.list_files(list(patterns), shuffle=False)
     records = tf.data.TFRecordDataset(files, compression_type="GZIP").cache()
-    return records.map(parse, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-
-
-def count_examples(examples: tf.data.Dataset) -> int:
-    """The number of examples.
-
-    Raises:
-        ValueError: there are none.
-    """
-    total = int(examples.reduce(0, lambda count, _: count + 1))
+    total = int(records.reduce(0, lambda count, _: count + 1))
     if total == 0:
-        msg = "the training split is empty: more patients are needed"
+        msg = f"no examples in {', '.join(patterns)}"
         raise ValueError(msg)
-    return total
+    # Known to Keras, the number of steps serves the progress; otherwise it warns that the data ran out.
+    return records.apply(tf.data.experimental.assert_cardinality(total)).map(
+        parse, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+    )
 
 
 def build_model(model_settings: ModelSettings, settings: TrainSettings, steps: int) -> keras.Model:

@@ -1,7 +1,7 @@
 """The U-Net (Ronneberger et al., 2015, arXiv 1505.04597), with batch normalisation, in Keras 3 alone.
 
-    >>> unet(ModelSettings(image_size=64, filters=8, levels=3)).output_shape
-    (None, 64, 64, 1)
+>>> unet(ModelSettings(image_size=64, filters=8, levels=3)).output_shape
+(None, 64, 64, 1)
 """
 
 import keras

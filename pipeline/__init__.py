@@ -1,0 +1,1 @@
+"""The graph, its configuration, the way of image folders into it, and the command line."""

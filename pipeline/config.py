@@ -1,8 +1,8 @@
 """The configuration of a run: presets, files and `--set`, validated into one frozen object.
 
-    >>> config = load_config("cpu", {"train.epochs": "3"}, data=Path("data"), root=Path("root"))
-    >>> config.train.epochs
-    3
+>>> config = load_config("cpu", {"train.epochs": "3"}, data=Path("data"), root=Path("root"))
+>>> config.train.epochs
+3
 """
 
 import difflib
@@ -36,13 +36,13 @@ class AugmentSettings(Settings):
 
     policy: str = "chest"
     """Name of a policy that ships with the project, or a YAML file."""
-    copies: dict[str, int] = {}
+    copies: Annotated[dict[str, int], Field(default_factory=dict)]
     """Replaces the policy's number of copies for the splits named here."""
 
     def resolve(self) -> Policy:
         """Reads the policy and applies `copies`; raises PolicyError or ValidationError."""
-        policy = load_policy(self.policy)
-        return Policy.model_validate(policy.model_dump() | {"copies": {**policy.copies, **self.copies}})
+        policy = load_policy(self.policy).model_dump()
+        return Policy.model_validate({**policy, "copies": {**policy["copies"], **self.copies}})
 
 
 class BeamSettings(Settings):
@@ -74,13 +74,13 @@ class Config(Settings):
         return self.root / "serving"
 
 
-def load_config(name_or_path: str, overrides: Mapping[str, str], *, data: Path, root: Path) -> Config:
+def load_config(name_or_path: str, overrides: Mapping[str, str], *, data: Path | None, root: Path) -> Config:
     """Reads a preset or a YAML file and applies the command line's values.
 
     Args:
         name_or_path: `demo`, `cpu`, `gpu` or a YAML file.
         overrides: dotted key -> YAML value, as given by `--set`.
-        data: folder with `span-N/`.
+        data: folder with `span-N/`; None leaves it to the file.
         root: folder for everything the run writes.
 
     Raises:
@@ -90,7 +90,9 @@ def load_config(name_or_path: str, overrides: Mapping[str, str], *, data: Path, 
     for key, text in overrides.items():
         _assign(values, key, text)
     values["root"] = root.absolute()
-    values.setdefault("data", {})["root"] = data.absolute()
+    section = values.setdefault("data", {})
+    if data is not None and isinstance(section, dict):
+        section["root"] = data.absolute()
     try:
         config = Config.model_validate(values)
         config.augment.resolve()
@@ -145,6 +147,8 @@ def _explain(error: ValidationError | PolicyError) -> str:
         return str(error)
     first = error.errors()[0]
     key = ".".join(str(part) for part in first["loc"])
+    if key == "data.root" and first["type"] == "missing":
+        return "no data given: name a folder with `--data`"
     if first["type"] == "extra_forbidden":
         known = _known_keys(Config)
         nearest = difflib.get_close_matches(key, known, n=1, cutoff=0.0)

@@ -1,16 +1,101 @@
-"""Runs the graph on this machine, telling of each component as it starts and ends."""
+"""Runs the graph on this machine with TFX's LocalDagRunner, telling of each component as it starts and ends."""
 
 import datetime
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
 
-from ml_metadata.proto import metadata_store_pb2
 from tfx import types
-from tfx.dsl.compiler import compiler, constants
+from ml_metadata.proto import metadata_store_pb2
+from tfx.dsl.compiler import constants
 from tfx.orchestration import metadata
-from tfx.orchestration.local import local_dag_runner, runner_utils
-from tfx.orchestration.metadata import sqlite_metadata_connection_config
-from tfx.orchestration.portable import launcher, runtime_parameter_utils
+from tfx.orchestration.local import local_dag_runner
+from tfx.orchestration.portable import runtime_parameter_utils
 from tfx.orchestration.portable.mlmd import execution_lib
 from tfx.proto.orchestration import pipeline_pb2
+
+METADATA_FILE = "metadata.sqlite"
+
+
+@dataclass(frozen=True)
+class ComponentRun:
+    """What became of one component."""
+
+    id: str
+    seconds: float
+    cached: bool
+    outputs: dict[str, list[types.Artifact]]
+
+
+class Observer(Protocol):
+    """Who is told."""
+
+    def started(self, component_id: str) -> None:
+        """A component starts, or is looked up in the cache."""
+
+    def ended(self, run: ComponentRun) -> None:
+        """A component has succeeded."""
+
+
+class ComponentError(Exception):
+    """A component failed; the message is one line that names it and the cause."""
+
+    def __init__(self, component_id: str, cause: Exception) -> None:
+        """Takes the id of the component and what it raised."""
+        lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
+        # Beam appends the name of its step to the first line.
+        problem = lines[0].split(" [while running")[0] if lines else type(cause).__name__
+        super().__init__(f"{component_id} failed: {problem}")
+
+
+class LocalRunner(local_dag_runner.LocalDagRunner):
+    """LocalDagRunner that runs one component at a time and reports it."""
+
+    def __init__(self, root: Path, observer: Observer) -> None:
+        """Takes the run's root, for the metadata store, and whom to tell."""
+        super().__init__()
+        self.connection = metadata.sqlite_metadata_connection_config(str(root / METADATA_FILE))
+        self.runs: list[ComponentRun] = []
+        self._observer = observer
+
+    def run_with_ir(self, pipeline: pipeline_pb2.Pipeline, run_options: pipeline_pb2.RunOptions | None = None) -> None:
+        """Runs the compiled pipeline.
+
+        Raises:
+            ComponentError: a component failed.
+        """
+        run_id = datetime.datetime.now(tz=datetime.timezone.utc).isoformat()
+        runtime_parameter_utils.substitute_runtime_parameter(
+            pipeline, {constants.PIPELINE_RUN_ID_PARAMETER_NAME: run_id}
+        )
+        for node in pipeline.nodes:
+            component_id = node.pipeline_node.node_info.id
+            self._observer.started(component_id)
+            start = time.monotonic()
+            try:
+                super().run_with_ir(_only(pipeline, component_id), run_options)
+            except Exception as error:
+                raise ComponentError(component_id, error) from error
+            cached, outputs = self._look_up(run_id)
+            run = ComponentRun(component_id, time.monotonic() - start, cached, outputs)
+            self.runs.append(run)
+            self._observer.ended(run)
+
+    def _look_up(self, run_id: str) -> tuple[bool, dict[str, list[types.Artifact]]]:
+        """Whether the newest execution of this run came from the cache, and what it gave."""
+        with metadata.Metadata(self.connection) as handle:
+            context = handle.store.get_context_by_type_and_name(constants.PIPELINE_RUN_CONTEXT_TYPE_NAME, run_id)
+            execution = max(handle.store.get_executions_by_context(context.id), key=lambda one: one.id)
+            outputs = execution_lib.get_output_artifacts(handle, execution.id)
+            return execution.last_known_state == metadata_store_pb2.Execution.CACHED, dict(outputs)
+
+
+def _only(pipeline: pipeline_pb2.Pipeline, component_id: str) -> pipeline_pb2.Pipeline:
+    """A copy of the pipeline in which all other components are skipped."""
+    copy = pipeline_pb2.Pipeline()
+    copy.CopyFrom(pipeline)
+    for node in copy.nodes:
+        if node.pipeline_node.node_info.id != component_id:
+            node.pipeline_node.execution_options.skip.SetInParent()
+    return copy

@@ -1,8 +1,8 @@
 """Names and conventions of the features of one record (see `schema.pbtxt` for domains and ranges).
 
-    >>> from schema import features
-    >>> features.IMAGE
-    'image'
+>>> from schema import features
+>>> features.IMAGE
+'image'
 """
 
 from pathlib import Path

@@ -1,9 +1,9 @@
 """One record: an image with its lung mask and what is known of both.
 
-    >>> record = Record(image=pixels, mask=lungs, image_id="a", patient_id="p1", source="clinic",
-    ...                 width=2000, height=1800)
-    >>> decode(encode(record)).patient_id
-    'p1'
+>>> record = Record(image=pixels, mask=lungs, image_id="a", patient_id="p1", source="clinic",
+...                 width=2000, height=1800)
+>>> decode(encode(record)).patient_id
+'p1'
 """
 
 from dataclasses import dataclass

@@ -1,20 +1,19 @@
 """The Augmenter: Examples in, originals and augmented copies out."""
 
-from components.augmenter import executor
-from components.augmenter.policy import Policy
 from tfx import types
 from tfx.dsl.components.base import base_beam_component, executor_spec
 from tfx.types import channel_utils, component_spec, standard_artifacts
+
+from components.augmenter import executor
+from components.augmenter.policy import Policy
 
 
 class AugmenterSpec(component_spec.ComponentSpec):
     """Inputs, outputs and parameters of the Augmenter."""
 
-    INPUTS = {executor.EXAMPLES: component_spec.ChannelParameter(type=standard_artifacts.Examples)}  # noqa: RUF012
-    OUTPUTS = {  # noqa: RUF012
-        executor.AUGMENTED_EXAMPLES: component_spec.ChannelParameter(type=standard_artifacts.Examples)
-    }
-    PARAMETERS = {executor.POLICY: component_spec.ExecutionParameter(type=str)}  # noqa: RUF012
+    INPUTS = {executor.EXAMPLES: component_spec.ChannelParameter(type=standard_artifacts.Examples)}
+    OUTPUTS = {executor.AUGMENTED_EXAMPLES: component_spec.ChannelParameter(type=standard_artifacts.Examples)}
+    PARAMETERS = {executor.POLICY: component_spec.ExecutionParameter(type=str)}
 
 
 class Augmenter(base_beam_component.BaseBeamComponent):

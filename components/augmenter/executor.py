@@ -6,16 +6,16 @@ from collections.abc import Iterator
 from typing import Any
 
 import apache_beam as beam
-
-from components.augmenter.augment import augment
-from components.augmenter.policy import Policy, compose
-from schema import record
 from tfx import types
 from tfx.components.util import examples_utils
 from tfx.dsl.components.base import base_beam_executor
 from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 from tfx.utils import io_utils
+
+from components.augmenter.augment import augment
+from components.augmenter.policy import Policy, compose
+from schema import record
 
 EXAMPLES = "examples"
 AUGMENTED_EXAMPLES = "augmented_examples"
@@ -28,7 +28,7 @@ _READ, _ORIGINALS, _COPIES = "read", "originals", "copies"
 class Executor(base_beam_executor.BaseBeamExecutor):
     """Reads each split, adds copies, writes it."""
 
-    def Do(  # noqa: N802
+    def Do(
         self,
         input_dict: dict[str, list[types.Artifact]],
         output_dict: dict[str, list[types.Artifact]],
@@ -63,7 +63,8 @@ class Executor(base_beam_executor.BaseBeamExecutor):
                 _ = (
                     pipeline
                     | f"Read[{split}]" >> beam.io.ReadFromTFRecord(source)
-                    | f"CountRead[{split}]" >> beam.Map(lambda serialized, split=split: _count((_READ, serialized), split))
+                    | f"CountRead[{split}]"
+                    >> beam.Map(lambda serialized, split=split: _count((_READ, serialized), split))
                     | f"Augment[{split}]" >> beam.ParDo(AddCopies(policy, split))
                     | f"CountWritten[{split}]" >> beam.Map(_count, split)
                     | f"Write[{split}]" >> beam.io.WriteToTFRecord(target)

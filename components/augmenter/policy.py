@@ -1,9 +1,9 @@
 """Augmentation policies: which Albumentations transforms, how often, how many copies for each split.
 
-    >>> policy = load_policy("chest")
-    >>> policy.copies_of("train")
-    1
-    >>> transform = compose(policy)
+>>> policy = load_policy("chest")
+>>> policy.copies_of("train")
+1
+>>> transform = compose(policy)
 """
 
 import os
@@ -33,7 +33,7 @@ class Transform(Settings):
 
     name: str
     """Name of the class in Albumentations."""
-    arguments: dict[str, Any] = {}
+    arguments: Annotated[dict[str, Any], Field(default_factory=dict)]
     """Of its constructor."""
     p: Annotated[float, Field(gt=0, le=1)] = 0.5
     """Probability with which it fires."""
@@ -87,7 +87,7 @@ def compose(policy: Policy) -> "albumentations.Compose":
         ValueError: Albumentations does not know a transform, or does not take an argument.
     """
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it would look for updates over the network
-    import albumentations  # noqa: PLC0415  # takes seconds
+    import albumentations  # takes seconds
 
     built = []
     for transform in policy.transforms:

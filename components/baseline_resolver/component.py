@@ -3,18 +3,19 @@
 It reads the serving folder instead of the metadata store, so that it finds the same on every runner.
 """
 
-from components.baseline_resolver import executor
 from tfx import types
 from tfx.dsl.components.base import base_component, executor_spec
 from tfx.types import channel_utils, component_spec, standard_artifacts
+
+from components.baseline_resolver import executor
 
 
 class BaselineResolverSpec(component_spec.ComponentSpec):
     """Inputs, outputs and parameters of the BaselineResolver."""
 
-    INPUTS = {executor.EXAMPLES: component_spec.ChannelParameter(type=standard_artifacts.Examples)}  # noqa: RUF012
-    OUTPUTS = {executor.MODEL: component_spec.ChannelParameter(type=standard_artifacts.Model)}  # noqa: RUF012
-    PARAMETERS = {  # noqa: RUF012
+    INPUTS = {executor.EXAMPLES: component_spec.ChannelParameter(type=standard_artifacts.Examples)}
+    OUTPUTS = {executor.MODEL: component_spec.ChannelParameter(type=standard_artifacts.Model)}
+    PARAMETERS = {
         executor.SERVING_DIR: component_spec.ExecutionParameter(type=str),
         executor.CANDIDATE: component_spec.ExecutionParameter(type=str),
     }

@@ -10,6 +10,8 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 from tfx.utils import io_utils, path_utils
 
+from modules.serving_dir import newest_version
+
 EXAMPLES = "examples"
 MODEL = "model"
 SERVING_DIR = "serving_dir"
@@ -21,9 +23,9 @@ _LOG = logging.getLogger("lungseg.baseline")
 class Executor(base_executor.BaseExecutor):
     """Copies the newest version of the serving folder, if there is one."""
 
-    def Do(  # noqa: N802
+    def Do(
         self,
-        input_dict: dict[str, list[types.Artifact]],
+        input_dict: dict[str, list[types.Artifact]],  # noqa: ARG002
         output_dict: dict[str, list[types.Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
@@ -45,16 +47,3 @@ class Executor(base_executor.BaseExecutor):
         _LOG.info("version %d", version)
         io_utils.copy_dir(os.path.join(serving_dir, str(version)), path_utils.serving_model_path(model.uri))
         model.set_int_custom_property("version", version)
-
-
-def newest_version(serving_dir: str) -> int | None:
-    """The highest number of a folder in `serving_dir` that holds a SavedModel, or None."""
-    if not fileio.isdir(serving_dir):
-        return None
-    names = [name.rstrip("/") for name in fileio.listdir(serving_dir)]
-    versions = [
-        int(name)
-        for name in names
-        if name.isdecimal() and fileio.exists(os.path.join(serving_dir, name, "saved_model.pb"))
-    ]
-    return max(versions, default=None)

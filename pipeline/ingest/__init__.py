@@ -1,0 +1,4 @@
+"""Ingestion: image folders to sharded TFRecords, one folder a span.
+
+`layouts` finds images and masks, `images` and `masks` read them, `ingest` writes the span.
+"""

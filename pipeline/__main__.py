@@ -1,0 +1,5 @@
+"""`python -m pipeline` is `lungseg`."""
+
+from pipeline.cli import main
+
+main()

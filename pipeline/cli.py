@@ -1,0 +1,174 @@
+"""The command line. Imports that take time stand in the commands that need them: `--help` answers at once."""
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from pipeline.errors import UserError
+
+if TYPE_CHECKING:
+    from pipeline.config import Config
+
+OK, FAILED, WRONG_INPUT, NOT_BLESSED = 0, 1, 2, 3
+
+_NOWHERE = Path(os.devnull)
+"""Where TensorFlow's messages go in commands that keep no log."""
+
+_DEMO_IMAGES, _DEMO_SEED, _DEMO_SIZE = 240, 1, 256
+
+app = typer.Typer(
+    help="Train, judge and release lung segmentation models.",
+    epilog="Exit codes: 0 done (and, for a run, blessed and pushed), 2 wrong input, 3 not blessed, 1 anything else.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Set = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Replace one value, such as train.epochs=3.")
+]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Leave the libraries' output on the terminal.")]
+
+
+@app.command()
+def demo(
+    root: Annotated[Path, typer.Option(help="Folder for everything that the demonstration makes.")] = Path(
+        "lungseg-demo"
+    ),
+    verbose: Verbose = False,
+) -> None:
+    """Do the whole job on synthetic images: make them, ingest, train, judge, push."""
+    from pipeline.run import check_root
+
+    check_root(root)
+    images, data = root / "phantoms", root / "data"
+    if not images.exists():
+        phantoms(images, count=_DEMO_IMAGES, seed=_DEMO_SEED, size=_DEMO_SIZE)
+    if not data.exists():
+        ingest("folder", images, data, size=_DEMO_SIZE)
+    run(config="demo", data=data, root=root, verbose=verbose)
+
+
+@app.command()
+def phantoms(
+    output: Annotated[Path, typer.Option(help="Folder to write to; must be new or empty.")],
+    count: Annotated[int, typer.Option(help="Number of images.")] = 100,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same images.")] = 0,
+    size: Annotated[int, typer.Option(help="Side of the square images, pixels.")] = 512,
+) -> None:
+    """Draw synthetic chest radiographs with exact lung masks, as a plain image folder."""
+    from pipeline.console import bar, terminal
+    from pipeline.phantoms import write_phantoms
+
+    with terminal(_NOWHERE) as console:
+        with bar(console, "Drawing phantoms", total=max(count, 0)) as advance_to:
+            write_phantoms(output, count, seed, size, advance_to)
+        console.print(f"{count} synthetic images with masks written to {output}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def ingest(
+    layout: Annotated[str, typer.Option(help="How the input is laid out: folder, montgomery or shenzhen.")],
+    input_: Annotated[Path, typer.Option("--input", help="Folder with images and masks.")],
+    output: Annotated[Path, typer.Option(help="Folder for the records; gets span-N/.")],
+    span: Annotated[int, typer.Option(help="Number of the span to write.")] = 1,
+    size: Annotated[int, typer.Option(help="Side to which images and masks are brought, pixels.")] = 512,
+    source: Annotated[str | None, typer.Option(help="Hospital or data set, where the input names none.")] = None,
+    max_rejected: Annotated[float, typer.Option(help="Share of bad files above which the ingest fails.")] = 0.05,
+) -> None:
+    """Check a folder of images and masks and write it as records to train on."""
+    from pipeline.console import bar, terminal
+    from pipeline.ingest.ingest import ingest as write_span
+
+    with terminal(_NOWHERE) as console:
+        with bar(console, "Reading images") as advance_to:
+            report = write_span(
+                layout,
+                input_,
+                output,
+                span=span,
+                size=size,
+                source=source,
+                max_rejected=max_rejected,
+                progress=advance_to,
+            )
+        console.print(
+            f"{report.found} files found: {report.written} records of {report.patients} patients written to "
+            f"{report.span}, {report.rejected} refused (listed there in rejected.csv)",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+
+@app.command()
+def run(
+    config: Annotated[str, typer.Option(help="A preset (demo, cpu, gpu) or a YAML file.")] = "cpu",
+    data: Annotated[Path | None, typer.Option(help="Folder with span-N/, as `ingest` writes it.")] = None,
+    set_: Set = None,
+    root: Annotated[Path, typer.Option(help="Folder for everything that the run writes.")] = Path("lungseg-run"),
+    verbose: Verbose = False,
+) -> None:
+    """Run the pipeline on this machine: augment, train, evaluate on slices, bless, push."""
+    from pipeline.run import run as run_pipeline
+
+    blessed = run_pipeline(_load_config(config, set_, data, root), verbose=verbose)
+    raise typer.Exit(OK if blessed else NOT_BLESSED)
+
+
+@app.command()
+def predict(
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files, or folders of them.")],
+    model: Annotated[Path, typer.Option(help="An exported model, or a run's serving folder (newest version).")],
+    output: Annotated[Path, typer.Option(help="Folder for NAME_mask.png and NAME_overlay.png.")],
+) -> None:
+    """Segment images with a model."""
+    from pipeline.console import bar, terminal
+    from pipeline.predict import find_images
+    from pipeline.predict import predict as segment
+
+    found = find_images(images)
+    with terminal(_NOWHERE) as console:
+        with bar(console, "Segmenting", total=len(found)) as advance_to:
+            refused = segment(model, output, found, advance_to)
+        done = len(found) - len(refused)
+        console.print(f"{done} of {len(found)} images segmented into {output}", highlight=False, soft_wrap=True)
+    if refused:
+        for line in refused:
+            _say(line)
+        raise typer.Exit(WRONG_INPUT)
+
+
+def main() -> NoReturn:
+    """Runs a command; the user's mistakes and failed components end in one line on standard error."""
+    try:
+        app()
+    except UserError as error:
+        _say(str(error))
+        sys.exit(WRONG_INPUT)
+    except Exception as error:
+        # By name: importing the class would import TFX.
+        if type(error).__name__ != "ComponentError":
+            raise
+        _say(str(error))
+        sys.exit(FAILED)
+    sys.exit(OK)
+
+
+def _load_config(name_or_path: str, assignments: list[str] | None, data: Path | None, root: Path) -> "Config":
+    from pipeline.config import load_config
+
+    overrides = {}
+    for assignment in assignments or []:
+        key, equals, value = assignment.partition("=")
+        if not (key and equals):
+            msg = f"--set {assignment}: must be KEY=VALUE, such as train.epochs=3"
+            raise UserError(msg)
+        overrides[key] = value
+    return load_config(name_or_path, overrides, data=data, root=root)
+
+
+def _say(line: str) -> None:
+    print(f"lungseg: {line}", file=sys.stderr)  # noqa: T201

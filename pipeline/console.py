@@ -1,0 +1,159 @@
+"""What a run shows on the terminal; the libraries' pages of output go to a log file."""
+
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.status import Status
+from rich.table import Table
+
+from schema import features
+
+if TYPE_CHECKING:
+    from pipeline.local_runner import ComponentRun
+    from pipeline.result import Result
+
+
+_FILE_WIDTH = 120
+
+
+@contextmanager
+def terminal(log_file: Path | None) -> Iterator[Console]:
+    """Sends standard output and error, of libraries and their C++ code too, to a file.
+
+    Args:
+        log_file: to append to; None leaves everything on the terminal.
+
+    Yields:
+        A console on what was standard output.
+    """
+    if log_file is None:
+        yield _console(sys.stdout)
+        return
+    log_file.parent.mkdir(parents=True, exist_ok=True)
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    saved = [os.dup(descriptor) for descriptor in (1, 2)]
+    with log_file.open("ab") as log, os.fdopen(os.dup(1), "w") as shown:
+        try:
+            for descriptor in (1, 2):
+                os.dup2(log.fileno(), descriptor)
+            yield _console(shown)
+        finally:
+            for stream in (sys.stdout, sys.stderr):
+                stream.flush()
+            for descriptor, original in zip((1, 2), saved, strict=True):
+                os.dup2(original, descriptor)
+                os.close(original)
+
+
+def _console(file: TextIO) -> Console:
+    # A file or pipe has no width: tables should not be squeezed into 80 columns there.
+    return Console(file=file, width=None if file.isatty() else _FILE_WIDTH)
+
+
+@contextmanager
+def bar(console: Console, what: str, total: int | None = None) -> Iterator[Callable[..., None]]:
+    """A progress bar that says how long it will take; only its end is shown where there is no terminal.
+
+    Yields:
+        What moves the bar: called with the number done and, where it was not known before, the total.
+    """
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task(what, total=total)
+
+        def advance_to(done: int, total: int | None = None) -> None:
+            progress.update(task, completed=done, total=total)
+
+        yield advance_to
+
+
+class RunView(logging.Handler):
+    """Shows a run: one line a component as it starts and ends, below it what our own loggers say."""
+
+    def __init__(self, console: Console) -> None:
+        """Takes the terminal."""
+        super().__init__(logging.DEBUG)
+        self._console = console
+        self._status: Status | None = None
+
+    def __enter__(self) -> "RunView":
+        """Begins to listen to our loggers."""
+        logger = logging.getLogger("lungseg")
+        logger.setLevel(logging.DEBUG)
+        logger.addHandler(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stops listening."""
+        self._end_status()
+        logging.getLogger("lungseg").removeHandler(self)
+
+    def started(self, component_id: str) -> None:
+        """Says that a component starts."""
+        self._console.print(f"[bold]{component_id}[/bold]", highlight=False)
+        if self._console.is_terminal:
+            self._status = self._console.status(component_id)
+            self._status.start()
+
+    def ended(self, run: "ComponentRun") -> None:
+        """Says how long it took and what it made."""
+        self._end_status()
+        how = "from the cache" if run.cached else f"{run.seconds:.1f} s"
+        self._console.print(f"  [green]done[/green], {how}: {_describe(run)}", highlight=False)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Shows a message, or moves the bar where the record tells of a step."""
+        if not hasattr(record, "step"):
+            if record.levelno >= logging.INFO:
+                self._console.print(f"  {record.getMessage()}", highlight=False, markup=False)
+        elif self._status is not None:
+            place = vars(record)
+            done = place["step"] / place["steps"]
+            drawn = "━" * int(30 * done) + "[dim]" + "━" * (30 - int(30 * done)) + "[/dim]"
+            self._status.update(f"epoch {place['epoch']} {drawn} step {place['step']}/{place['steps']}")
+
+    def _end_status(self) -> None:
+        if self._status is not None:
+            self._status.stop()
+            self._status = None
+
+
+def show_result(console: Console, result: "Result") -> None:
+    """Prints the table of the slices and the decision."""
+    shown = [one for one in result.slices if features.AUGMENTATION not in one.slice]
+    table = Table(title="Unseen patients, means over images", title_justify="left")
+    table.add_column("slice", overflow="fold")
+    for name in ("images", *shown[0].metrics):
+        table.add_column(name.removesuffix("_mean").removeprefix("pixel_"), justify="right", no_wrap=True)
+    for one in shown:
+        table.add_row(one.slice, str(one.examples), *[f"{value:.4f}" for value in one.metrics.values()])
+    console.print(table)
+    hidden = len(result.slices) - len(shown)
+    if hidden:
+        console.print(f"and {hidden} slices by transform in result.json", style="dim")
+    for failure in result.failures:
+        console.print(f"[red]failed[/red]: {failure}", highlight=False)
+
+
+def _describe(run: "ComponentRun") -> str:
+    return (
+        ", ".join(
+            key + (f" ({found})" if (found := _detail(artifact)) else "")
+            for key, artifacts in sorted(run.outputs.items())
+            for artifact in artifacts
+        )
+        or "nothing"
+    )
+
+
+def _detail(artifact: object) -> str:
+    splits = getattr(artifact, "splits", None)
+    return ", ".join(splits) if splits else ""

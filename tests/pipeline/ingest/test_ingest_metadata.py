@@ -1,0 +1,91 @@
+"""The metadata file: what is taken, what is refused with its row, and what stops the run."""
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import UserError
+from pipeline.ingest.metadata import CellError, Description, Row, describe, read_metadata
+
+DEFAULTS = Description(patient_id="a", source="clinic")
+
+
+def described(tmp_path: Path, text: str) -> Description:
+    (tmp_path / "metadata.csv").write_text(text, encoding="utf-8")
+    return describe(read_metadata(tmp_path / "metadata.csv")["a"], DEFAULTS)
+
+
+def stopped(tmp_path: Path, content: bytes) -> str:
+    (tmp_path / "metadata.csv").write_bytes(content)
+    with pytest.raises(UserError) as caught:
+        read_metadata(tmp_path / "metadata.csv")
+    return str(caught.value).replace(str(tmp_path), "D")
+
+
+def test_all_columns(tmp_path: Path) -> None:
+    text = "image,patient_id,source,finding,view,sex,age,attribution\na,p1,Bonn,edema,PA,F,34.5,me\n"
+    assert described(tmp_path, text) == Description("p1", "Bonn", "edema", "PA", "female", 34.5)
+
+
+def test_empty_cells_and_missing_columns_keep_the_defaults(tmp_path: Path) -> None:
+    assert described(tmp_path, "image,patient_id,sex,age, view\na, ,,\n") == DEFAULTS
+
+
+@pytest.mark.parametrize("name", ["a", "a.png", "a.JPG", " a "])
+def test_image_by_stem_or_file_name(tmp_path: Path, name: str) -> None:
+    assert described(tmp_path, f"image,patient_id\n{name},p1\n").patient_id == "p1"
+
+
+def test_dots_in_a_stem_are_kept(tmp_path: Path) -> None:
+    (tmp_path / "metadata.csv").write_text("image\n1.2.840\n1.2.841.png\n")
+    assert list(read_metadata(tmp_path / "metadata.csv")) == ["1.2.840", "1.2.841"]
+
+
+def test_byte_order_mark_and_blank_lines(tmp_path: Path) -> None:
+    assert described(tmp_path, "\ufeffimage,patient_id\n\na,Jürgen\n").patient_id == "Jürgen"
+
+
+@pytest.mark.parametrize(
+    ("given", "sex"),
+    [("f", "female"), ("Female", "female"), ("M", "male"), ("male", "male"), ("o", "other"), ("OTHER", "other"),
+     ("Unknown", "unknown")],
+)  # fmt: skip
+def test_sex(given: str, sex: str) -> None:
+    assert describe(Row("metadata.csv, line 2", {"sex": given}), DEFAULTS).sex == sex
+
+
+@pytest.mark.parametrize("age", [0, 130, 61.5])
+def test_age(age: float) -> None:
+    assert describe(Row("metadata.csv, line 2", {"age": str(age)}), DEFAULTS).age == age
+
+
+@pytest.mark.parametrize(
+    ("cells", "reason"),
+    [
+        ({"sex": "w"}, "has the sex 'w' in metadata.csv, line 2: not female, male, other or unknown"),
+        ({"age": "034Y"}, "has the age '034Y' in metadata.csv, line 2: not a number"),
+        ({"age": "131"}, "has the age '131' in metadata.csv, line 2: not within 0 to 130"),
+        ({"age": "-1"}, "has the age '-1' in metadata.csv, line 2: not within 0 to 130"),
+        ({"age": "nan"}, "has the age 'nan' in metadata.csv, line 2: not within 0 to 130"),
+    ],
+)
+def test_bad_cells(cells: dict[str, str], reason: str) -> None:
+    with pytest.raises(CellError) as caught:
+        describe(Row("metadata.csv, line 2", cells), DEFAULTS)
+    assert str(caught.value) == reason
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"file,age\na,3\n", "D/metadata.csv, line 1: has no column 'image', only: file, age"),
+        (b"image;age\na;3\n", "D/metadata.csv, line 1: has no column 'image', only: image;age"),
+        (b"", "D/metadata.csv, line 1: has no column 'image', only: "),
+        (b"image\na\nb\na.png\n", "D/metadata.csv, line 4: image 'a' is listed twice"),
+        (b"image,age\n,3\n", "D/metadata.csv, line 2: column 'image' is empty"),
+        (b"image\n\xfc\n", "D/metadata.csv: is no UTF-8 text"),
+        (b"image\n" + b"a" * 200_000, "D/metadata.csv, line 2: field larger than field limit (131072)"),
+    ],
+)
+def test_files_that_stop_the_run(tmp_path: Path, content: bytes, message: str) -> None:
+    assert stopped(tmp_path, content) == message

@@ -1,0 +1,260 @@
+"""Whole runs: what is written, what adds up, and that a failed run leaves nothing behind."""
+
+import csv
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pipeline.errors import UserError
+from pipeline.ingest.images import Pixels
+from pipeline.ingest.ingest import IngestReport, ingest
+from pipeline.ingest.span import new_span
+from schema.record import Record, decode
+
+Save = Callable[..., Path]
+
+
+def records(span: Path) -> list[Record]:
+    shards = sorted(str(path) for path in span.glob("*.tfrecord"))
+    return [decode(item) for shard in shards for item in tf.data.TFRecordDataset(shard).as_numpy_iterator()]
+
+
+def rejected(path: Path) -> dict[str, str]:
+    with path.open(newline="") as file:
+        assert next(csv.reader(file)) == ["file", "reason"]
+        return dict(csv.reader(file))
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def stopped(*arguments: object, **options: object) -> str:
+    with pytest.raises(UserError) as caught:
+        ingest(*arguments, **options)  # type: ignore[arg-type]
+    return str(caught.value)
+
+
+def test_a_span(folder: Path, tmp_path: Path, image: Pixels, mask: Pixels) -> None:
+    (folder / "metadata.csv").write_text("image,patient_id,finding,view,sex,age\na,p1,edema,AP,m,40\nb,p1,,,,\n")
+    report = ingest("folder", folder, tmp_path / "out", span=3, size=64, shards=4)
+    span = tmp_path / "out" / "span-3"
+    assert report == IngestReport(span=span, found=10, written=10, rejected=0, patients=9)
+    assert sorted(tree(tmp_path / "out")) == [
+        *(f"span-3/records-{index:05d}-of-00004.tfrecord" for index in range(4)),
+        "span-3/rejected.csv",
+    ]
+    assert (span / "rejected.csv").read_text() == "file,reason\n"
+    found = {record.image_id: record for record in records(span)}
+    assert sorted(found) == list("abcdefghij")
+    first = found["a"]
+    assert (first.patient_id, first.source, first.finding, first.view) == ("p1", "clinic", "edema", "AP")
+    assert (first.sex, first.age, first.width, first.height) == ("male", 40, 48, 40)
+    assert found["b"].finding == found["b"].view == found["b"].sex == "unknown"
+    assert found["b"].age == -1
+    assert np.array_equal(first.image, cv2.resize(image, (64, 64), interpolation=cv2.INTER_LINEAR))
+    assert first.mask.shape == (64, 64)
+    assert (first.mask > 0).mean() == pytest.approx((mask > 0).mean(), abs=0.02)
+
+
+def test_both_lungs_are_joined(tmp_path: Path, save: Save, image: Pixels, mask: Pixels) -> None:
+    left, right = mask.copy(), mask.copy()
+    left[:, 24:] = right[:, :24] = 0
+    save("M/CXR_png/a_1.png", image)
+    save("M/ManualMask/leftMask/a_1.png", left)
+    save("M/ManualMask/rightMask/a_1.png", right)
+    report = ingest("montgomery", tmp_path / "M", tmp_path / "out", size=64)
+    (record,) = records(report.span)
+    assert (record.mask[:, :32].any(), record.mask[:, 32:].any()) == (True, True)
+    assert record.finding == "tuberculosis"
+
+
+def test_records_are_dealt_in_the_order_of_names(folder: Path, tmp_path: Path) -> None:
+    span = ingest("folder", folder, tmp_path, size=32, shards=3).span
+    assert "".join(record.image_id for record in records(span)) == "adgj" + "beh" + "cfi"
+
+
+def test_no_more_shards_than_images(folder: Path, tmp_path: Path) -> None:
+    span = ingest("folder", folder, tmp_path, size=32, shards=50).span
+    assert len(list(span.glob("*-of-00010.tfrecord"))) == 10
+
+
+def test_the_same_bytes_again(folder: Path, tmp_path: Path) -> None:
+    (folder / "images" / "c.png").write_bytes(b"")
+    first = ingest("folder", folder, tmp_path / "1", size=48, max_rejected=0.5).span
+    again = ingest("folder", folder, tmp_path / "2", size=48, max_rejected=0.5).span
+    assert tree(first) == tree(again)
+
+
+def test_progress_counts_up_to_what_was_found(folder: Path, tmp_path: Path) -> None:
+    (folder / "images" / "c.png").write_bytes(b"")
+    (folder / "masks" / "d.png").unlink()
+    calls: list[tuple[int, int]] = []
+    ingest(
+        "folder", folder, tmp_path, size=32, max_rejected=1, progress=lambda done, total: calls.append((done, total))
+    )
+    assert calls == [(done, 10) for done in range(2, 11)]
+
+
+def test_every_refusal_by_name_and_reason(
+    folder: Path, tmp_path: Path, save: Save, image: Pixels, mask: Pixels
+) -> None:
+    truncated = folder / "images" / "a.png"
+    truncated.write_bytes(truncated.read_bytes()[:500])
+    save("clinic/masks/b.png", mask[:30])
+    save("clinic/masks/c.png", mask * 0)
+    save("clinic/masks/d.png", mask | 255)
+    save("clinic/masks/e.png", np.repeat(np.arange(3, dtype=np.uint8), 14)[:40, None] * np.ones(48, np.uint8))
+    save("clinic/images/f.png", image * 0)
+    (folder / "masks" / "g.png").rename(folder / "masks" / "z.png")
+    save("clinic/images/h.jpg", image)
+    (folder / "metadata.csv").write_text("image,sex\ni.png,w\n")
+    (folder / "masks" / "j.png").write_bytes(b"?")
+    assert stopped("folder", folder, tmp_path / "out") == (
+        "12 of 12 files were refused (limit 5 %), first: images/a.png: is truncated or damaged: image file is truncated"
+        f"; the whole list: {tmp_path}/out/rejected.csv"
+    )
+    twins = "is one of 2 images named 'h': images/h.jpg, images/h.png"
+    assert list(rejected(tmp_path / "out" / "rejected.csv").items()) == [
+        ("images/a.png", "is truncated or damaged: image file is truncated"),
+        ("images/b.png", "is 48 x 40, but its mask masks/b.png is 48 x 30"),
+        ("images/c.png", "has the mask masks/c.png, which is empty"),
+        ("images/d.png", "has the mask masks/d.png, which covers the whole image"),
+        ("images/e.png", "has the mask masks/e.png, which is a label map of 3 levels: 0, 1, 2"),
+        ("images/f.png", "is constant: every pixel is 0"),
+        ("images/g.png", "has no mask in masks/"),
+        ("images/h.jpg", twins),
+        ("images/h.png", twins),
+        ("images/i.png", "has the sex 'w' in metadata.csv, line 2: not female, male, other or unknown"),
+        ("images/j.png", "has the mask masks/j.png, which is no readable PNG, JPEG or TIFF"),
+        ("masks/z.png", "is a mask without an image in images/"),
+    ]
+    assert list(tree(tmp_path / "out")) == ["rejected.csv"]
+
+
+def test_refusals_within_the_limit_are_listed_in_the_span(folder: Path, tmp_path: Path) -> None:
+    (folder / "masks" / "d.png").unlink()
+    report = ingest("folder", folder, tmp_path / "out", size=32, max_rejected=0.1)
+    assert (report.found, report.written, report.rejected) == (10, 9, 1)
+    assert rejected(report.span / "rejected.csv") == {"images/d.png": "has no mask in masks/"}
+    assert stopped("folder", folder, tmp_path / "out", span=2, max_rejected=0.09).startswith(
+        "1 of 10 files were refused (limit 9 %), first: images/d.png: has no mask in masks/; the whole list: "
+    )
+
+
+def test_a_span_without_a_record_is_not_written(folder: Path, tmp_path: Path) -> None:
+    for mask in (folder / "masks").iterdir():
+        mask.unlink()
+    message = stopped("folder", folder, tmp_path / "out", max_rejected=1)
+    assert message.startswith("10 of 10 files were refused (limit 100 %)")
+    assert list(tree(tmp_path / "out")) == ["rejected.csv"]
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(faults=st.lists(st.sampled_from(["none", "no mask", "no image", "damaged", "empty", "twin"]), max_size=8))
+def test_counts_add_up(
+    tmp_path_factory: pytest.TempPathFactory, faults: list[str], image: Pixels, mask: Pixels
+) -> None:
+    root = tmp_path_factory.mktemp("set")
+    for folder in ("images", "masks"):
+        (root / folder).mkdir()
+    for index, fault in enumerate(["none", *faults]):
+        names = [f"images/{index}.png"] * (fault != "no image") + [f"images/{index}.jpg"] * (fault == "twin")
+        for name in names:
+            cv2.imwrite(str(root / name), image)
+        if fault == "damaged":
+            (root / names[0]).write_bytes(b"")
+        if fault != "no mask":
+            cv2.imwrite(str(root / f"masks/{index}.png"), mask * (fault != "empty"))
+    report = ingest("folder", root, root / "out", size=32, max_rejected=1)
+    assert report.written == faults.count("none") + 1 == len(records(report.span))
+    assert report.rejected == len(faults) - faults.count("none") + faults.count("twin")
+    assert report.rejected == len(rejected(report.span / "rejected.csv"))
+    assert report.found == report.written + report.rejected
+
+
+def test_an_existing_span_is_kept(folder: Path, tmp_path: Path) -> None:
+    ingest("folder", folder, tmp_path / "out", size=32)
+    before = tree(tmp_path / "out")
+    assert stopped("folder", folder, tmp_path / "out") == f"{tmp_path}/out/span-1 exists already: choose another --span"
+    assert tree(tmp_path / "out") == before
+
+
+@pytest.mark.parametrize("failure", [KeyboardInterrupt, RuntimeError, SystemExit])
+def test_an_interrupted_run_leaves_nothing(folder: Path, tmp_path: Path, failure: type[BaseException]) -> None:
+    def interrupt(done: int, total: int) -> None:
+        if done == 4:
+            raise failure
+
+    with pytest.raises(failure):
+        ingest("folder", folder, tmp_path / "out", size=32, progress=interrupt)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_what_a_killed_run_left_is_replaced(folder: Path, tmp_path: Path) -> None:
+    stale = tmp_path / "out" / ".span-1.partial" / "records-00000-of-00009.tfrecord"
+    stale.parent.mkdir(parents=True)
+    stale.touch()
+    span = ingest("folder", folder, tmp_path / "out", size=32).span
+    assert list((tmp_path / "out").iterdir()) == [span]
+    assert len(list(span.iterdir())) == 5
+
+
+def test_output_that_cannot_be_created(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert stopped("folder", folder, tmp_path / "file") == f"cannot write to {tmp_path}/file: Not a directory"
+
+
+def test_a_full_disk(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class FullDisk(tf.io.TFRecordWriter):
+        def write(self, _: bytes) -> None:
+            raise tf.errors.ResourceExhaustedError(None, None, "No space left on device")
+
+    monkeypatch.setattr(tf.io, "TFRecordWriter", FullDisk)
+    assert stopped("folder", folder, tmp_path / "out") == f"cannot write to {tmp_path}/out: No space left on device"
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_disk_that_fills_up_with_the_list(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"^cannot write to .*: No space left on device$"), new_span(tmp_path, 1):
+        raise OSError(28, "No space left on device")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_name_that_is_no_utf_8(folder: Path, tmp_path: Path) -> None:
+    for kind in ("images", "masks"):
+        (folder / kind / "a.png").rename(folder / kind / "a\udcff.png")
+    report = ingest("folder", folder, tmp_path / "out", size=32, max_rejected=0.1)
+    assert rejected(report.span / "rejected.csv") == {"images/a\\udcff.png": "has a name that is no UTF-8 text"}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"span": -1}, "span is -1: it must be 0 or more"),
+        ({"size": 31}, "size is 31: it must be within 32 to 4096 pixels"),
+        ({"size": 4097}, "size is 4097: it must be within 32 to 4096 pixels"),
+        ({"shards": 0}, "shards is 0: it must be 1 or more"),
+        ({"max_rejected": 5.0}, "max_rejected is 5.0: it must be a share within 0 to 1"),
+    ],
+)
+def test_arguments_out_of_range(tmp_path: Path, options: dict[str, float], message: str) -> None:
+    assert stopped("folder", tmp_path, tmp_path / "out", **options) == message
+
+
+def test_wrong_folders_are_answered_without_tensorflow(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from pipeline.ingest.ingest import ingest\n"
+        "try: ingest('folder', Path('none'), Path('out'))\n"
+        "except Exception as error: print(error, 'tensorflow' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "none does not exist False\n"
