@@ -1,0 +1,75 @@
+# `make` lists the targets. Each one sets the environment up first; where it stands already, that takes no time.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+VENV := .venv
+RUN := $(VENV)/bin
+READY := $(VENV)/.ready
+LOCK_FLAGS := --quiet --universal --python-version 3.10 --generate-hashes
+export NO_ALBUMENTATIONS_UPDATE := 1
+
+.PHONY: help
+help: ## List the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' | column -t -s '|'
+
+.PHONY: demo
+demo: $(READY) ## The whole job on synthetic images: draw, ingest, train, judge, push (into lungseg-demo/)
+	@$(RUN)/lungseg demo
+
+.PHONY: test
+test: lint ## Everything that is checked: lint, types, unit and end-to-end tests
+	@$(RUN)/pytest
+
+.PHONY: test-fast
+test-fast: $(READY) ## The tests that run no pipeline and take no minute
+	@$(RUN)/pytest -m "not e2e and not slow"
+
+.PHONY: lint
+lint: $(READY) ## Style, formatting and types
+	@$(RUN)/ruff check .
+	@$(RUN)/ruff format --check .
+	@$(RUN)/mypy
+
+.PHONY: format
+format: $(READY) ## Mend what can be mended in style and formatting
+	@$(RUN)/ruff check --fix .
+	@$(RUN)/ruff format .
+
+.PHONY: lock
+lock: $(READY) ## Resolve the dependencies anew into requirements.txt and requirements-dev.txt
+	@$(RUN)/uv pip compile $(LOCK_FLAGS) --upgrade requirements.in --override overrides.txt -o requirements.txt
+	@$(RUN)/uv pip compile $(LOCK_FLAGS) --upgrade requirements-dev.in -o requirements-dev.txt
+
+.PHONY: setup
+setup: $(READY) ## Only the environment, in .venv
+
+.PHONY: clean
+clean: ## Remove the environment and all caches
+	@rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+# PYTHON=... chooses an interpreter; a name on PATH may be a stand-in that does not run, so each one is tried.
+$(READY): requirements.txt requirements-dev.txt pyproject.toml
+	@python=""
+	for candidate in $(or $(PYTHON),python3.11 python3.10 python3 python); do \
+	  if "$$candidate" -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 10)))' 2>/dev/null; then \
+	    python=$$candidate; break; \
+	  fi; \
+	done; \
+	if [ -z "$$python" ]; then \
+	  echo "lungseg needs Python 3.11 or 3.10; looked for: $(or $(PYTHON),python3.11, python3.10, python3, python). Install one, or name it with PYTHON=/path/to/python" >&2; \
+	  exit 1; \
+	fi; \
+	echo "Setting up $(VENV) with $$("$$python" --version) (about 3.5 GB; the first time takes minutes)"; \
+	if uv --version >/dev/null 2>&1; then \
+	  uv=uv; \
+	  uv venv --quiet --clear --python "$$(command -v "$$python")" $(VENV); \
+	else \
+	  uv=$(RUN)/uv; \
+	  "$$python" -m venv --clear $(VENV) \
+	    || { echo "Python's venv module is incomplete; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }; \
+	  $(RUN)/python -m pip install --quiet --disable-pip-version-check "$$(grep -oE '^uv==[0-9.]+' requirements-dev.txt)"; \
+	fi; \
+	"$$uv" pip sync --quiet --require-hashes --python $(RUN)/python requirements.txt requirements-dev.txt; \
+	"$$uv" pip install --quiet --no-deps --python $(RUN)/python --editable .; \
+	touch $@

@@ -63,7 +63,7 @@ class Threshold(Settings):
 
     metric: Metric
     at_least: Annotated[float, Field(ge=0, le=1)]
-    slice: Annotated[dict[SliceKey, str | int], Field(default_factory=dict)]
+    slice: dict[SliceKey, str | int] = Field(default={})
     """Feature and value, such as `{is_augmented: 0}`; empty for all images."""
 
 

@@ -36,7 +36,7 @@ class AugmentSettings(Settings):
 
     policy: str = "chest"
     """Name of a policy that ships with the project, or a YAML file."""
-    copies: Annotated[dict[str, int], Field(default_factory=dict)]
+    copies: dict[str, int] = Field(default={})
     """Replaces the policy's number of copies for the splits named here."""
 
     def resolve(self) -> Policy:

@@ -122,7 +122,7 @@ def _read(images: Sequence[Path], refused: list[str]) -> Iterator[tuple[Path, Pi
         try:
             yield path, read_image(path)
         except ImageError as error:
-            refused.append(f"{path}: {error}")
+            refused.append(f"{path} {error}")
 
 
 def _decode(png: bytes) -> Pixels:

@@ -33,7 +33,7 @@ class Transform(Settings):
 
     name: str
     """Name of the class in Albumentations."""
-    arguments: Annotated[dict[str, Any], Field(default_factory=dict)]
+    arguments: dict[str, Any] = Field(default={})
     """Of its constructor."""
     p: Annotated[float, Field(gt=0, le=1)] = 0.5
     """Probability with which it fires."""
