@@ -1,0 +1,178 @@
+"""The whole job on synthetic images: run, run again, judge more strictly, segment."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import tensorflow as tf
+from command_line import Outcome, lungseg, run_pipeline
+
+from schema import record
+
+pytestmark = pytest.mark.e2e
+
+COMPONENTS = [
+    "ImportExampleGen",
+    "ImportSchemaGen",
+    "StatisticsGen",
+    "ExampleValidator",
+    "Augmenter",
+    "Transform",
+    "Trainer",
+    "BaselineResolver",
+    "Evaluator",
+    "Pusher",
+]
+SETTINGS = ("--config", "demo", "--set", "train.epochs=4")
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("run")
+
+
+@pytest.fixture(scope="module")
+def first(root: Path, phantom_data: Path) -> Outcome:
+    return run_pipeline(root, phantom_data, *SETTINGS)
+
+
+@pytest.fixture(scope="module")
+def second(first: Outcome, root: Path, phantom_data: Path) -> Outcome:
+    return run_pipeline(root, phantom_data, *SETTINGS)
+
+
+def read_records(folder: Path) -> Iterator[record.Record]:
+    files = [str(path) for path in sorted(folder.glob("*"))]
+    kind = "GZIP" if any(name.endswith(".gz") for name in files) else ""
+    for serialized in tf.data.TFRecordDataset(files, compression_type=kind).as_numpy_iterator():
+        yield record.decode(serialized)
+
+
+def versions(root: Path) -> list[str]:
+    return sorted(path.name for path in (root / "serving").iterdir())
+
+
+def test_ends_blessed_and_pushed(first: Outcome, root: Path) -> None:
+    assert first.code == 0, first.output
+    assert first.result["status"] == "blessed"
+    assert versions(root) == [first.result["pushed_version"]]
+    assert f"{root}/serving/{first.result['pushed_version']}" in first.output
+    assert first.result["failures"] == []
+    assert first.result["policy"] == "chest"
+    assert first.result["data_span"] == 1
+
+
+def test_runs_each_component_once(first: Outcome) -> None:
+    ran = {one["id"]: one["cached"] for one in first.result["components"]}
+    assert sorted(ran) == sorted(COMPONENTS)
+    assert len(first.result["components"]) == len(COMPONENTS)
+    assert not any(ran.values())
+    for name in COMPONENTS:
+        assert name in first.output
+
+
+def test_shows_no_library_noise(first: Outcome, root: Path) -> None:
+    assert "WARNING" not in first.output
+    assert "cuda" not in first.output.lower()
+    assert (root / "log.txt").stat().st_size > 0
+
+
+def test_every_record_comes_through(first: Outcome, root: Path) -> None:
+    (augmented,) = (root / "artifacts/Augmenter/augmented_examples").iterdir()
+    (examples,) = (root / "artifacts/ImportExampleGen/examples").iterdir()
+    patients: dict[str, set[str]] = {}
+    total = 0
+    for split, copies in (("train", 1), ("eval", 0), ("test", 1)):
+        originals = list(read_records(examples / f"Split-{split}"))
+        written = list(read_records(augmented / f"Split-{split}"))
+        assert originals, split
+        assert len(written) == len(originals) * (1 + copies)
+        assert len({one.image_id for one in written}) == len(written)
+        assert {one.image_id for one in written if not one.is_augmented} == {one.image_id for one in originals}
+        patients[split] = {one.patient_id for one in originals}
+        total += len(originals)
+    assert total == 80
+    assert not patients["train"] & patients["eval"]
+    assert not patients["train"] & patients["test"]
+    assert not patients["eval"] & patients["test"]
+
+
+def test_slices_tell_copies_from_originals(first: Outcome) -> None:
+    slices = {one["slice"]: one for one in first.result["slices"]}
+    assert {"overall", "is_augmented:0", "is_augmented:1", "source:phantom-a", "finding:synthetic"} <= set(slices)
+    assert "is_augmented:1,source:phantom-a" in slices
+    assert any(name.startswith("augmentation:") for name in slices)
+    originals, copies = slices["is_augmented:0"], slices["is_augmented:1"]
+    assert originals["examples"] == copies["examples"]
+    overall = slices["overall"]
+    assert overall["examples"] == originals["examples"] + copies["examples"]
+    mean = (originals["metrics"]["dice_mean"] + copies["metrics"]["dice_mean"]) / 2
+    assert overall["metrics"]["dice_mean"] == pytest.approx(mean)
+    assert set(overall["metrics"]) == {"dice_mean", "iou_mean", "pixel_accuracy", "precision", "recall"}
+
+
+def test_data_have_no_anomalies(first: Outcome, root: Path) -> None:
+    files = list((root / "artifacts/ExampleValidator/anomalies").glob("*/Split-*/SchemaDiff.pb"))
+    assert len(files) == 3
+    from tensorflow_metadata.proto.v0 import anomalies_pb2
+
+    for file in files:
+        anomalies = anomalies_pb2.Anomalies.FromString(file.read_bytes())
+        assert dict(anomalies.anomaly_info) == {}
+
+
+def test_training_was_watched(first: Outcome, root: Path) -> None:
+    (file,) = (root / "artifacts/Trainer/model_run").glob("*/history.json")
+    history = json.loads(file.read_text())
+    assert set(history) == {"loss", "accuracy", "dice", "val_loss", "val_accuracy", "val_dice"}
+    assert all(len(values) == 4 for values in history.values())
+
+
+def test_predict_agrees_with_the_masks(first: Outcome, root: Path, phantom_data: Path, tmp_path: Path) -> None:
+    images = phantom_data.parent / "images/images"
+    done = lungseg("predict", "--model", root / "serving", "--output", tmp_path, images)
+    assert done.returncode == 0, done.stderr
+    scores = []
+    for image in images.iterdir():
+        truth = cv2.imread(str(images.parent / "masks" / image.name), cv2.IMREAD_GRAYSCALE) > 0
+        found = cv2.imread(str(tmp_path / f"{image.stem}_mask.png"), cv2.IMREAD_GRAYSCALE) > 0
+        scores.append(2 * (truth & found).sum() / (truth.sum() + found.sum()))
+        assert (tmp_path / f"{image.stem}_overlay.png").stat().st_size > 0
+    assert len(scores) == 80
+    assert np.mean(scores) > 0.93
+
+
+def test_the_same_again_comes_from_the_cache(second: Outcome, first: Outcome, root: Path) -> None:
+    assert second.code == 0, second.output
+    assert all(one["cached"] for one in second.result["components"])
+    assert versions(root) == [first.result["pushed_version"]]
+    assert {**second.result, "components": None} == {**first.result, "components": None}
+
+
+def test_a_model_that_misses_a_bound_is_not_pushed(second: Outcome, root: Path, phantom_data: Path) -> None:
+    strict = "evaluate.thresholds=[{metric: dice_mean, at_least: 0.9999}]"
+    outcome = run_pipeline(root, phantom_data, *SETTINGS, "--set", strict)
+    assert outcome.code == 3, outcome.output
+    assert outcome.result["status"] == "not_blessed"
+    assert outcome.result["pushed_version"] is None
+    assert versions(root) == [second.result["pushed_version"]]
+    (failure,) = outcome.result["failures"]
+    assert failure.startswith("dice_mean on overall is 0.9")
+    assert failure.endswith("must be at least 0.9999")
+    reran = {one["id"] for one in outcome.result["components"] if not one["cached"]}
+    assert reran == {"BaselineResolver", "Evaluator", "Pusher"}
+
+
+def test_a_failing_component_is_one_line(phantom_data: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data/span-1"
+    data.mkdir(parents=True)
+    for file in (phantom_data / "span-1").glob("records-00000-*"):
+        (data / file.name).write_bytes(file.read_bytes()[:5000])
+    done = lungseg("run", "--config", "demo", "--data", data.parent, "--root", tmp_path / "root")
+    assert done.returncode == 1
+    assert "Traceback" not in done.stdout + done.stderr
+    assert done.stderr.startswith("lungseg: ImportExampleGen failed: ")
+    assert done.stderr.count("\n") == 1
