@@ -49,21 +49,22 @@ clean: ## Remove the environment and all caches
 	@rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 # PYTHON=... chooses an interpreter; a name on PATH may be a stand-in that does not run, so each one is tried.
+CANDIDATES := $(or $(PYTHON),python3.11 python3.10 python3 python)
+
 $(READY): requirements.txt requirements-dev.txt pyproject.toml
-	@python=""
-	for candidate in $(or $(PYTHON),python3.11 python3.10 python3 python); do \
+	@for candidate in $(CANDIDATES); do \
 	  if "$$candidate" -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 10)))' 2>/dev/null; then \
-	    python=$$candidate; break; \
+	    python=$$(command -v "$$candidate"); break; \
 	  fi; \
 	done; \
-	if [ -z "$$python" ]; then \
-	  echo "lungseg needs Python 3.11 or 3.10; looked for: $(or $(PYTHON),python3.11, python3.10, python3, python). Install one, or name it with PYTHON=/path/to/python" >&2; \
+	if [ -z "$${python:-}" ]; then \
+	  echo "lungseg needs Python 3.11 or 3.10; looked for: $(CANDIDATES). Install one, or name it: make PYTHON=/path/to/python" >&2; \
 	  exit 1; \
 	fi; \
-	echo "Setting up $(VENV) with $$("$$python" --version) (about 3.5 GB; the first time takes minutes)"; \
+	echo "Setting up $(VENV) with $$("$$python" --version), 3.5 GB; the first time takes minutes"; \
 	if uv --version >/dev/null 2>&1; then \
 	  uv=uv; \
-	  uv venv --quiet --clear --python "$$(command -v "$$python")" $(VENV); \
+	  uv venv --quiet --clear --python "$$python" $(VENV); \
 	else \
 	  uv=$(RUN)/uv; \
 	  "$$python" -m venv --clear $(VENV) \
