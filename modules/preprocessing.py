@@ -12,7 +12,6 @@ import tensorflow_transform as tft
 from schema import features
 
 _MIN_VARIANCE = 1e-6
-_HALF = 0.5
 
 
 def preprocessing_fn(inputs: dict[str, tf.Tensor], custom_config: dict[str, Any]) -> dict[str, tf.Tensor]:
@@ -27,17 +26,18 @@ def preprocessing_fn(inputs: dict[str, tf.Tensor], custom_config: dict[str, Any]
 
     Returns:
         `image`: string [batch], serialized float16 [size, size, 1], zero mean and unit variance.
-        `mask`: string [batch], serialized uint8 [size, size, 1], 1 inside the lungs.
+        `mask`: string [batch], serialized uint8 [size, size, 1], the share of each pixel that is lung, 0-255:
+            what a smaller mask can still know of the outline.
         `is_augmented`: int64 [batch].
     """
     size = int(custom_config["image_size"])
     image = _decode_to_square(inputs[features.IMAGE], size)
     original = tf.boolean_mask(image, tf.equal(inputs[features.IS_AUGMENTED], 0))
     normalised = (image - tft.mean(original)) / tf.sqrt(tft.var(original) + _MIN_VARIANCE)
-    lung = _decode_to_square(inputs[features.MASK], size) >= _HALF
+    lung = _decode_to_square(inputs[features.MASK], size)
     return {
         features.IMAGE: _serialize(tf.cast(normalised, tf.float16)),
-        features.MASK: _serialize(tf.cast(lung, tf.uint8)),
+        features.MASK: _serialize(tf.cast(tf.round(lung * 255), tf.uint8)),
         features.IS_AUGMENTED: inputs[features.IS_AUGMENTED],
     }
 

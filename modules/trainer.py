@@ -79,7 +79,7 @@ def read_examples(patterns: Sequence[str], size: int) -> tf.data.Dataset:
         size: side of the images, pixels.
 
     Returns:
-        Pairs of image, float32 [size, size, 1], and mask, uint8 [size, size, 1]; `len` tells how many.
+        Pairs of image and share of lung (0-1), both float32 [size, size, 1]; `len` tells how many.
 
     Raises:
         ValueError: there are none.
@@ -89,7 +89,8 @@ def read_examples(patterns: Sequence[str], size: int) -> tf.data.Dataset:
     def parse(example: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         parsed = tf.io.parse_single_example(example, spec)
         image = parse_pixels(parsed[features.IMAGE], tf.float16, size)
-        return tf.cast(image, tf.float32), parse_pixels(parsed[features.MASK], tf.uint8, size)
+        lung = parse_pixels(parsed[features.MASK], tf.uint8, size)
+        return tf.cast(image, tf.float32), tf.cast(lung, tf.float32) / 255
 
     files = tf.data.Dataset.list_files(list(patterns), shuffle=False)
     records = tf.data.TFRecordDataset(files, compression_type="GZIP").cache()

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import yaml
 from pydantic import BaseModel, Field, ValidationError
 
-from components.augmenter.policy import Policy, PolicyError, load_policy
+from components.augmenter.policy import Copies, Policy, PolicyError, load_policy
 from modules.settings import EvaluateSettings, ModelSettings, Settings, TrainSettings
 from pipeline.errors import UserError
 
@@ -36,7 +36,7 @@ class AugmentSettings(Settings):
 
     policy: str = "chest"
     """Name of a policy that ships with the project, or a YAML file."""
-    copies: dict[str, int] = Field(default={})
+    copies: Copies = Field(default={})
     """Replaces the policy's number of copies for the splits named here."""
 
     def resolve(self) -> Policy:
@@ -146,7 +146,7 @@ def _explain(error: ValidationError | PolicyError) -> str:
     if isinstance(error, PolicyError):
         return str(error)
     first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"])
+    key = ".".join(str(part) for part in first["loc"] if part != "[key]")
     if key == "data.root" and first["type"] == "missing":
         return "no data given: name a folder with `--data`"
     if first["type"] == "extra_forbidden":

@@ -66,13 +66,18 @@ def bar(console: Console, what: str, total: int | None = None) -> Iterator[Calla
         What moves the bar: called with the number done and, where it was not known before, the total.
     """
     columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console) as progress:
-        task = progress.add_task(what, total=total)
+    progress = Progress(*columns, console=console)
+    task = progress.add_task(what, total=total)
 
-        def advance_to(done: int, total: int | None = None) -> None:
-            progress.update(task, completed=done, total=total)
+    def advance_to(done: int, total: int | None = None) -> None:
+        progress.start()  # not before: what is wrong with the arguments should stand alone
+        progress.update(task, completed=done, total=total)
 
+    try:
         yield advance_to
+    finally:
+        if progress.live.is_started:
+            progress.stop()
 
 
 class RunView(logging.Handler):

@@ -6,12 +6,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from pipeline.errors import UserError
-from pipeline.ingest.images import EXTENSIONS, ImageError, read_image
-
-Pixels = NDArray[np.uint8]
+from pipeline.ingest.images import EXTENSIONS, ImageError, Pixels, read_image
 
 _BATCH = 8
 _OUTLINE = (0, 220, 255)  # BGR

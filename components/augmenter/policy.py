@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 POLICIES = Path(__file__).with_name("policies")
 
-Split = Literal["train", "eval", "test"]
+Copies = dict[Literal["train", "eval", "test"], Annotated[int, Field(ge=0, le=100)]]
+"""Copies of each original, by split; none for splits that are not listed."""
 
 
 class PolicyError(ValueError):
@@ -44,8 +45,7 @@ class Policy(Settings):
 
     name: Annotated[str, Field(min_length=1)]
     seed: Annotated[int, Field(ge=0)] = 0
-    copies: dict[Split, Annotated[int, Field(ge=0, le=100)]]
-    """Copies of each original, by split; none for splits that are not listed."""
+    copies: Copies
     transforms: Annotated[tuple[Transform, ...], Field(min_length=1)]
 
     @model_validator(mode="after")
