@@ -36,6 +36,10 @@ format: $(READY) ## Mend what can be mended in style and formatting
 	@$(RUN)/ruff check --fix .
 	@$(RUN)/ruff format .
 
+.PHONY: bench-augment
+bench-augment: $(READY) ## The Augmenter's speed and memory against a bare Albumentations loop
+	@$(RUN)/python tests/benchmarks/bench_augment.py
+
 .PHONY: lock
 lock: $(READY) ## Resolve the dependencies anew into requirements.txt and requirements-dev.txt
 	@$(RUN)/uv pip compile $(LOCK_FLAGS) --upgrade requirements.in --override overrides.txt -o requirements.txt

@@ -1,6 +1,6 @@
 """What the Evaluator measures and demands: TFMA metrics over the counts of the `evaluate` signature."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import apache_beam as beam
@@ -8,7 +8,7 @@ from tensorflow_model_analysis.metrics import metric_types
 from tensorflow_model_analysis.proto import config_pb2
 
 from modules import metrics
-from modules.settings import EvaluateSettings, Threshold
+from modules.settings import EvaluateSettings, SliceKey
 
 SIGNATURE = "evaluate"
 
@@ -83,22 +83,21 @@ def _metric_config(name: str, settings: EvaluateSettings) -> config_pb2.MetricCo
     config = config_pb2.MetricConfig(class_name=PerImageMean.__name__, module=__name__, config=f'{{"name": "{name}"}}')
     for threshold in settings.thresholds:
         if threshold.metric == name:
+            at_least = config_pb2.GenericValueThreshold(lower_bound={"value": threshold.at_least})
             config.per_slice_thresholds.append(
-                config_pb2.PerSliceMetricThreshold(
-                    slicing_specs=[_slicing_spec(threshold)],
-                    threshold=config_pb2.MetricThreshold(
-                        value_threshold=config_pb2.GenericValueThreshold(lower_bound={"value": threshold.at_least})
-                    ),
-                )
+                _bound(threshold.slice, config_pb2.MetricThreshold(value_threshold=at_least))
             )
     if name == "dice_mean":
-        config.threshold.change_threshold.CopyFrom(
-            config_pb2.GenericChangeThreshold(
-                absolute={"value": -settings.max_regression}, direction=config_pb2.HIGHER_IS_BETTER
-            )
+        change = config_pb2.GenericChangeThreshold(
+            absolute={"value": -settings.max_regression}, direction=config_pb2.HIGHER_IS_BETTER
         )
+        # Of the overall slice alone: a plain `threshold` would hold for every slice, however few its images.
+        config.per_slice_thresholds.append(_bound({}, config_pb2.MetricThreshold(change_threshold=change)))
     return config
 
 
-def _slicing_spec(threshold: Threshold) -> config_pb2.SlicingSpec:
-    return config_pb2.SlicingSpec(feature_values={key: str(value) for key, value in threshold.slice.items()})
+def _bound(
+    slice_values: Mapping[SliceKey, str | int], threshold: config_pb2.MetricThreshold
+) -> config_pb2.PerSliceMetricThreshold:
+    spec = config_pb2.SlicingSpec(feature_values={key: str(value) for key, value in slice_values.items()})
+    return config_pb2.PerSliceMetricThreshold(slicing_specs=[spec], threshold=threshold)

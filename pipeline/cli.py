@@ -66,7 +66,7 @@ def phantoms(
     with terminal(_NOWHERE) as console:
         with bar(console, "Drawing phantoms", total=max(count, 0)) as advance_to:
             write_phantoms(output, count, seed, size, advance_to)
-        console.print(f"{count} synthetic images with masks written to {output}", highlight=False, soft_wrap=True)
+        console.print(f"{count} synthetic images with masks written to {output}", soft_wrap=True)
 
 
 @app.command()
@@ -98,7 +98,6 @@ def ingest(
         console.print(
             f"{report.found} files found: {report.written} records of {report.patients} patients written to "
             f"{report.span}, {report.rejected} refused (listed there in rejected.csv)",
-            highlight=False,
             soft_wrap=True,
         )
 
@@ -134,11 +133,29 @@ def predict(
         with bar(console, "Segmenting", total=len(found)) as advance_to:
             refused = segment(model, output, found, advance_to)
         done = len(found) - len(refused)
-        console.print(f"{done} of {len(found)} images segmented into {output}", highlight=False, soft_wrap=True)
+        console.print(f"{done} of {len(found)} images segmented into {output}", soft_wrap=True)
     if refused:
         for line in refused:
             _say(line)
         raise typer.Exit(WRONG_INPUT)
+
+
+@app.command()
+def augment_preview(
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files with masks.")],
+    output: Annotated[Path, typer.Option(help="The PNG to write.")],
+    policy: Annotated[str, typer.Option(help="A policy (lossless, chest, strong) or a YAML file.")] = "chest",
+    masks: Annotated[Path | None, typer.Option(help="Folder of the masks; by default beside the images'.")] = None,
+    copies: Annotated[int, typer.Option(min=1, max=100, help="Copies of each image.")] = 5,
+) -> None:
+    """Draw a contact sheet of what a policy makes of some images."""
+    from pipeline.console import bar, terminal
+    from pipeline.preview import write_preview
+
+    with terminal(_NOWHERE) as console:
+        with bar(console, "Augmenting", total=len(images)) as advance_to:
+            write_preview(policy, images, output, masks=masks, copies=copies, progress=advance_to)
+        console.print(f"{copies} copies of {len(images)} images by policy {policy}, in {output}", soft_wrap=True)
 
 
 def main() -> NoReturn:

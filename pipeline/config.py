@@ -88,6 +88,9 @@ def load_config(name_or_path: str, overrides: Mapping[str, str], *, data: Path |
     """
     values = _read(name_or_path)
     for key, text in overrides.items():
+        if key == "root" or (key == "data.root" and data is not None):
+            msg = f"--set {key}: give the folder with --{key.removesuffix('.root')}"
+            raise UserError(msg)
         _assign(values, key, text)
     values["root"] = root.absolute()
     section = values.setdefault("data", {})
@@ -120,6 +123,9 @@ def _read(name_or_path: str) -> dict[str, Any]:
 
 def _assign(values: dict[str, Any], key: str, text: str) -> None:
     *sections, last = key.split(".")
+    if not all((*sections, last)):
+        msg = f"--set {key}={text}: '{key}' is no key"
+        raise UserError(msg)
     for section in sections:
         values = values.setdefault(section, {})
         if not isinstance(values, dict):

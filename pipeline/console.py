@@ -37,10 +37,10 @@ def terminal(log_file: Path | None) -> Iterator[Console]:
         yield _console(sys.stdout)
         return
     log_file.parent.mkdir(parents=True, exist_ok=True)
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()
-    saved = [os.dup(descriptor) for descriptor in (1, 2)]
     with log_file.open("ab") as log, os.fdopen(os.dup(1), "w") as shown:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        saved = [os.dup(descriptor) for descriptor in (1, 2)]
         try:
             for descriptor in (1, 2):
                 os.dup2(log.fileno(), descriptor)
@@ -54,8 +54,10 @@ def terminal(log_file: Path | None) -> Iterator[Console]:
 
 
 def _console(file: TextIO) -> Console:
-    # A file or pipe has no width: tables should not be squeezed into 80 columns there.
-    return Console(file=file, width=None if file.isatty() else _FILE_WIDTH)
+    # A file or pipe has no width: tables should not be squeezed into 80 columns there. Paths and names of slices may
+    # hold brackets, so nothing is read as markup.
+    width = None if file.isatty() else _FILE_WIDTH
+    return Console(file=file, width=width, markup=False, highlight=False)
 
 
 @contextmanager
@@ -103,7 +105,7 @@ class RunView(logging.Handler):
 
     def started(self, component_id: str) -> None:
         """Says that a component starts."""
-        self._console.print(f"[bold]{component_id}[/bold]", highlight=False)
+        self._console.print(component_id, style="bold")
         if self._console.is_terminal:
             self._status = self._console.status(component_id)
             self._status.start()
@@ -112,17 +114,17 @@ class RunView(logging.Handler):
         """Says how long it took and what it made."""
         self._end_status()
         how = "from the cache" if run.cached else f"{run.seconds:.1f} s"
-        self._console.print(f"  [green]done[/green], {how}: {_describe(run)}", highlight=False)
+        self._console.print(f"  done, {how}: {_describe(run)}")
 
     def emit(self, record: logging.LogRecord) -> None:
         """Shows a message, or moves the bar where the record tells of a step."""
         if not hasattr(record, "step"):
             if record.levelno >= logging.INFO:
-                self._console.print(f"  {record.getMessage()}", highlight=False, markup=False)
+                self._console.print(f"  {record.getMessage()}")
         elif self._status is not None:
             place = vars(record)
             done = place["step"] / place["steps"]
-            drawn = "━" * int(30 * done) + "[dim]" + "━" * (30 - int(30 * done)) + "[/dim]"
+            drawn = ("█" * int(30 * done)).ljust(30, "░")
             self._status.update(f"epoch {place['epoch']} {drawn} step {place['step']}/{place['steps']}")
 
     def _end_status(self) -> None:
@@ -145,7 +147,7 @@ def show_result(console: Console, result: "Result") -> None:
     if hidden:
         console.print(f"and {hidden} slices by transform in result.json", style="dim")
     for failure in result.failures:
-        console.print(f"[red]failed[/red]: {failure}", highlight=False)
+        console.print(f"failed: {failure}", style="red")
 
 
 def _describe(run: "ComponentRun") -> str:

@@ -76,7 +76,9 @@ def _data(config: Config) -> tuple[list[BaseComponent], BaseChannel, BaseChannel
     example_validator = ExampleValidator(
         statistics=statistics_gen.outputs["statistics"], schema=schema_gen.outputs["schema"]
     )
-    augmenter = Augmenter(examples=example_gen.outputs["examples"], policy=config.augment.resolve())
+    augmenter = Augmenter(
+        examples=example_gen.outputs["examples"], policy=config.augment.resolve(), code_version=code_version()
+    )
     return (
         [example_gen, statistics_gen, schema_gen, example_validator, augmenter],
         augmenter.outputs["augmented_examples"],
@@ -144,6 +146,10 @@ def _release(config: Config, examples: BaseChannel, schema: BaseChannel, model: 
 
 
 def code_version() -> str:
-    """Hash of the model's code: part of the cache's key, so that a run after an upgrade does not reuse old models."""
-    sources = sorted(Path(__file__).parent.parent.glob("modules/*.py"))
+    """Hash of the code that makes copies and models.
+
+    Part of the cache's key, so that nothing made before an upgrade is taken for new.
+    """
+    root = Path(__file__).parent.parent
+    sources = sorted(path for folder in ("schema", "modules", "components") for path in root.glob(f"{folder}/**/*.py"))
     return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:16]

@@ -1,6 +1,7 @@
 """Runs the graph on this machine with TFX's LocalDagRunner, telling of each component as it starts and ends."""
 
 import datetime
+import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,9 @@ from tfx.orchestration.portable.mlmd import execution_lib
 from tfx.proto.orchestration import pipeline_pb2
 
 METADATA_FILE = "metadata.sqlite"
+
+# Beam puts the class before an error's message and the name of its step behind it.
+_BEAM_FRAME = re.compile(r"^(?:[A-Za-z_]\w*\.)+\w+: | \[while running.*")
 
 
 @dataclass(frozen=True)
@@ -44,8 +48,7 @@ class ComponentError(Exception):
     def __init__(self, component_id: str, cause: Exception) -> None:
         """Takes the id of the component and what it raised."""
         lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
-        # Beam appends the name of its step to the first line.
-        problem = lines[0].split(" [while running")[0] if lines else type(cause).__name__
+        problem = _BEAM_FRAME.sub("", lines[0]) if lines else type(cause).__name__
         super().__init__(f"{component_id} failed: {problem}")
 
 

@@ -138,7 +138,15 @@ def write_phantoms(
             raise UserError(f"{name} is {value}: choose {least} or more")
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise UserError(f"'{output}' exists and is not an empty folder: name another folder, or remove this one")
-    target, text, rows = output.resolve(), PngInfo(), [list(COLUMNS)]
+    try:
+        _write(output.resolve(), count, seed, size, progress)
+    except OSError as error:
+        raise UserError(f"cannot write to '{output}': {error.strerror}") from error
+
+
+def _write(target: Path, count: int, seed: int, size: int, progress: Callable[[int], None]) -> None:
+    """Draws into a folder beside the target, which takes its name at the end."""
+    text, rows = PngInfo(), [list(COLUMNS)]
     text.add_text("Description", _DESCRIPTION)
     target.parent.mkdir(parents=True, exist_ok=True)
     # Beside the target, so that the rename at the end stays on one file system.

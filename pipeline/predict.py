@@ -55,9 +55,12 @@ def predict(model_dir: Path, output: Path, images: Sequence[Path], progress: Cal
         One line for each image that could not be read.
 
     Raises:
-        UserError: the model folder is no model, or the output cannot be written.
+        UserError: the model folder is no model, or the output cannot be written or is where the images are.
     """
     segment = load_model(model_dir)
+    if output.resolve() in {image.parent.resolve() for image in images}:
+        msg = f"'{output}' holds the images themselves: name another folder for the masks"
+        raise UserError(msg)
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -68,10 +71,11 @@ def predict(model_dir: Path, output: Path, images: Sequence[Path], progress: Cal
     done = 0
     while batch := list(islice(readable, _BATCH)):
         for (path, image), mask in zip(batch, segment([image for _, image in batch]), strict=True):
-            cv2.imwrite(str(output / f"{path.stem}_mask.png"), mask)
-            cv2.imwrite(str(output / f"{path.stem}_overlay.png"), overlay(image, mask))
+            _write(output / f"{path.stem}_mask.png", mask)
+            _write(output / f"{path.stem}_overlay.png", outlined(image, mask))
         done += len(batch)
         progress(done + len(refused))
+    progress(done + len(refused))
     return refused
 
 
@@ -93,10 +97,13 @@ def load_model(model_dir: Path) -> Callable[[Sequence[Pixels]], list[Pixels]]:
         model_dir = model_dir / str(version)
     try:
         loaded = tf.saved_model.load(str(model_dir))
-        serve = loaded.signatures["serving_default"]
-    except (OSError, KeyError, ValueError) as error:
-        msg = f"'{model_dir}' cannot be loaded as a model of this pipeline: {str(error).splitlines()[0]}"
+    except (OSError, ValueError) as error:
+        msg = f"'{model_dir}' cannot be loaded as a model: {str(error).splitlines()[0]}"
         raise UserError(msg) from error
+    serve = loaded.signatures.get("serving_default")
+    if serve is None or "image_bytes" not in serve.structured_input_signature[1]:
+        msg = f"'{model_dir}' is no model of this pipeline: it has no signature serving_default that takes image_bytes"
+        raise UserError(msg)
 
     def segment(images: Sequence[Pixels]) -> list[Pixels]:
         # `loaded` owns the variables that `serve` reads.
@@ -107,7 +114,7 @@ def load_model(model_dir: Path) -> Callable[[Sequence[Pixels]], list[Pixels]]:
     return segment
 
 
-def overlay(image: Pixels, mask: Pixels) -> Pixels:
+def outlined(image: Pixels, mask: Pixels) -> Pixels:
     """The image with the mask's outline, uint8 [height, width, 3] BGR, from two uint8 [height, width]."""
     drawn = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
     outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
@@ -120,6 +127,14 @@ def _read(images: Sequence[Path], refused: list[str]) -> Iterator[tuple[Path, Pi
             yield path, read_image(path)
         except ImageError as error:
             refused.append(f"{path} {error}")
+
+
+def _write(path: Path, pixels: Pixels) -> None:
+    try:
+        path.write_bytes(cv2.imencode(".png", pixels)[1].tobytes())
+    except OSError as error:
+        msg = f"'{path}' cannot be written: {error.strerror}"
+        raise UserError(msg) from error
 
 
 def _decode(png: bytes) -> Pixels:

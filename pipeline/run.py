@@ -49,15 +49,12 @@ def run(config: Config, *, verbose: bool = False) -> bool:
         blessed = result.status == "blessed"
         minutes = (time.monotonic() - start) / 60
         if blessed:
-            shown.print(
-                f"[bold green]blessed[/bold green] and pushed in {minutes:.1f} minutes: the model lies in "
-                f"{config.serving_dir / str(result.pushed_version)}",
-                highlight=False,
-                soft_wrap=True,
-            )
+            model = config.serving_dir / str(result.pushed_version)
+            verdict, style = f"blessed and pushed in {minutes:.1f} minutes: the model lies in {model}", "bold green"
         else:
-            shown.print(f"[bold red]not blessed[/bold red] after {minutes:.1f} minutes: nothing was pushed")
-        shown.print(f"All figures: {config.root / RESULT_FILE}", highlight=False, soft_wrap=True)
+            verdict, style = f"not blessed, nothing pushed, after {minutes:.1f} minutes", "bold red"
+        shown.print(verdict, style=style, soft_wrap=True)
+        shown.print(f"All figures: {config.root / RESULT_FILE}", soft_wrap=True)
     return blessed
 
 

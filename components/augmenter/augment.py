@@ -1,57 +1,84 @@
-"""Makes one augmented copy of one record; pure, so that any runner gives the same bytes."""
+"""Makes the augmented copies of one record; pure, so that any runner gives the same bytes."""
 
 import hashlib
 import random
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 
+from components.augmenter.policy import Policy
 from schema import features
-from schema.record import Record
+from schema.record import Pixels, Record
 
 if TYPE_CHECKING:
     import albumentations
 
-_ATTEMPTS = 100
+_IDLE_DRAWS = 100
 
 
-def augment(record: Record, transform: "albumentations.Compose", seed: int, copy: int) -> Record:
-    """Draws copy number `copy` of an original.
+@dataclass(frozen=True)
+class Draw:
+    """What became of one copy.
 
-    Every random number is a function of (seed, image_id, copy) alone. A draw in which no transform fires
-    is no augmentation and is drawn again.
+    Attributes:
+        copy: the augmented record, or None where every draw lost too much of the lungs.
+        redrawn: how many draws were thrown away before.
+    """
+
+    copy: Record | None
+    redrawn: int
+
+
+def draw_copy(record: Record, transform: "albumentations.Compose", policy: Policy, copy: int) -> Draw:
+    """Draws copy number `copy` of a record.
+
+    Every random number is a function of (policy seed, image_id, copy, draw) alone. A draw whose lung area is smaller
+    than the original's by more than the policy's `max_lung_loss` is thrown away and drawn again, `redraws` times.
 
     Args:
         record: the original.
-        transform: made with `save_applied_params=True`; its random state is replaced.
-        seed: of the policy.
+        transform: of `compose(policy)`; its random state is replaced.
+        policy: for its seed and limits.
         copy: number of the copy, from 1.
 
     Returns:
-        A record of the same size, named after the original and the copy, tagged with what fired.
+        The copy, of the same size, named after the original and tagged with what fired.
 
     Raises:
         RuntimeError: no transform fired in a hundred draws.
     """
-    for attempt in range(_ATTEMPTS):
-        # Stock Compose(seed=...) would give every transform the same generator: they would fire together.
-        entropy = _entropy(seed, record.image_id, copy, attempt)
-        transform.set_random_state(np.random.default_rng(entropy), random.Random(entropy))  # noqa: S311
-        drawn = transform(image=record.image, mask=record.mask)
-        fired = [name for name, _ in drawn["applied_transforms"]]
-        if fired:
-            return replace(
+    smallest = (1 - policy.max_lung_loss) * cv2.countNonZero(record.mask)
+    for redrawn in range(policy.redraws + 1):
+        image, mask, fired = _draw(record, transform, (policy.seed, record.image_id, copy, redrawn))
+        if cv2.countNonZero(mask) >= smallest:
+            made = replace(
                 record,
-                image=drawn["image"],
-                mask=drawn["mask"],
+                image=image,
+                mask=mask,
                 image_id=f"{record.image_id}-copy{copy}",
                 is_augmented=True,
                 augmentation=features.TRANSFORM_SEPARATOR.join(fired),
             )
-    msg = f"no transform fired in {_ATTEMPTS} draws for record '{record.image_id}': raise the policy's probabilities"
+            return Draw(made, redrawn)
+    return Draw(None, policy.redraws)
+
+
+def _draw(
+    record: Record, transform: "albumentations.Compose", key: tuple[int | str, ...]
+) -> tuple[Pixels, Pixels, list[str]]:
+    """Image, mask and the names of the transforms that fired; where none did, that is no augmentation: once more."""
+    for idle in range(_IDLE_DRAWS):
+        entropy = _entropy(*key, idle)
+        # Stock Compose(seed=...) would give every transform the same generator: they would fire together.
+        transform.set_random_state(np.random.default_rng(entropy), random.Random(entropy))  # noqa: S311
+        drawn = transform(image=record.image, mask=record.mask)
+        if drawn["applied_transforms"]:
+            return drawn["image"], drawn["mask"], [name for name, _ in drawn["applied_transforms"]]
+    msg = f"no transform fired in {_IDLE_DRAWS} draws for record '{record.image_id}': raise the policy's probabilities"
     raise RuntimeError(msg)
 
 
 def _entropy(*key: int | str) -> int:
-    return int.from_bytes(hashlib.sha256("/".join(map(str, key)).encode()).digest()[:16], "big")
+    return int.from_bytes(hashlib.sha256(repr(key).encode()).digest()[:16], "big")

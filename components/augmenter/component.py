@@ -13,7 +13,10 @@ class AugmenterSpec(component_spec.ComponentSpec):
 
     INPUTS = {executor.EXAMPLES: component_spec.ChannelParameter(type=standard_artifacts.Examples)}
     OUTPUTS = {executor.AUGMENTED_EXAMPLES: component_spec.ChannelParameter(type=standard_artifacts.Examples)}
-    PARAMETERS = {executor.POLICY: component_spec.ExecutionParameter(type=str)}
+    PARAMETERS = {
+        executor.POLICY: component_spec.ExecutionParameter(type=str),
+        executor.CODE_VERSION: component_spec.ExecutionParameter(type=str),
+    }
 
 
 class Augmenter(base_beam_component.BaseBeamComponent):
@@ -22,13 +25,20 @@ class Augmenter(base_beam_component.BaseBeamComponent):
     SPEC_CLASS = AugmenterSpec
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(executor.Executor)
 
-    def __init__(self, examples: types.BaseChannel, policy: Policy) -> None:
-        """Takes Examples in the record's contract (see `schema`) and the policy."""
+    def __init__(self, examples: types.BaseChannel, policy: Policy, code_version: str) -> None:
+        """Wires the component.
+
+        Args:
+            examples: in the record's contract (see `schema`).
+            policy: what to do to them.
+            code_version: identifies the code that does it, so that the cache does not outlive it.
+        """
         spec = AugmenterSpec(
             **{
                 executor.EXAMPLES: examples,
                 executor.AUGMENTED_EXAMPLES: channel_utils.as_channel([standard_artifacts.Examples()]),
                 executor.POLICY: policy.model_dump_json(),
+                executor.CODE_VERSION: code_version,
             }
         )
         super().__init__(spec=spec)

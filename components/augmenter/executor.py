@@ -2,27 +2,28 @@
 
 import logging
 import os
-from collections.abc import Iterator
+import time
+from importlib import metadata
 from typing import Any
 
 import apache_beam as beam
 from tfx import types
 from tfx.components.util import examples_utils
 from tfx.dsl.components.base import base_beam_executor
+from tfx.dsl.io import fileio
 from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 from tfx.utils import io_utils
 
-from components.augmenter.augment import augment
-from components.augmenter.policy import Policy, compose
-from schema import record
+from components.augmenter.copies import COPIES, LEFT_OUT, ORIGINALS, READ, REDRAWN, AddCopies, count
+from components.augmenter.policy import Policy
 
 EXAMPLES = "examples"
 AUGMENTED_EXAMPLES = "augmented_examples"
 POLICY = "policy"
+CODE_VERSION = "code_version"
 
 _LOG = logging.getLogger("lungseg.augmenter")
-_READ, _ORIGINALS, _COPIES = "read", "originals", "copies"
 
 
 class Executor(base_beam_executor.BaseBeamExecutor):
@@ -38,18 +39,26 @@ class Executor(base_beam_executor.BaseBeamExecutor):
 
         Args:
             input_dict: `examples`, one Examples artifact of tf.train.Example records.
-            output_dict: `augmented_examples`, with the same splits, span and version; the counts by split
-                become custom properties.
-            exec_properties: `policy`, as JSON.
+            output_dict: `augmented_examples`, with the same splits, span and version. Its custom properties hold
+                the counts by split (`train_read`, `train_originals`, `train_copies`, `train_redrawn`,
+                `train_left_out`), `seconds`, `policy`, `policy_hash` and `albumentations_version`.
+            exec_properties: `policy`, as JSON, and `code_version`, which is not read.
 
         Raises:
-            RecordError: a record breaks the contract.
+            AugmentError: a record breaks the contract, or is a copy already.
             RuntimeError: a split is empty, or records got lost on the way.
         """
-        examples = artifact_utils.get_single_instance(input_dict[EXAMPLES])
         augmented = artifact_utils.get_single_instance(output_dict[AUGMENTED_EXAMPLES])
-        policy = Policy.model_validate_json(exec_properties[POLICY])
+        try:
+            self._augment(artifact_utils.get_single_instance(input_dict[EXAMPLES]), augmented, exec_properties[POLICY])
+        except BaseException:
+            # Splits that were done must not be taken for the whole.
+            fileio.rmtree(augmented.uri)
+            raise
 
+    def _augment(self, examples: types.Artifact, augmented: types.Artifact, policy_json: str) -> None:
+        start = time.monotonic()
+        policy = Policy.model_validate_json(policy_json)
         augmented.split_names = examples.split_names
         augmented.span = examples.span
         augmented.version = examples.version
@@ -63,63 +72,46 @@ class Executor(base_beam_executor.BaseBeamExecutor):
                 _ = (
                     pipeline
                     | f"Read[{split}]" >> beam.io.ReadFromTFRecord(source)
-                    | f"CountRead[{split}]"
-                    >> beam.Map(lambda serialized, split=split: _count((_READ, serialized), split))
-                    | f"Augment[{split}]" >> beam.ParDo(AddCopies(policy, split))
-                    | f"CountWritten[{split}]" >> beam.Map(_count, split)
+                    | f"AddCopies[{split}]" >> AddCopies(policy, split)
+                    | f"Count[{split}]" >> beam.Map(_count_written, split)
                     | f"Write[{split}]" >> beam.io.WriteToTFRecord(target)
                 )
         for split in splits:
-            counts = {name: _counted(pipeline.result, split, name) for name in (_READ, _ORIGINALS, _COPIES)}
+            counts = _counts(pipeline.result, split)
             _reconcile(counts, split, policy.copies_of(split))
-            _LOG.info("%s: %d originals, %d copies", split, counts[_ORIGINALS], counts[_COPIES])
-            augmented.set_int_custom_property(f"{split}_{_ORIGINALS}", counts[_ORIGINALS])
-            augmented.set_int_custom_property(f"{split}_{_COPIES}", counts[_COPIES])
+            _LOG.info(
+                "%s: %d originals, %d copies (%d redrawn, %d left out)",
+                split, counts[ORIGINALS], counts[COPIES], counts[REDRAWN], counts[LEFT_OUT],
+            )  # fmt: skip
+            for name, total in counts.items():
+                augmented.set_int_custom_property(f"{split}_{name}", total)
+        augmented.set_float_custom_property("seconds", time.monotonic() - start)
         augmented.set_string_custom_property(POLICY, policy.name)
+        augmented.set_string_custom_property("policy_hash", policy.content_hash())
+        augmented.set_string_custom_property("albumentations_version", metadata.version("albumentations"))
 
 
-@beam.typehints.with_input_types(bytes)
-@beam.typehints.with_output_types(tuple[str, bytes])
-class AddCopies(beam.DoFn):
-    """Passes each serialized record through byte for byte and adds its copies, told apart by a key."""
-
-    def __init__(self, policy: Policy, split: str) -> None:
-        """Takes the policy and the name of the split."""
-        self._policy = policy
-        self._split = split
-
-    def setup(self) -> None:
-        """Builds the transforms, once a worker."""
-        self._transform = compose(self._policy)
-
-    def process(self, serialized: bytes) -> Iterator[tuple[str, bytes]]:
-        """Yields the original and its copies."""
-        yield _ORIGINALS, serialized
-        copies = self._policy.copies_of(self._split)
-        if copies:
-            original = record.decode(serialized)
-            for copy in range(1, copies + 1):
-                drawn = augment(original, self._transform, self._policy.seed, copy)
-                yield _COPIES, record.encode(drawn)
-
-
-def _count(tagged: tuple[str, bytes], split: str) -> bytes:
+def _count_written(tagged: tuple[str, bytes], split: str) -> bytes:
     name, serialized = tagged
-    beam.metrics.Metrics.counter(split, name).inc()
-    return serialized
+    return count(serialized, split, name)
 
 
-def _counted(result: beam.runners.runner.PipelineResult, split: str, name: str) -> int:
-    query = beam.metrics.MetricsFilter().with_namespace(split).with_name(name)
-    return sum(int(counter.result) for counter in result.metrics().query(query)["counters"])
+def _counts(result: beam.runners.runner.PipelineResult, split: str) -> dict[str, int]:
+    counts = dict.fromkeys((READ, ORIGINALS, COPIES, REDRAWN, LEFT_OUT), 0)
+    query = beam.metrics.MetricsFilter().with_namespace(split)
+    for counter in result.metrics().query(query)["counters"]:
+        if counter.key.metric.name in counts:
+            counts[counter.key.metric.name] += int(counter.result)
+    return counts
 
 
 def _reconcile(counts: dict[str, int], split: str, copies: int) -> None:
     """What went in must have come out: runners have been seen to lose records without an error."""
-    if counts[_READ] == 0:
+    read = counts[READ]
+    if read == 0:
         msg = f"split '{split}' has no records: each of train, eval and test needs patients, so add more of them"
         raise RuntimeError(msg)
-    if counts[_ORIGINALS] != counts[_READ] or counts[_COPIES] != copies * counts[_READ]:
-        written = f"{counts[_ORIGINALS]} originals and {counts[_COPIES]} copies"
-        msg = f"split '{split}' lost records: {counts[_READ]} read, {written} written"
+    if counts[ORIGINALS] != read or counts[COPIES] + counts[LEFT_OUT] != copies * read:
+        written = f"{counts[ORIGINALS]} originals and {counts[COPIES]} of {copies * read} copies"
+        msg = f"split '{split}' lost records: {read} read, {written} written, {counts[LEFT_OUT]} left out"
         raise RuntimeError(msg)

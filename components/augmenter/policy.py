@@ -2,17 +2,23 @@
 
 >>> policy = load_policy("chest")
 >>> policy.copies_of("train")
-1
+2
 >>> transform = compose(policy)
 """
 
+import difflib
+import hashlib
+import inspect
 import os
 import warnings
+from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+import numpy as np
 import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from modules.settings import Settings
 
@@ -23,6 +29,16 @@ POLICIES = Path(__file__).with_name("policies")
 
 Copies = dict[Literal["train", "eval", "test"], Annotated[int, Field(ge=0, le=100)]]
 """Copies of each original, by split; none for splits that are not listed."""
+
+# They shift pixels of the image and leave the mask where it was, so that the outline no longer fits.
+_MOVES_IMAGE_ALONE = frozenset({"ChromaticAberration", "GlassBlur", "Lambda", "ZoomBlur"})
+# A chest upside down, on its side or in pieces.
+_IMPLAUSIBLE = frozenset(
+    {"CubicSymmetry", "D4", "RandomGridShuffle", "RandomRotate90", "SquareSymmetry", "Transpose", "VerticalFlip"}
+)
+_ANGLES = ("limit", "rotate", "rotate_limit")
+_STEEPEST = 45.0
+"""Degrees; no patient lies more askew on the detector."""
 
 
 class PolicyError(ValueError):
@@ -38,6 +54,16 @@ class Transform(Settings):
     """Of its constructor."""
     p: Annotated[float, Field(gt=0, le=1)] = 0.5
     """Probability with which it fires."""
+    allow: bool = False
+    """Takes a transform that moves the image but not the mask, or that makes a chest implausible."""
+
+    @model_validator(mode="after")
+    def _is_sound(self) -> "Transform":
+        _build(self)
+        if not self.allow and (objection := _objection(self)):
+            msg = f"{self.name} {objection}; write `allow: true` if you mean it"
+            raise ValueError(msg)
+        return self
 
 
 class Policy(Settings):
@@ -47,15 +73,26 @@ class Policy(Settings):
     seed: Annotated[int, Field(ge=0)] = 0
     copies: Copies
     transforms: Annotated[tuple[Transform, ...], Field(min_length=1)]
+    max_lung_loss: Annotated[float, Field(ge=0, le=1)] = 0.4
+    """Share of an original's lung area by which that of a copy may be smaller."""
+    redraws: Annotated[int, Field(ge=0, le=20)] = 3
+    """How often a copy that loses more is drawn again before it is left out."""
+    allow_copies_of_copies: bool = False
+    """Takes records that are augmented already; they are refused otherwise."""
 
     @model_validator(mode="after")
-    def _can_be_built(self) -> "Policy":
-        compose(self)
+    def _keeps_sizes(self) -> "Policy":
+        for transform in self.transforms:
+            _check_size(transform)
         return self
 
     def copies_of(self, split: str) -> int:
         """How many copies each original of the split gets."""
         return {str(name): count for name, count in self.copies.items()}.get(split, 0)
+
+    def content_hash(self) -> str:
+        """Identifies the policy by its content, however the file is laid out; 16 hexadecimal digits."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
 
 
 def load_policy(name_or_path: str) -> Policy:
@@ -68,38 +105,121 @@ def load_policy(name_or_path: str) -> Policy:
     path = shipped.get(name_or_path, Path(name_or_path))
     if not path.is_file():
         msg = f"augmentation policy '{name_or_path}' is neither a file nor one of: {', '.join(shipped)}"
-        raise PolicyError(msg)
+        raise PolicyError(msg + _nearest(name_or_path, shipped))
     try:
         return Policy.model_validate(yaml.safe_load(path.read_text()))
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        msg = f"augmentation policy {path}: {where + ': ' if where else ''}{first['msg']}"
-    except yaml.YAMLError as error:
-        msg = f"augmentation policy {path} is no YAML: {' '.join(str(error).split())}"
+        msg = f"augmentation policy {path}: {_explain(error)}"
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        msg = f"augmentation policy {path} is no YAML: {_one_line(error)}"
     raise PolicyError(msg)
 
 
 def compose(policy: Policy) -> "albumentations.Compose":
-    """Builds the transforms.
+    """Builds the transforms; the result is not to be shared between threads, its random state is part of it."""
+    import albumentations
+
+    return albumentations.Compose([_build(one) for one in policy.transforms], save_applied_params=True)
+
+
+def _build(transform: Transform, p: float | None = None) -> "albumentations.BasicTransform":
+    """Builds one transform, with another probability if given.
 
     Raises:
-        ValueError: Albumentations does not know a transform, or does not take an argument.
+        ValueError: Albumentations does not know it, or does not take an argument.
     """
+    kinds = _kinds()
+    if transform.name not in kinds:
+        msg = f"Albumentations has no transform '{transform.name}'"
+        raise ValueError(msg + _nearest(transform.name, kinds))
+    kind = kinds[transform.name]
+    known = [name for name in inspect.signature(kind.__init__).parameters if name not in ("self", "p")]
+    for argument in transform.arguments:
+        if argument == "p":
+            msg = f"{transform.name}: give `p` beside `arguments`, not in them"
+            raise ValueError(msg)
+        if argument not in known:
+            msg = f"{transform.name} has no argument '{argument}'"
+            raise ValueError(msg + _nearest(argument, known))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # Albumentations only warns of values that it then ignores
+        try:
+            return kind(**transform.arguments, p=transform.p if p is None else p)
+        except ValidationError as error:
+            problem = _explain(error)
+        except (UserWarning, TypeError, ValueError) as error:
+            cause = error.__cause__
+            problem = _explain(cause) if isinstance(cause, ValidationError) else _one_line(error)
+    msg = f"{transform.name}: {problem}"
+    raise ValueError(msg)
+
+
+@cache
+def _kinds() -> dict[str, Any]:
+    """Albumentations' transforms by name."""
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it would look for updates over the network
     import albumentations  # takes seconds
 
-    built = []
-    for transform in policy.transforms:
-        kind = getattr(albumentations, transform.name, None)
-        if not (isinstance(kind, type) and issubclass(kind, albumentations.BasicTransform)):
-            msg = f"Albumentations has no transform '{transform.name}'"
-            raise ValueError(msg)
+    named = {name: getattr(albumentations, name) for name in dir(albumentations)}
+    abstract = {"BasicTransform", "DualTransform", "ImageOnlyTransform", "Transform3D"}
+    return {
+        name: kind
+        for name, kind in named.items()
+        if isinstance(kind, type) and issubclass(kind, albumentations.BasicTransform) and name not in abstract
+    }
+
+
+def _objection(transform: Transform) -> str | None:
+    if transform.name in _MOVES_IMAGE_ALONE:
+        return "moves pixels of the image but not of the mask"
+    if transform.name in _IMPLAUSIBLE:
+        return "makes a chest implausible"
+    for name in _ANGLES:
+        # The built transform knows the default as well: Rotate's own is 90 degrees.
+        limits = np.atleast_1d(getattr(_build(transform), name, 0.0))
+        if limits.dtype.kind in "if" and np.abs(limits).max() > _STEEPEST:
+            return f"turns a chest by up to {np.abs(limits).max():g} degrees, more than {_STEEPEST:g}"
+    return None
+
+
+def _check_size(transform: Transform) -> None:
+    """Raises ValueError where the transform cannot take a grey image with a mask, or changes its size."""
+    import albumentations
+
+    pixels = np.arange(64 * 64, dtype=np.uint32).reshape(64, 64).astype(np.uint8)
+    mask = np.where(pixels > 127, np.uint8(255), np.uint8(0))
+    try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error")  # Albumentations only warns of arguments that it does not know
-            try:
-                built.append(kind(**transform.arguments, p=transform.p))
-            except (UserWarning, TypeError, ValueError) as error:
-                msg = f"transform {transform.name}: {' '.join(str(error).split())}"
-                raise ValueError(msg) from error
-    return albumentations.Compose(built, save_applied_params=True)
+            warnings.simplefilter("ignore")
+            drawn = albumentations.Compose([_build(transform, p=1.0)], seed=0)(image=pixels, mask=mask)
+    except Exception as error:
+        msg = f"{transform.name} does not take a grey image with a mask: {_one_line(error)}"
+        raise ValueError(msg) from error
+    if drawn["image"].shape != pixels.shape or drawn["mask"].shape != mask.shape:
+        msg = f"{transform.name} changes the image's size, which must stay"
+        raise ValueError(msg)
+    if drawn["image"].dtype != np.uint8:
+        msg = f"{transform.name} changes the image's type to {drawn['image'].dtype}, which must stay uint8"
+        raise ValueError(msg)
+
+
+def _explain(error: ValidationError) -> str:
+    """The first problem, in one line, with the nearest right key where one was unknown."""
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"] if part != "[key]")
+    if first["type"] == "extra_forbidden":
+        model: type[BaseModel] = Transform if first["loc"][0] == "transforms" else Policy
+        hint = _nearest(str(first["loc"][-1]), model.model_fields) or f"; known are {', '.join(model.model_fields)}"
+        return f"unknown key '{key}'{hint}"
+    problem = first["msg"].removeprefix("Value error, ")
+    given = "" if first["type"] in ("value_error", "missing") else f", is {first['input']!r}"
+    return (f"{key}: " if key else "") + problem + given
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    nearest = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f"; did you mean '{nearest[0]}'?" if nearest else ""
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

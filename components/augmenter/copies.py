@@ -1,0 +1,117 @@
+"""Adds copies to serialized records on all cores of a Beam worker."""
+
+import os
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+import apache_beam as beam
+import cv2
+
+from components.augmenter.augment import draw_copy
+from components.augmenter.policy import Policy, compose
+from schema import record
+
+if TYPE_CHECKING:
+    import albumentations
+
+READ, ORIGINALS, COPIES, REDRAWN, LEFT_OUT = "read", "originals", "copies", "redrawn", "left_out"
+
+Element = TypeVar("Element")
+
+_RECORDS_A_CORE = 16
+"""Of a batch: enough that cores seldom wait for the last record of one, and a few megabytes."""
+
+
+class AugmentError(ValueError):
+    """A record that cannot be augmented; the message names the split, the record and the field."""
+
+
+class AddCopies(beam.PTransform):
+    """Serialized originals in; originals, byte for byte, and copies out, as pairs of `ORIGINALS` or `COPIES` and bytes.
+
+    Counts what it reads, draws again and leaves out in Beam counters in the split's namespace.
+    """
+
+    def __init__(self, policy: Policy, split: str) -> None:
+        """Takes the policy and the name of the split."""
+        super().__init__()
+        self._policy = policy
+        self._split = split
+
+    def expand(self, records: beam.PCollection) -> beam.PCollection:
+        """Batches the records for the threads."""
+        size = _RECORDS_A_CORE * (os.cpu_count() or 1)
+        return (
+            records
+            | beam.Map(count, self._split, READ)
+            | beam.BatchElements(min_batch_size=size, max_batch_size=size)
+            | beam.ParDo(_AddCopiesToBatch(self._policy, self._split))
+        )
+
+
+def count(element: Element, split: str, name: str, number: int = 1) -> Element:
+    """Adds to the Beam counter `name` in the split's namespace and passes the element on."""
+    beam.metrics.Metrics.counter(split, name).inc(number)
+    return element
+
+
+@dataclass(frozen=True)
+class _Augmented:
+    original: bytes
+    copies: list[bytes]
+    redrawn: int
+    left_out: int
+
+
+@beam.typehints.with_input_types(list[bytes])
+@beam.typehints.with_output_types(tuple[str, bytes])
+class _AddCopiesToBatch(beam.DoFn):
+    """One thread a core: OpenCV and NumPy release the GIL, and new processes would cost half a minute each."""
+
+    def __init__(self, policy: Policy, split: str) -> None:
+        self._policy = policy
+        self._split = split
+
+    def setup(self) -> None:
+        # One thread a record; OpenCV's own would fight over the cores.
+        cv2.setNumThreads(1)
+        self._pool = ThreadPoolExecutor(os.cpu_count())
+        self._of_thread = threading.local()
+
+    def teardown(self) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def process(self, batch: list[bytes]) -> Iterator[tuple[str, bytes]]:
+        for augmented in self._pool.map(self._augment, batch):
+            count(None, self._split, REDRAWN, augmented.redrawn)
+            count(None, self._split, LEFT_OUT, augmented.left_out)
+            yield ORIGINALS, augmented.original
+            for copy in augmented.copies:
+                yield COPIES, copy
+
+    def _augment(self, serialized: bytes) -> _Augmented:
+        try:
+            original = record.decode(serialized)
+        except record.RecordError as error:
+            msg = f"split '{self._split}': {error}"
+            raise AugmentError(msg) from error
+        if original.is_augmented and not self._policy.allow_copies_of_copies:
+            msg = (
+                f"split '{self._split}': record '{original.image_id}' is a copy already: augment originals, "
+                f"or write `allow_copies_of_copies: true` into policy '{self._policy.name}'"
+            )
+            raise AugmentError(msg)
+        draws = [
+            draw_copy(original, self._transform(), self._policy, copy)
+            for copy in range(1, self._policy.copies_of(self._split) + 1)
+        ]
+        copies = [record.encode(draw.copy) for draw in draws if draw.copy]
+        return _Augmented(serialized, copies, sum(draw.redrawn for draw in draws), len(draws) - len(copies))
+
+    def _transform(self) -> "albumentations.Compose":
+        if not hasattr(self._of_thread, "transform"):
+            self._of_thread.transform = compose(self._policy)
+        return self._of_thread.transform

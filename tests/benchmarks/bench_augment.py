@@ -1,0 +1,145 @@
+"""Speed and memory of the Augmenter against a bare Albumentations loop, in one run: `make bench-augment`.
+
+The reference is one thread in one process that decodes, augments with the same `Compose` and encodes the same
+512-pixel records, and nothing else: it reads no file, keeps no original, computes no fingerprint and reseeds nothing.
+The component is the whole of `Executor.Do` between its first and last record. Both are measured in turn, several
+times, and the medians compared. Memory is the peak of a fresh process each, for 500 and for 5,000 records.
+"""
+
+import argparse
+import json
+import logging
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+ROUNDS = 5
+RECORDS = 200
+FEW, MANY = 500, 5000
+DISTINCT = 50
+"""Different images among the records; the rest repeats them under other names."""
+
+
+def write_examples(folder: Path, count: int) -> None:
+    import tensorflow as tf
+
+    from pipeline.phantoms import phantom
+    from schema.record import Record, encode
+
+    images = [phantom(seed=0, patient=number, image=1, size=512) for number in range(1, min(count, DISTINCT) + 1)]
+    split = folder / "Split-train"
+    split.mkdir(parents=True)
+    with tf.io.TFRecordWriter(str(split / "data_tfrecord-00000-of-00001")) as writer:
+        for number in range(count):
+            image, mask = images[number % len(images)]
+            name = f"phantom-{number}"
+            record = Record(image, mask, image_id=name, patient_id=name, source="phantom", width=512, height=512)
+            writer.write(encode(record))
+
+
+def run_component(source: Path, target: Path) -> None:
+    from tfx.components.util import examples_utils
+    from tfx.proto import example_gen_pb2
+    from tfx.types import standard_artifacts
+
+    from components.augmenter import executor
+    from components.augmenter.policy import load_policy
+
+    examples, augmented = standard_artifacts.Examples(), standard_artifacts.Examples()
+    examples.uri, augmented.uri = str(source), str(target)
+    examples.split_names = '["train"]'
+    examples_utils.set_payload_format(examples, example_gen_pb2.FORMAT_TF_EXAMPLE)
+    policy = load_policy("chest").model_copy(update={"copies": {"train": 1}})
+    executor.Executor().Do(
+        {executor.EXAMPLES: [examples]},
+        {executor.AUGMENTED_EXAMPLES: [augmented]},
+        {executor.POLICY: policy.model_dump_json()},
+    )
+
+
+def run_reference(source: Path) -> None:
+    import cv2
+    import numpy as np
+    import tensorflow as tf
+
+    from components.augmenter.policy import compose, load_policy
+
+    cv2.setNumThreads(1)
+    transform = compose(load_policy("chest"))
+    for serialized in serialized_records(source):
+        feature = tf.train.Example.FromString(serialized).features.feature
+        image, mask = (
+            cv2.imdecode(np.frombuffer(feature[name].bytes_list.value[0], np.uint8), cv2.IMREAD_UNCHANGED)
+            for name in ("image", "mask")
+        )
+        drawn = transform(image=image, mask=mask)
+        for pixels in (drawn["image"], drawn["mask"]):
+            cv2.imencode(".png", pixels, (cv2.IMWRITE_PNG_COMPRESSION, 1))
+
+
+def serialized_records(source: Path) -> Iterator[bytes]:
+    import tensorflow as tf
+
+    yield from tf.data.TFRecordDataset([str(path) for path in (source / "Split-train").iterdir()]).as_numpy_iterator()
+
+
+def seconds(function: object, *arguments: Path) -> float:
+    start = time.perf_counter()
+    function(*arguments)  # type: ignore[operator]
+    return time.perf_counter() - start
+
+
+def measure_speed(folder: Path) -> tuple[float, float]:
+    """Median images a second of the component and of the reference; start-up apart, told by two sizes."""
+    few, many = folder / "few", folder / "many"
+    write_examples(few, RECORDS // 10)
+    write_examples(many, RECORDS + RECORDS // 10)
+    component, reference = [], []
+    for turn in range(ROUNDS):
+        # What a run costs without records is in both sizes; the difference is the records alone.
+        start_up = seconds(run_component, few, folder / f"few-{turn}")
+        component.append(RECORDS / (seconds(run_component, many, folder / f"many-{turn}") - start_up))
+        start_up = seconds(run_reference, few)
+        reference.append(RECORDS / (seconds(run_reference, many) - start_up))
+    return statistics.median(component), statistics.median(reference)
+
+
+def measure_memory(folder: Path, count: int) -> float:
+    """Peak resident megabytes of a fresh process that augments `count` records."""
+    source = folder / f"memory-{count}"
+    write_examples(source, count)
+    command = [sys.executable, __file__, "--memory-of", str(source), str(folder / f"augmented-{count}")]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--memory-of", nargs=2, type=Path, help=argparse.SUPPRESS)
+    child = parser.parse_args().memory_of
+    logging.disable(logging.WARNING)
+    if child:
+        run_component(*child)
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+        return
+    cores = os.cpu_count() or 1
+    with tempfile.TemporaryDirectory() as name:
+        component, reference = measure_speed(Path(name))
+        few, many = measure_memory(Path(name), FEW), measure_memory(Path(name), MANY)
+    print(f"{platform.processor() or platform.machine()}, {cores} cores, policy chest, 512 x 512")
+    print(f"{'':24}{'component':>12}{'bare loop':>12}")
+    print(f"{'images a second':24}{component:12.1f}{reference:12.1f}")
+    print(f"{'':24}{f'{MANY} images':>12}{f'{FEW} images':>12}")
+    print(f"{'peak memory, MB':24}{many:12.0f}{few:12.0f}")
+    ratios = {"ratio_per_core": component / reference / cores, "memory_ratio": many / few}
+    print(json.dumps({key: round(value, 3) for key, value in ratios.items()}))
+
+
+if __name__ == "__main__":
+    main()
