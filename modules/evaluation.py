@@ -61,7 +61,7 @@ def eval_config(settings: EvaluateSettings) -> config_pb2.EvalConfig:
     """The slices, metrics and thresholds for TFX's Evaluator, candidate and baseline model."""
     return config_pb2.EvalConfig(
         model_specs=[
-            config_pb2.ModelSpec(signature_name=SIGNATURE),
+            config_pb2.ModelSpec(signature_name=SIGNATURE, name="candidate"),
             config_pb2.ModelSpec(signature_name=SIGNATURE, name="baseline", is_baseline=True),
         ],
         slicing_specs=[

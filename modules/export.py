@@ -21,16 +21,19 @@ _CHUNK = 16
 Tensors = dict[str, tf.Tensor]
 
 
-def export_model(model: keras.Model, transform_graph_dir: str, output_dir: str) -> None:
+def export_model(
+    model: keras.Model, transform_graph_dir: str, output_dir: str, *, average_mirrored: bool = False
+) -> None:
     """Writes `model`, with the transform graph before it and the masks' encoding behind it, as SavedModel.
 
     Args:
         model: from normalised images [N, size, size, 1] to logits of the same shape.
         transform_graph_dir: the SavedModel that Transform wrote.
         output_dir: where to write.
+        average_mirrored: answer with the mean of the probabilities for an image and for its mirror image.
     """
     transform = SavedModelLoader(transform_graph_dir).apply_transform_model
-    probabilities = _probabilities_of(model, transform)
+    probabilities = _probabilities_of(model, transform, average_mirrored)
 
     def serving_default(image_bytes: tf.Tensor) -> Tensors:
         masks, fractions = tf.map_fn(
@@ -61,7 +64,9 @@ def export_model(model: keras.Model, transform_graph_dir: str, output_dir: str) 
     archive.write_out(output_dir, verbose=False)
 
 
-def _probabilities_of(model: keras.Model, transform: Callable[[Tensors], Tensors]) -> Callable[[tf.Tensor], tf.Tensor]:
+def _probabilities_of(
+    model: keras.Model, transform: Callable[[Tensors], Tensors], average_mirrored: bool
+) -> Callable[[tf.Tensor], tf.Tensor]:
     """Makes the function from encoded images, string [N], to lung probabilities, float32 [N, size, size, 1]."""
     size = model.input_shape[1]
 
@@ -71,7 +76,12 @@ def _probabilities_of(model: keras.Model, transform: Callable[[Tensors], Tensors
             transform({features.IMAGE: encoded})[features.IMAGE],
             fn_output_signature=tf.float16,
         )
-        return tf.sigmoid(model(tf.cast(pixels, tf.float32), training=False))
+        images = tf.cast(pixels, tf.float32)
+        lung = tf.sigmoid(model(images, training=False))
+        if average_mirrored:
+            mirrored = tf.sigmoid(model(images[:, :, ::-1], training=False))
+            lung = (lung + mirrored[:, :, ::-1]) / 2
+        return lung
 
     @tf.function  # turns the loop into one of the graph; Keras exports endpoints as they stand
     def probabilities(encoded: tf.Tensor) -> tf.Tensor:

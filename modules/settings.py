@@ -28,6 +28,8 @@ class ModelSettings(Settings):
     """Channels of the first level; each level below doubles them."""
     levels: Annotated[int, Field(ge=1, le=8)] = 4
     """How often the image is halved on the way down."""
+    average_mirrored: bool = True
+    """The exported model averages its answer with that for the mirrored image: twice the work, steadier outlines."""
 
     @model_validator(mode="after")
     def _can_be_halved(self) -> "ModelSettings":

@@ -49,17 +49,19 @@ def run_fn(fn_args: FnArgs) -> None:
 
     keras.utils.set_random_seed(settings.seed)
     strategy = strategy_for(settings.devices)
-    batch_size = settings.batch_size * strategy.num_replicas_in_sync
+    replicas = strategy.num_replicas_in_sync
     train = read_examples(fn_args.train_files, model_settings.image_size)
     validation = read_examples(fn_args.eval_files, model_settings.image_size)
-    examples = len(train)
-    _LOG.info("training on %d examples with %d replica(s)", examples, strategy.num_replicas_in_sync)
+    batches = batches_of_epochs(train, settings, replicas)
+    steps = len(batches) // settings.epochs
+    _LOG.info("training on %d examples with %d replica(s), %d steps an epoch", len(train), replicas, steps)
 
     with strategy.scope():
-        model = build_model(model_settings, settings, steps=settings.epochs * math.ceil(examples / batch_size))
+        model = build_model(model_settings, settings, steps=len(batches), synchronized=replicas > 1)
     history = model.fit(
-        train.shuffle(examples, seed=settings.seed).batch(batch_size).prefetch(tf.data.AUTOTUNE),
-        validation_data=validation.batch(batch_size).prefetch(tf.data.AUTOTUNE),
+        batches,
+        steps_per_epoch=steps,
+        validation_data=batches_of_all(validation, settings.batch_size, replicas),
         epochs=settings.epochs,
         callbacks=_callbacks(settings, fn_args.model_run_dir),
         verbose=0,
@@ -68,7 +70,12 @@ def run_fn(fn_args: FnArgs) -> None:
     run_dir = Path(fn_args.model_run_dir)
     run_dir.mkdir(parents=True, exist_ok=True)
     (run_dir / HISTORY_FILE).write_text(json.dumps(history, indent=1))
-    export_model(model, f"{fn_args.transform_graph_path}/transform_fn", fn_args.serving_model_dir)
+    export_model(
+        model,
+        f"{fn_args.transform_graph_path}/transform_fn",
+        fn_args.serving_model_dir,
+        average_mirrored=model_settings.average_mirrored,
+    )
 
 
 def read_examples(patterns: Sequence[str], size: int) -> tf.data.Dataset:
@@ -92,7 +99,7 @@ def read_examples(patterns: Sequence[str], size: int) -> tf.data.Dataset:
         lung = parse_pixels(parsed[features.MASK], tf.uint8, size)
         return tf.cast(image, tf.float32), tf.cast(lung, tf.float32) / 255
 
-    files = tf.data.Dataset.list_files(list(patterns), shuffle=False)
+    files = sorted(tf.io.gfile.glob(list(patterns)))
     records = tf.data.TFRecordDataset(files, compression_type="GZIP").cache()
     total = int(records.reduce(0, lambda count, _: count + 1))
     if total == 0:
@@ -104,9 +111,52 @@ def read_examples(patterns: Sequence[str], size: int) -> tf.data.Dataset:
     )
 
 
-def build_model(model_settings: ModelSettings, settings: TrainSettings, steps: int) -> keras.Model:
+def batches_of_epochs(examples: tf.data.Dataset, settings: TrainSettings, replicas: int) -> tf.data.Dataset:
+    """All epochs' training batches; each epoch's order follows from the seed and its number alone.
+
+    (Keras takes a batch before the first epoch under some strategies: a shuffle that goes on from where it is would
+    give another order there.)
+    """
+    total, batch_size = len(examples), settings.batch_size * replicas
+    usable = count_shared_out(total, batch_size, replicas)
+
+    def batches_of_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
+        shuffled = examples.shuffle(total, seed=settings.seed + epoch, reshuffle_each_iteration=False)
+        return shuffled.take(usable).batch(batch_size)
+
+    steps = math.ceil(usable / batch_size) * settings.epochs
+    batches = tf.data.Dataset.range(settings.epochs).flat_map(batches_of_epoch)
+    return batches.apply(tf.data.experimental.assert_cardinality(steps)).prefetch(tf.data.AUTOTUNE)
+
+
+def batches_of_all(examples: tf.data.Dataset, batch_size: int, replicas: int) -> tf.data.Dataset:
+    """Validation batches of `batch_size` examples a replica."""
+    usable = count_shared_out(len(examples), batch_size * replicas, replicas)
+    return examples.take(usable).batch(batch_size * replicas).prefetch(tf.data.AUTOTUNE)
+
+
+def count_shared_out(total: int, batch_size: int, replicas: int) -> int:
+    """How many of `total` examples can be used such that each replica has one in every batch.
+
+    `tf.distribute` deals a last batch of r examples out in shares of ceil(r / replicas) until none is left; a replica
+    that gets none fails. One replica uses all.
+
+    Raises:
+        ValueError: there are fewer examples than replicas.
+    """
+    if total < replicas:
+        msg = f"{total} examples are too few for {replicas} replicas"
+        raise ValueError(msg)
+    rest = total % batch_size
+    shared = next(r for r in range(rest, -1, -1) if r == 0 or r > (replicas - 1) * math.ceil(r / replicas))
+    return total - rest + shared
+
+
+def build_model(
+    model_settings: ModelSettings, settings: TrainSettings, steps: int, *, synchronized: bool = False
+) -> keras.Model:
     """The compiled U-Net; its learning rate falls to zero along a cosine in `steps` steps."""
-    model = unet(model_settings)
+    model = unet(model_settings, synchronized=synchronized)
     model.compile(
         optimizer=keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(settings.learning_rate, steps)),
         loss=losses.DiceCrossEntropy(settings.dice_weight),

@@ -47,11 +47,14 @@ def draw_copy(record: Record, transform: "albumentations.Compose", policy: Polic
         The copy, of the same size, named after the original and tagged with what fired.
 
     Raises:
-        RuntimeError: no transform fired in a hundred draws.
+        ValueError: a transform changed the size, or none fired in a hundred draws.
     """
     smallest = (1 - policy.max_lung_loss) * cv2.countNonZero(record.mask)
     for redrawn in range(policy.redraws + 1):
         image, mask, fired = _draw(record, transform, (policy.seed, record.image_id, copy, redrawn))
+        if image.shape != record.image.shape or mask.shape != record.mask.shape:
+            msg = f"record '{record.image_id}': {'+'.join(fired)} changed its size, which must stay"
+            raise ValueError(msg)
         if cv2.countNonZero(mask) >= smallest:
             made = replace(
                 record,
@@ -77,7 +80,7 @@ def _draw(
         if drawn["applied_transforms"]:
             return drawn["image"], drawn["mask"], [name for name, _ in drawn["applied_transforms"]]
     msg = f"no transform fired in {_IDLE_DRAWS} draws for record '{record.image_id}': raise the policy's probabilities"
-    raise RuntimeError(msg)
+    raise ValueError(msg)
 
 
 def _entropy(*key: int | str) -> int:

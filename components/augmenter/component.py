@@ -37,7 +37,7 @@ class Augmenter(base_beam_component.BaseBeamComponent):
             **{
                 executor.EXAMPLES: examples,
                 executor.AUGMENTED_EXAMPLES: channel_utils.as_channel([standard_artifacts.Examples()]),
-                executor.POLICY: policy.model_dump_json(),
+                executor.POLICY: policy.to_json(),
                 executor.CODE_VERSION: code_version,
             }
         )

@@ -95,20 +95,20 @@ class _AddCopiesToBatch(beam.DoFn):
     def _augment(self, serialized: bytes) -> _Augmented:
         try:
             original = record.decode(serialized)
-        except record.RecordError as error:
+            if original.is_augmented and not self._policy.allow_copies_of_copies:
+                msg = (
+                    f"record '{original.image_id}' is a copy already: augment originals, "
+                    f"or write `allow_copies_of_copies: true` into policy '{self._policy.name}'"
+                )
+                raise ValueError(msg)
+            draws = [
+                draw_copy(original, self._transform(), self._policy, copy)
+                for copy in range(1, self._policy.copies_of(self._split) + 1)
+            ]
+            copies = [record.encode(draw.copy) for draw in draws if draw.copy]
+        except ValueError as error:
             msg = f"split '{self._split}': {error}"
             raise AugmentError(msg) from error
-        if original.is_augmented and not self._policy.allow_copies_of_copies:
-            msg = (
-                f"split '{self._split}': record '{original.image_id}' is a copy already: augment originals, "
-                f"or write `allow_copies_of_copies: true` into policy '{self._policy.name}'"
-            )
-            raise AugmentError(msg)
-        draws = [
-            draw_copy(original, self._transform(), self._policy, copy)
-            for copy in range(1, self._policy.copies_of(self._split) + 1)
-        ]
-        copies = [record.encode(draw.copy) for draw in draws if draw.copy]
         return _Augmented(serialized, copies, sum(draw.redrawn for draw in draws), len(draws) - len(copies))
 
     def _transform(self) -> "albumentations.Compose":

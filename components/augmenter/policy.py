@@ -9,6 +9,8 @@
 import difflib
 import hashlib
 import inspect
+import json
+import math
 import os
 import warnings
 from collections.abc import Iterable
@@ -31,12 +33,14 @@ Copies = dict[Literal["train", "eval", "test"], Annotated[int, Field(ge=0, le=10
 """Copies of each original, by split; none for splits that are not listed."""
 
 # They shift pixels of the image and leave the mask where it was, so that the outline no longer fits.
-_MOVES_IMAGE_ALONE = frozenset({"ChromaticAberration", "GlassBlur", "Lambda", "ZoomBlur"})
+_MOVES_IMAGE_ALONE = frozenset({"ChromaticAberration", "GlassBlur", "Lambda", "MotionBlur", "ZoomBlur"})
 # A chest upside down, on its side or in pieces.
 _IMPLAUSIBLE = frozenset(
     {"CubicSymmetry", "D4", "RandomGridShuffle", "RandomRotate90", "SquareSymmetry", "Transpose", "VerticalFlip"}
 )
 _ANGLES = ("limit", "rotate", "rotate_limit")
+_PROBE_SIDES = (61, 83)
+"""Pixels; sizes to which hardly anyone would crop or resize, so that doing so shows."""
 _STEEPEST = 45.0
 """Degrees; no patient lies more askew on the detector."""
 
@@ -59,6 +63,9 @@ class Transform(Settings):
 
     @model_validator(mode="after")
     def _is_sound(self) -> "Transform":
+        if not _is_finite(self.arguments):
+            msg = f"{self.name}: its arguments must be finite numbers"
+            raise ValueError(msg)
         _build(self)
         if not self.allow and (objection := _objection(self)):
             msg = f"{self.name} {objection}; write `allow: true` if you mean it"
@@ -81,18 +88,23 @@ class Policy(Settings):
     """Takes records that are augmented already; they are refused otherwise."""
 
     @model_validator(mode="after")
-    def _keeps_sizes(self) -> "Policy":
+    def _keeps_the_contract(self) -> "Policy":
         for transform in self.transforms:
-            _check_size(transform)
+            for side in _PROBE_SIDES:
+                _check_effect(transform, side)
         return self
 
     def copies_of(self, split: str) -> int:
         """How many copies each original of the split gets."""
         return {str(name): count for name, count in self.copies.items()}.get(split, 0)
 
+    def to_json(self) -> str:
+        """The policy on one line, the same however the file was laid out."""
+        return json.dumps(self.model_dump(mode="json"), sort_keys=True)
+
     def content_hash(self) -> str:
-        """Identifies the policy by its content, however the file is laid out; 16 hexadecimal digits."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
+        """Identifies the policy by its content; 16 hexadecimal digits."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()[:16]
 
 
 def load_policy(name_or_path: str) -> Policy:
@@ -139,8 +151,9 @@ def _build(transform: Transform, p: float | None = None) -> "albumentations.Basi
             msg = f"{transform.name}: give `p` beside `arguments`, not in them"
             raise ValueError(msg)
         if argument not in known:
-            msg = f"{transform.name} has no argument '{argument}'"
-            raise ValueError(msg + _nearest(argument, known))
+            hint = _nearest(argument, known) or f"; known are {', '.join(known)}"
+            msg = f"{transform.name} has no argument '{argument}'{hint}"
+            raise ValueError(msg)
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # Albumentations only warns of values that it then ignores
         try:
@@ -182,12 +195,13 @@ def _objection(transform: Transform) -> str | None:
     return None
 
 
-def _check_size(transform: Transform) -> None:
-    """Raises ValueError where the transform cannot take a grey image with a mask, or changes its size."""
+def _check_effect(transform: Transform, side: int) -> None:
+    """Raises ValueError where the transform cannot take a grey image with a mask, or breaks the record's contract."""
     import albumentations
 
-    pixels = np.arange(64 * 64, dtype=np.uint32).reshape(64, 64).astype(np.uint8)
-    mask = np.where(pixels > 127, np.uint8(255), np.uint8(0))
+    pixels = (np.arange(side * side, dtype=np.uint32) % 256).astype(np.uint8).reshape(side, side)
+    mask = np.zeros_like(pixels)
+    mask[side // 4 : side // 2, side // 4 : -side // 4] = 255
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -201,6 +215,18 @@ def _check_size(transform: Transform) -> None:
     if drawn["image"].dtype != np.uint8:
         msg = f"{transform.name} changes the image's type to {drawn['image'].dtype}, which must stay uint8"
         raise ValueError(msg)
+    if not np.isin(drawn["mask"], (0, 255)).all():
+        msg = f"{transform.name} gives the mask other values than 0 and 255"
+        raise ValueError(msg)
+
+
+def _is_finite(value: object) -> bool:
+    """Whether no number in a YAML value is infinite or NaN, which JSON cannot hold."""
+    if isinstance(value, dict):
+        return all(map(_is_finite, value.values()))
+    if isinstance(value, list):
+        return all(map(_is_finite, value))
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 def _explain(error: ValidationError) -> str:

@@ -60,7 +60,7 @@ def run_component(source: Path, target: Path) -> None:
     executor.Executor().Do(
         {executor.EXAMPLES: [examples]},
         {executor.AUGMENTED_EXAMPLES: [augmented]},
-        {executor.POLICY: policy.model_dump_json()},
+        {executor.POLICY: policy.to_json()},
     )
 
 

@@ -156,6 +156,16 @@ def test_a_failure_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(("parent", "problem"), [("/proc", "No such file or directory"), ("file", "File exists")])
+def test_where_nothing_can_be_written(tmp_path: Path, parent: str, problem: str) -> None:
+    (tmp_path / "file").touch()
+    output = tmp_path / parent / "set"
+    with pytest.raises(UserError) as error:
+        write_phantoms(output, count=1, seed=0, size=64)
+    assert str(error.value) == f"cannot write to '{output}': {problem}"
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
 @pytest.mark.parametrize("kind", ["folder", "file"])
 def test_existing_output_is_left_alone(tmp_path: Path, kind: str) -> None:
     output = tmp_path / "set"

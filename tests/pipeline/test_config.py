@@ -1,0 +1,263 @@
+"""The configuration: what a user may write, and what each mistake is answered with."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from components.augmenter.policy import POLICIES
+from modules.settings import EvaluateSettings, ModelSettings, TrainSettings
+from pipeline.config import PRESETS, Config, load_config
+from pipeline.errors import UserError
+
+NAMES = sorted(path.stem for path in PRESETS.glob("*.yaml"))
+DATA, ROOT = Path("/data"), Path("/root")
+
+
+def load(name: str = "cpu", data: Path | None = DATA, **overrides: str) -> Config:
+    """Keys are written with two underscores for the dot."""
+    return load_config(name, {key.replace("__", "."): text for key, text in overrides.items()}, data=data, root=ROOT)
+
+
+def refused(*assignments: str, name: str = "cpu", data: Path | None = DATA) -> str:
+    overrides = dict(one.split("=", 1) for one in assignments)
+    with pytest.raises(UserError) as caught:
+        load_config(name, overrides, data=data, root=ROOT)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_the_presets_that_ship() -> None:
+    assert NAMES == ["cpu", "demo", "gpu"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_preset_is_valid_and_all_its_values_arrive(name: str) -> None:
+    config = load(name)
+    written = yaml.safe_load((PRESETS / f"{name}.yaml").read_text())
+    assert set(written) >= {"model", "train", "evaluate"}
+    assert config.model == ModelSettings.model_validate(written["model"])
+    assert config.train == TrainSettings.model_validate(written["train"])
+    assert config.evaluate == EvaluateSettings.model_validate(written["evaluate"])
+    assert config.augment.resolve().copies_of("train") >= 1
+    assert config.augment.resolve().copies_of("eval") == 0
+    assert config.augment.resolve().copies_of("test") >= 1  # there is no comparison with originals without
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_preset_says_how_it_is_run(name: str) -> None:
+    head = (PRESETS / f"{name}.yaml").read_text().splitlines()[:2]
+    assert all(line.startswith("#") for line in head)
+    assert f"--config {name} " in head[1]
+
+
+def test_paths_are_made_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = load_config("cpu", {}, data=Path("data"), root=Path("here"))
+    assert (config.data.root, config.root) == (tmp_path / "data", tmp_path / "here")
+    assert config.serving_dir == tmp_path / "here" / "serving"
+
+
+def test_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("name: mine\ndata: { root: /elsewhere, train_buckets: 3 }\nbeam: { workers: 2 }\n")
+    config = load(str(path), data=None)
+    assert (config.name, config.beam.workers, config.data.train_buckets) == ("mine", 2, 3)
+    assert config.data.root == Path("/elsewhere")
+    assert load(str(path)).data.root == DATA  # the command line comes before the file
+    assert config.train == TrainSettings()
+
+
+def test_an_empty_file_is_all_defaults(tmp_path: Path) -> None:
+    (tmp_path / "empty.yaml").write_text("# nothing\n")
+    assert load(str(tmp_path / "empty.yaml")).model_dump(exclude={"root", "data"}) == {
+        **Config(root=ROOT, data={"root": DATA}).model_dump(exclude={"root", "data"})  # type: ignore[arg-type]
+    }
+
+
+@pytest.mark.parametrize(
+    ("assignment", "value"),
+    [
+        ("train.epochs=3", 3),
+        ("train.learning_rate=1e-3", 0.001),
+        ("train.learning_rate=1E-3", 0.001),
+        ("train.learning_rate=.5", 0.5),
+        ("train.seed=1e3", 1000),
+        ("train.devices=cpu:2", "cpu:2"),
+        ("augment.copies.train=4", 4),
+        ("augment.copies={train: 4, test: 2}", {"train": 4, "test": 2}),
+        ("evaluate.slices=[[source], [view, sex]]", (("source",), ("view", "sex"))),
+        ("beam.mode=multi_processing", "multi_processing"),
+        ("name=a-1", "a-1"),
+    ],
+)
+def test_set(assignment: str, value: object) -> None:
+    key, text = assignment.split("=", 1)
+    found: Any = load_config("cpu", {key: text}, data=DATA, root=ROOT)
+    for part in key.split("."):
+        found = found[part] if isinstance(found, dict) else getattr(found, part)
+    assert found == value
+    assert type(found) is type(value)
+
+
+def test_set_keeps_what_the_preset_says_beside_it() -> None:
+    preset, changed = load("demo"), load("demo", train__epochs="3")
+    assert changed.train == preset.train.model_copy(update={"epochs": 3})
+    assert changed.model_copy(update={"train": preset.train}) == preset
+
+
+def test_set_several_values_of_one_section_that_the_preset_lacks() -> None:
+    config = load("cpu", beam__workers="2", beam__mode="multi_processing", augment__copies__test="0")
+    assert (config.beam.workers, config.beam.mode) == (2, "multi_processing")
+    assert config.augment.resolve().copies_of("test") == 0
+
+
+def test_set_replaces_thresholds_as_a_whole() -> None:
+    config = load("cpu", evaluate__thresholds="[{metric: iou_mean, at_least: 0.5}]")
+    assert [(one.metric, one.at_least, one.slice) for one in config.evaluate.thresholds] == [("iou_mean", 0.5, {})]
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.floats(min_value=1e-300, max_value=1, allow_subnormal=False))
+def test_any_number_as_python_writes_it(rate: float) -> None:
+    assert load(train__learning_rate=repr(rate)).train.learning_rate == rate
+
+
+@pytest.mark.parametrize(
+    ("assignment", "nearest"),
+    [
+        ("train.epoch=3", "train.epochs"),
+        ("train.lerning_rate=1", "train.learning_rate"),
+        ("model.size=64", "model.image_size"),
+        ("evaluate.treshold=1", "evaluate.thresholds"),
+        ("epochs=3", "train.epochs"),
+        ("data.rot=/x", "data.root"),
+    ],
+)
+def test_an_unknown_key_names_the_nearest(assignment: str, nearest: str) -> None:
+    key = assignment.partition("=")[0]
+    assert refused(assignment) == f"configuration: unknown key '{key}'; the nearest known one is '{nearest}'"
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        ("train.epochs=0", "train.epochs: Input should be greater than or equal to 1, is 0"),
+        ("train.epochs=three", "train.epochs: Input should be a valid integer, unable to parse string as an integer, "
+         "is 'three'"),
+        ("train.epochs=3.5", "train.epochs: Input should be a valid integer, got a number with a fractional part, "
+         "is 3.5"),
+        ("train.learning_rate=2", "train.learning_rate: Input should be less than or equal to 1, is 2"),
+        ("train.learning_rate=nan", "train.learning_rate: Input should be less than or equal to 1, is nan"),
+        ("train.seed=4294967296", "train.seed: Input should be less than 4294967296, is 4294967296"),
+        ("train.devices=gpu", "train.devices: String should match pattern '^(auto|cpu:[1-9][0-9]*)$', is 'gpu'"),
+        ("beam.mode=multi_threading", "beam.mode: String should match pattern '^(in_memory|multi_processing)$', "
+         "is 'multi_threading'"),
+        ("data.eval_buckets=0", "data.eval_buckets: Input should be greater than or equal to 1, is 0"),
+        ("name=a_b", "name: String should match pattern '^[a-z0-9]([a-z0-9-]*[a-z0-9])?$', is 'a_b'"),
+        ("model.image_size=100", "model: image_size 100 must be a multiple of 16 (2 to the power of levels)"),
+        ("evaluate.thresholds=[]", "evaluate: thresholds must hold one for all images (without `slice`)"),
+        ("evaluate.thresholds=[{metric: dice_mean, at_least: 0.5, slice: {source: a}}]",
+         "evaluate: thresholds must hold one for all images (without `slice`)"),
+        ("evaluate.thresholds=[{metric: dice_mean, at_least: 2}]",
+         "evaluate.thresholds.0.at_least: Input should be less than or equal to 1, is 2"),
+        ("evaluate.slices=[[colour]]", "evaluate.slices.0.0: Input should be 'is_augmented', 'augmentation', 'source', "
+         "'finding', 'view' or 'sex', is 'colour'"),
+        ("train=3", "train: Input should be a valid dictionary or instance of TrainSettings, is 3"),
+        ("data=7", "data: Input should be a valid dictionary or instance of DataSettings, is 7"),
+    ],
+)  # fmt: skip
+def test_a_value_out_of_range_is_named_with_its_key(assignment: str, message: str) -> None:
+    assert refused(assignment) == f"configuration: {message}"
+
+
+@pytest.mark.parametrize("value", ["-1", "101"])
+def test_copies_out_of_range(value: str) -> None:
+    message = refused(f"augment.copies.train={value}")
+    assert message.startswith("configuration: ")
+    assert "copies.train: Input should be " in message
+    assert message.endswith(f", is {value}")
+
+
+def test_copies_of_a_split_that_there_is_not() -> None:
+    message = refused("augment.copies.dev=1")
+    assert "copies.dev" in message
+    assert "Input should be 'train', 'eval' or 'test'" in message
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        ("train.epochs.more=3", "--set train.epochs.more: 'epochs' is no section"),
+        ("name.x=3", "--set name.x: 'name' is no section"),
+        ("train.epochs=[1", "--set train.epochs: '[1' is no YAML value"),
+    ],
+)
+def test_set_where_nothing_can_be_set(assignment: str, message: str) -> None:
+    if assignment.startswith("name"):
+        assert refused("name=a", assignment) == message
+    else:
+        assert refused(assignment) == message
+
+
+def test_no_data() -> None:
+    assert refused(data=None) == "no data given: name a folder with `--data`"
+
+
+@pytest.mark.parametrize("name", ["gpus", "/nowhere/mine.yaml"])
+def test_neither_preset_nor_file(name: str) -> None:
+    expected = f"configuration '{name}' is neither a file nor one of the presets cpu, demo, gpu"
+    assert refused(name=name) == expected
+
+
+@pytest.mark.parametrize("content", [b"train: [", b"a: b: c", b"\x89PNG\r\n", b"\x00"])
+def test_no_yaml(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "mine.yaml").write_bytes(content)
+    assert refused(name=str(tmp_path / "mine.yaml")).startswith(f"configuration {tmp_path}/mine.yaml is no YAML: ")
+
+
+@pytest.mark.parametrize(("text", "kind"), [("- 1", "list"), ("train", "str"), ("3", "int")])
+def test_no_keys(tmp_path: Path, text: str, kind: str) -> None:
+    (tmp_path / "mine.yaml").write_text(text)
+    expected = f"configuration {tmp_path}/mine.yaml must hold keys and values, is a {kind}"
+    assert refused(name=str(tmp_path / "mine.yaml")) == expected
+
+
+def test_an_unknown_policy() -> None:
+    shipped = ", ".join(sorted(path.stem for path in POLICIES.glob("*.yaml")))
+    expected = f"augmentation policy 'chess' is neither a file nor one of: {shipped}; did you mean 'chest'?"
+    assert refused("augment.policy=chess") == expected
+
+
+def test_a_policy_with_an_unknown_transform(tmp_path: Path) -> None:
+    path = tmp_path / "policy.yaml"
+    path.write_text("name: mine\ncopies: {}\ntransforms: [{ name: Rotat }]\n")
+    expected = "transforms.0: Albumentations has no transform 'Rotat'; did you mean 'Rotate'?"
+    assert refused(f"augment.policy={path}") == f"augmentation policy {path}: {expected}"
+
+
+def test_frozen() -> None:
+    config = load()
+    with pytest.raises(ValidationError, match="Instance is frozen"):
+        config.name = "other"  # type: ignore[misc]
+    with pytest.raises(ValidationError, match="Instance is frozen"):
+        config.train.epochs = 3  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(("key", "option"), [("root", "--root"), ("data.root", "--data")])
+def test_a_set_path_is_not_ignored(key: str, option: str) -> None:
+    assert refused(f"{key}=/elsewhere") == f"--set {key}: give the folder with {option}"
+
+
+def test_the_data_folder_may_be_set_where_no_option_names_it() -> None:
+    assert load("cpu", data=None, data__root="/elsewhere").data.root == Path("/elsewhere")
+
+
+def test_a_policy_file_that_is_no_text(tmp_path: Path) -> None:
+    (tmp_path / "policy.yaml").write_bytes(b"\x89PNG\r\n")
+    expected = f"augmentation policy {tmp_path}/policy.yaml is no YAML: "
+    assert refused(f"augment.policy={tmp_path}/policy.yaml").startswith(expected)

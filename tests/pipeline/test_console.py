@@ -1,0 +1,242 @@
+"""The terminal: where output goes, and what a run shows."""
+
+import io
+import json
+import logging
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from tfx.types import standard_artifacts
+
+from pipeline.console import RunView, bar, show_result, terminal
+from pipeline.local_runner import ComponentRun
+from pipeline.result import Result, SliceResult
+
+
+def python(code: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """Runs code in a process of its own, where descriptors 1 and 2 are pipes and nothing captures them."""
+    head = "import os, sys\nfrom pathlib import Path\nfrom pipeline.console import bar, terminal\n"
+    command = [sys.executable, "-c", head + textwrap.dedent(code), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+SPEAK = """
+    import subprocess
+    def speak(where):
+        print(f"python {where}")
+        print(f"python error {where}", file=sys.stderr)
+        os.write(1, f"native {where}\\n".encode())
+        os.write(2, f"native error {where}\\n".encode())
+        subprocess.run(["echo", f"child {where}"])
+"""
+KINDS = ("python", "python error", "native", "native error", "child")
+
+
+def lines(where: str) -> set[str]:
+    return {f"{kind} {where}" for kind in KINDS}
+
+
+def test_all_output_goes_to_the_log_and_back_again(tmp_path: Path) -> None:
+    log = tmp_path / "new" / "log.txt"
+    code = f"""{SPEAK}
+    speak("before")
+    with terminal(Path(sys.argv[1])) as console:
+        speak("within")
+        console.print("shown")
+    speak("after")
+    """
+    done = python(code, log)
+    assert done.returncode == 0, done.stderr
+    assert set(log.read_text().splitlines()) == lines("within")
+    assert set((done.stdout + done.stderr).splitlines()) == lines("before") | lines("after") | {"shown"}
+    assert "shown" in done.stdout
+
+
+def test_an_exception_gives_the_terminal_back(tmp_path: Path) -> None:
+    code = f"""{SPEAK}
+    before = set(os.listdir("/proc/self/fd"))
+    try:
+        with terminal(Path(sys.argv[1])) as console:
+            console.print("shown")
+            print("within", end="")
+            raise ValueError("oops")
+    except ValueError as error:
+        print(error)
+    speak("after")
+    assert set(os.listdir("/proc/self/fd")) == before, "descriptors leak"
+    """
+    done = python(code, tmp_path / "log.txt")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "log.txt").read_text() == "within"
+    assert set((done.stdout + done.stderr).splitlines()) == lines("after") | {"shown", "oops"}
+
+
+def test_the_log_is_appended_to(tmp_path: Path) -> None:
+    for _ in range(2):
+        python("with terminal(Path(sys.argv[1])): print('line')", tmp_path / "log.txt")
+    assert (tmp_path / "log.txt").read_text() == "line\n" * 2
+
+
+def test_without_a_log_everything_stays() -> None:
+    done = python("with terminal(None) as console: print('python'); console.print('shown')")
+    assert done.stdout == "python\nshown\n"
+
+
+def test_a_pipe_is_not_taken_for_a_narrow_terminal() -> None:
+    line = "x" * 115
+    done = python("with terminal(Path(os.devnull)) as console: console.print(sys.argv[1])", line)
+    assert done.stdout == line + "\n"
+
+
+def test_a_bar_shows_its_end() -> None:
+    code = """
+    with terminal(Path(os.devnull)) as console, bar(console, "Reading") as advance_to:
+        for done in range(1, 4):
+            advance_to(done, 3)
+    """
+    done = python(code)
+    assert "Reading" in done.stdout
+    assert "3/3" in done.stdout
+    assert done.stderr == ""
+
+
+@pytest.fixture
+def screen() -> io.StringIO:
+    return io.StringIO()
+
+
+@pytest.fixture
+def console(screen: io.StringIO) -> Console:
+    return Console(file=screen, width=100, markup=False, highlight=False)
+
+
+def examples(*splits: str) -> standard_artifacts.Examples:
+    artifact = standard_artifacts.Examples()
+    artifact.split_names = json.dumps(splits)
+    return artifact
+
+
+def test_a_bar_that_never_moves_does_not_fail(console: Console) -> None:
+    with bar(console, "Reading"):
+        pass
+
+
+def test_a_failure_ends_the_bar(console: Console, screen: io.StringIO) -> None:
+    def fail() -> None:
+        with bar(console, "Reading", total=3) as advance_to:
+            advance_to(1)
+            raise ValueError("oops")
+
+    with pytest.raises(ValueError, match="oops"):
+        fail()
+    assert "1/3" in screen.getvalue()
+
+
+def test_a_run_line_by_line(console: Console, screen: io.StringIO) -> None:
+    logger = logging.getLogger("lungseg.trainer")
+    with RunView(console) as view:
+        view.started("Augmenter")
+        view.ended(ComponentRun("Augmenter", 1.26, False, {"augmented_examples": [examples("train", "test")]}))
+        view.started("Trainer")
+        logger.info("2 [red]replicas[/red]")
+        logger.debug("not for the user")
+        logger.debug("step", extra={"step": 1, "steps": 2, "epoch": 1})
+        outputs = {"model_run": [standard_artifacts.ModelRun()], "model": [standard_artifacts.Model()]}
+        view.ended(ComponentRun("Trainer", 61.0, True, outputs))
+        view.started("BaselineResolver")
+        view.ended(ComponentRun("BaselineResolver", 0.04, False, {"model": []}))
+    assert screen.getvalue().splitlines() == [
+        "Augmenter",
+        "  done, 1.3 s: augmented_examples (train, test)",
+        "Trainer",
+        "  2 [red]replicas[/red]",
+        "  done, from the cache: model, model_run",
+        "BaselineResolver",
+        "  done, 0.0 s: nothing",
+    ]
+
+
+def test_it_stops_listening(console: Console, screen: io.StringIO) -> None:
+    logger = logging.getLogger("lungseg")
+    before = list(logger.handlers)
+    with pytest.raises(ValueError, match="oops"), RunView(console):
+        raise ValueError("oops")
+    logger.info("after")
+    assert logger.handlers == before
+    assert screen.getvalue() == ""
+
+
+def test_on_a_terminal_steps_move_a_bar(screen: io.StringIO) -> None:
+    console = Console(file=screen, width=100, force_terminal=True)
+    with RunView(console) as view:
+        view.started("Trainer")
+        assert view._status is not None
+        logging.getLogger("lungseg").debug("", extra={"step": 3, "steps": 4, "epoch": 2})
+        assert "epoch 2 " in str(view._status.status)
+        assert "step 3/4" in str(view._status.status)
+        assert "█" * 22 + "░" * 8 + " " in str(view._status.status)
+        view.ended(ComponentRun("Trainer", 1, False, {}))
+        assert view._status is None
+
+
+def test_a_failure_ends_the_status(screen: io.StringIO) -> None:
+    with RunView(Console(file=screen, force_terminal=True)) as view:
+        view.started("Trainer")
+    assert view._status is None
+
+
+def result_of(*slices: str, failures: tuple[str, ...] = ()) -> Result:
+    found = [
+        SliceResult(slice=name, examples=12 + index, metrics={"dice_mean": 0.98765, "pixel_accuracy": 1, "recall": 0.5})
+        for index, name in enumerate(slices)
+    ]
+    return Result(
+        status="not_blessed",
+        pushed_version=None,
+        pipeline="lungseg",
+        data_span=1,
+        policy="chest",
+        failures=list(failures),
+        slices=found,
+        components=[],
+    )
+
+
+def test_the_table(console: Console, screen: io.StringIO) -> None:
+    failures = ("dice_mean on overall is 0.5000, must be at least 0.9000",)
+    shown = ("overall", "is_augmented:0", "is_augmented:1,source:A")
+    show_result(console, result_of(*shown, "augmentation:none", "augmentation:Rotate+GaussNoise", failures=failures))
+    title, _, head, _, *rows, _, hidden, failed = screen.getvalue().splitlines()
+    assert title.strip() == "Unseen patients, means over images"
+    assert head.split("┃")[1:-1] == [*(" slice                   ", " images ", "   dice ", " accuracy ", " recall ")]
+    assert [[cell.strip() for cell in row.split("│")[1:-1]] for row in rows] == [
+        ["overall", "12", "0.9877", "1.0000", "0.5000"],
+        ["is_augmented:0", "13", "0.9877", "1.0000", "0.5000"],
+        ["is_augmented:1,source:A", "14", "0.9877", "1.0000", "0.5000"],
+    ]
+    assert hidden == "and 2 slices by transform in result.json"
+    assert failed == f"failed: {failures[0]}"
+
+
+def test_the_table_of_a_run_without_slices_by_transform(console: Console, screen: io.StringIO) -> None:
+    show_result(console, result_of("overall"))
+    assert "result.json" not in screen.getvalue()
+    assert "failed" not in screen.getvalue()
+
+
+@pytest.mark.parametrize("name", ["source:clinic [a]", "source:[/b]"])
+def test_a_slice_name_is_no_markup(console: Console, screen: io.StringIO, name: str) -> None:
+    show_result(console, result_of("overall", name, failures=(f"dice_mean on {name} is low",)))
+    assert screen.getvalue().count(name) == 2
+
+
+def test_a_log_that_cannot_be_opened_leaves_no_descriptor(tmp_path: Path) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(IsADirectoryError), terminal(tmp_path):
+        pass
+    assert len(os.listdir("/proc/self/fd")) == before

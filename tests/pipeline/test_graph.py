@@ -1,0 +1,227 @@
+"""The graph: what stands in it, what feeds what, and that TFX takes it."""
+
+import importlib
+import json
+from pathlib import Path
+
+import pytest
+from tfx.dsl.compiler import compiler
+from tfx.orchestration import metadata
+from tfx.proto.orchestration import pipeline_pb2
+
+from components.augmenter.policy import Policy
+from modules.evaluation import eval_config
+from pipeline import graph
+from pipeline.config import PRESETS, Config, load_config
+from pipeline.graph import code_version, create_pipeline
+from schema import features
+
+Nodes = dict[str, pipeline_pb2.PipelineNode]
+
+
+def load(preset: str = "demo", /, **overrides: str) -> Config:
+    values = {key.replace("__", "."): text for key, text in overrides.items()}
+    return load_config(preset, values, data=Path("/data"), root=Path("/root"))
+
+
+def compiled(config: Config) -> pipeline_pb2.Pipeline:
+    return compiler.Compiler().compile(create_pipeline(config))
+
+
+def nodes_of(config: Config) -> Nodes:
+    return {node.pipeline_node.node_info.id: node.pipeline_node for node in compiled(config).nodes}
+
+
+@pytest.fixture(scope="module")
+def nodes() -> Nodes:
+    return nodes_of(load())
+
+
+def parameter(nodes: Nodes, component_id: str, name: str) -> str:
+    return str(nodes[component_id].parameters.parameters[name].field_value.string_value)
+
+
+def inputs(nodes: Nodes, component_id: str) -> dict[str, str]:
+    """Input key -> Component.output_key."""
+    return {
+        key: f"{channel.producer_node_query.id}.{channel.output_key}"
+        for key, spec in nodes[component_id].inputs.inputs.items()
+        for channel in spec.channels
+    }
+
+
+@pytest.mark.parametrize("preset", sorted(path.stem for path in PRESETS.glob("*.yaml")))
+def test_every_preset_compiles(preset: str) -> None:
+    ir = compiled(load(preset, name="a-clinic"))
+    assert ir.pipeline_info.id == "a-clinic"
+    assert len({node.pipeline_node.node_info.id for node in ir.nodes}) == len(ir.nodes) >= 10
+
+
+def test_component_ids_suit_kubeflow(nodes: Nodes) -> None:
+    assert all(component_id.isalnum() for component_id in nodes)
+
+
+def test_edges(nodes: Nodes) -> None:
+    augmented = "Augmenter.augmented_examples"
+    schema = "ImportSchemaGen.schema"
+    assert {component_id: inputs(nodes, component_id) for component_id in nodes} == {
+        "ImportExampleGen": {},
+        "ImportSchemaGen": {},
+        "StatisticsGen": {"examples": "ImportExampleGen.examples"},
+        "ExampleValidator": {"statistics": "StatisticsGen.statistics", "schema": schema},
+        "Augmenter": {"examples": "ImportExampleGen.examples"},
+        "Transform": {"examples": augmented, "schema": schema},
+        "Trainer": {
+            "examples": "Transform.transformed_examples",
+            "transform_graph": "Transform.transform_graph",
+            "schema": schema,
+        },
+        "BaselineResolver": {"examples": augmented},
+        "Evaluator": {
+            "examples": augmented,
+            "model": "Trainer.model",
+            "baseline_model": "BaselineResolver.model",
+            "schema": schema,
+        },
+        "Pusher": {"model": "Trainer.model", "model_blessing": "Evaluator.blessing"},
+    }
+
+
+def test_everything_lies_under_the_root() -> None:
+    pipeline = create_pipeline(load())
+    assert pipeline.pipeline_info.pipeline_root == "/root/artifacts"
+    assert pipeline.enable_cache
+
+
+def test_metadata_and_beam_arguments() -> None:
+    connection = metadata.sqlite_metadata_connection_config("/root/metadata.sqlite")
+    pipeline = create_pipeline(load(beam__mode="multi_processing", beam__workers="3"), connection)
+    assert pipeline.metadata_connection_config == connection
+    assert pipeline.beam_pipeline_args == [
+        "--direct_running_mode=multi_processing",
+        "--direct_num_workers=3",
+        "--beam_plugins=tfx",
+    ]
+
+
+def test_examples_are_split_by_patient(nodes: Nodes) -> None:
+    assert parameter(nodes, "ImportExampleGen", "input_base") == "/data"
+    (split,) = json.loads(parameter(nodes, "ImportExampleGen", "input_config"))["splits"]
+    assert split["pattern"] == "span-{SPAN}/records-*"
+    config = json.loads(parameter(nodes_of(load(data__train_buckets="6")), "ImportExampleGen", "output_config"))
+    assert config["split_config"] == {
+        "partition_feature_name": "patient_id",
+        "splits": [
+            {"name": "train", "hash_buckets": 6},
+            {"name": "eval", "hash_buckets": 1},
+            {"name": "test", "hash_buckets": 1},
+        ],
+    }
+
+
+def test_statistics_leave_out_pixels_and_names(nodes: Nodes) -> None:
+    options = json.loads(parameter(nodes, "StatisticsGen", "stats_options_json"))
+    allowed = options["_feature_allowlist"]
+    assert allowed == list(features.STATISTICS)
+    assert not {"image", "mask", "image_id", "patient_id"} & set(allowed)
+
+
+def test_the_schema_is_the_contract(nodes: Nodes) -> None:
+    path = Path(parameter(nodes, "ImportSchemaGen", "schema_file"))
+    assert path == features.SCHEMA_FILE
+    assert path.is_file()
+
+
+def test_the_augmenter_gets_the_policy_with_the_copies_asked_for() -> None:
+    nodes = nodes_of(load(augment__copies__train="5"))
+    policy = Policy.model_validate_json(parameter(nodes, "Augmenter", "policy"))
+    assert policy == load(augment__copies__train="5").augment.resolve()
+    assert policy.copies_of("train") == 5
+
+
+def test_transform_learns_from_training_data_and_leaves_the_test_split_alone(nodes: Nodes) -> None:
+    splits = json.loads(parameter(nodes, "Transform", "splits_config"))
+    assert splits == {"analyze": ["train"], "transform": ["train", "eval"]}
+    assert json.loads(parameter(nodes, "Trainer", "train_args")) == {"splits": ["train"]}
+    assert json.loads(parameter(nodes, "Trainer", "eval_args")) == {"splits": ["eval"]}
+    assert json.loads(parameter(nodes, "Evaluator", "example_splits")) == ["test"]
+
+
+def test_settings_arrive() -> None:
+    config = load(train__epochs="3")
+    nodes = nodes_of(config)
+    assert json.loads(parameter(nodes, "Trainer", "custom_config")) == {
+        "model": config.model.model_dump(),
+        "train": config.train.model_dump(),
+        "code_version": code_version(),
+    }
+    assert json.loads(parameter(nodes, "Transform", "custom_config")) == {
+        "image_size": config.model.image_size,
+        "code_version": code_version(),
+    }
+    found = json.loads(parameter(nodes, "Evaluator", "eval_config"))
+    assert len(found["slicing_specs"]) == len(eval_config(config.evaluate).slicing_specs)
+
+
+@pytest.mark.parametrize(("component_id", "name"), [("Transform", "preprocessing_fn"), ("Trainer", "run_fn")])
+def test_dotted_paths_import(nodes: Nodes, component_id: str, name: str) -> None:
+    module, _, function = parameter(nodes, component_id, name).rpartition(".")
+    assert module.startswith("modules.")
+    assert function == name
+    assert callable(getattr(importlib.import_module(module), function))
+
+
+def test_baseline_and_pusher_share_the_serving_folder(nodes: Nodes) -> None:
+    destination = json.loads(parameter(nodes, "Pusher", "push_destination"))
+    assert destination == {"filesystem": {"base_directory": "/root/serving"}}
+    assert parameter(nodes, "BaselineResolver", "serving_dir") == "/root/serving"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "other"),
+    [
+        ({"train__epochs": "3"}, True),
+        ({"model__filters": "4"}, True),
+        ({"evaluate__max_regression": "0.5"}, True),
+        ({"beam__mode": "multi_processing"}, False),
+        ({"name": "other"}, False),
+    ],
+)
+def test_what_makes_another_candidate(nodes: Nodes, overrides: dict[str, str], other: bool) -> None:
+    candidate = parameter(nodes_of(load(**overrides)), "BaselineResolver", "candidate")
+    assert (candidate != parameter(nodes, "BaselineResolver", "candidate")) == other
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project of two modules, as code_version sees it."""
+    for name, text in {"modules/a.py": "a = 1\n", "modules/b.py": "b = 2\n", "pipeline/graph.py": ""}.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    monkeypatch.setattr(graph, "__file__", str(tmp_path / "pipeline" / "graph.py"))
+    return tmp_path
+
+
+def test_code_version_is_the_same_for_the_same_code(project: Path) -> None:
+    before = code_version()
+    assert len(before) == 16
+    int(before, 16)
+    (project / "modules" / "notes.txt").write_text("not code")
+    (project / "modules" / "a.py").touch()
+    assert code_version() == before
+
+
+@pytest.mark.parametrize("name", ["modules/a.py", "modules/b.py", "modules/new.py"])
+def test_code_version_changes_with_the_code(project: Path, name: str) -> None:
+    before = code_version()
+    (project / name).write_text("a = 3\n")
+    assert code_version() != before
+
+
+def test_a_new_code_version_retrains_and_judges_anew(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(graph, "code_version", lambda: "0123456789abcdef")
+    after = nodes_of(load())
+    changed = {
+        component_id for component_id in nodes if nodes[component_id].parameters != after[component_id].parameters
+    }
+    assert changed == {"Augmenter", "Transform", "Trainer", "BaselineResolver"}
