@@ -291,7 +291,8 @@ def test_a_policy_that_cannot_fire(
     failure: Callable[..., str], splits: dict[str, list[bytes]], make_policy: MakePolicy
 ) -> None:
     assert failure({"train": splits["train"][:1]}, make_policy(p=1e-12, train=1)) == (
-        "Augmenter failed: split 'train': no transform fired in 100 draws for record 'train0': raise the policy's probabilities"
+        "Augmenter failed: split 'train': no transform fired in 100 draws for record 'train0': "
+        "raise the policy's probabilities"
     )
 
 
