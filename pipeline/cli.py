@@ -47,7 +47,7 @@ def demo(
     images, data = root / "phantoms", root / "data"
     if not images.exists():
         phantoms(images, count=_DEMO_IMAGES, seed=_DEMO_SEED, size=_DEMO_SIZE)
-    if not data.exists():
+    if not (data / "span-1").exists():
         ingest("folder", images, data, size=_DEMO_SIZE)
     run(config="demo", data=data, root=root, verbose=verbose)
 
