@@ -66,7 +66,7 @@ def collect_result(config: Config, runs: list[ComponentRun]) -> Result:
         status="blessed" if blessed else "not_blessed",
         pushed_version=version or None,
         pipeline=config.name,
-        data_span=_single(outputs, "ImportExampleGen", "examples").span,
+        data_span=_single(outputs, "Augmenter", "augmented_examples").span,
         policy=_single(outputs, "Augmenter", "augmented_examples").get_string_custom_property("policy"),
         failures=_failures(tfma.load_validation_result(evaluation.uri)),
         slices=sorted(slices, key=lambda one: (one.slice != OVERALL, one.slice.count(","), one.slice)),

@@ -22,6 +22,7 @@ EXAMPLES = "examples"
 AUGMENTED_EXAMPLES = "augmented_examples"
 POLICY = "policy"
 CODE_VERSION = "code_version"
+SPAN = "span"
 
 _LOG = logging.getLogger("lungseg.augmenter")
 
@@ -60,7 +61,10 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         start = time.monotonic()
         policy = Policy.model_validate_json(policy_json)
         augmented.split_names = examples.split_names
-        augmented.span = examples.span
+        # ExampleGen's driver writes the span beside the type's own property, which stays 0.
+        span = examples.get_int_custom_property(SPAN) or examples.span
+        augmented.span = span
+        augmented.set_int_custom_property(SPAN, span)
         augmented.version = examples.version
         examples_utils.set_payload_format(augmented, example_gen_pb2.FORMAT_TF_EXAMPLE)
 

@@ -44,7 +44,8 @@ def examples_of(folder: Path, splits: Mapping[str, Sequence[bytes]], shards: int
     artifact = standard_artifacts.Examples()
     artifact.uri = str(folder)
     artifact.split_names = artifact_utils.encode_split_names(list(splits))
-    artifact.span, artifact.version = 7, 2
+    artifact.version = 2
+    artifact.set_int_custom_property("span", 7)  # where ExampleGen's driver writes it
     for split, records in splits.items():
         (folder / f"Split-{split}").mkdir(parents=True)
         for shard in range(shards):

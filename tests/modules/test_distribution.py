@@ -20,7 +20,7 @@ COMPARE = """
 import json, sys
 from types import SimpleNamespace
 from modules import trainer
-trainer.export_model = lambda *_: None
+trainer.export_model = lambda *_, **__: None
 for one in json.load(sys.stdin):
     trainer.run_fn(SimpleNamespace(**one))
 """

@@ -48,7 +48,7 @@ def run(fn_args: MakeArgs, tmp_path_factory: pytest.TempPathFactory) -> Any:
 def keep_model(monkeypatch: pytest.MonkeyPatch) -> list[keras.Model]:
     """Instead of the export: the list that receives the trained model."""
     models: list[keras.Model] = []
-    monkeypatch.setattr(trainer, "export_model", lambda model, *_: models.append(model))
+    monkeypatch.setattr(trainer, "export_model", lambda model, *_, **__: models.append(model))
     return models
 
 

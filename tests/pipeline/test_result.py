@@ -174,12 +174,12 @@ def runs(folder: Path, *, blessed: bool) -> list[ComponentRun]:
     )
     with tf.io.TFRecordWriter(str(folder / "validations.tfrecord")) as writer:
         writer.write(validation.SerializeToString())
-    evaluation, examples = standard_artifacts.ModelEvaluation(), standard_artifacts.Examples()
-    evaluation.uri, examples.span = str(folder), 3
+    evaluation = standard_artifacts.ModelEvaluation()
+    augmented = with_properties(standard_artifacts.Examples(), policy="chest")
+    evaluation.uri, augmented.span = str(folder), 3
     pushed = {"pushed_version": "1700000000"} if blessed else {}
     outputs: dict[str, dict[str, Artifact]] = {
-        "ImportExampleGen": {"examples": examples},
-        "Augmenter": {"augmented_examples": with_properties(standard_artifacts.Examples(), policy="chest")},
+        "Augmenter": {"augmented_examples": augmented},
         "Evaluator": {
             "evaluation": evaluation,
             "blessing": with_properties(standard_artifacts.ModelBlessing(), blessed=int(blessed)),
