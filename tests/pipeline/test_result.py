@@ -179,6 +179,7 @@ def runs(folder: Path, *, blessed: bool) -> list[ComponentRun]:
     evaluation.uri, augmented.span = str(folder), 3
     pushed = {"pushed_version": "1700000000"} if blessed else {}
     outputs: dict[str, dict[str, Artifact]] = {
+        "ImportExampleGen": {"examples": standard_artifacts.Examples()},
         "Augmenter": {"augmented_examples": augmented},
         "Evaluator": {
             "evaluation": evaluation,
