@@ -81,7 +81,7 @@ def run_reference(source: Path) -> None:
         )
         drawn = transform(image=image, mask=mask)
         for pixels in (drawn["image"], drawn["mask"]):
-            cv2.imencode(".png", pixels, (cv2.IMWRITE_PNG_COMPRESSION, 1))
+            cv2.imencode(".png", pixels)
 
 
 def serialized_records(source: Path) -> Iterator[bytes]:
