@@ -21,8 +21,8 @@ READ, ORIGINALS, COPIES, REDRAWN, LEFT_OUT = "read", "originals", "copies", "red
 
 Element = TypeVar("Element")
 
-_RECORDS_A_CORE = 16
-"""Of a batch: enough that cores seldom wait for the last record of one, and a few megabytes."""
+_RECORDS_A_CORE = 64
+"""Of a batch: enough that cores seldom wait for the last record of one, and some tens of megabytes."""
 
 
 class AugmentError(ValueError):

@@ -11,7 +11,6 @@ import json
 import logging
 import os
 import platform
-import resource
 import statistics
 import subprocess
 import sys
@@ -21,7 +20,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROUNDS = 5
-RECORDS = 200
+RECORDS = 1000
+START_UP_RECORDS = 20
 FEW, MANY = 500, 5000
 DISTINCT = 50
 """Different images among the records; the rest repeats them under other names."""
@@ -99,8 +99,10 @@ def seconds(function: object, *arguments: Path) -> float:
 def measure_speed(folder: Path) -> tuple[float, float]:
     """Median images a second of the component and of the reference; start-up apart, told by two sizes."""
     few, many = folder / "few", folder / "many"
-    write_examples(few, RECORDS // 10)
-    write_examples(many, RECORDS + RECORDS // 10)
+    write_examples(few, START_UP_RECORDS)
+    write_examples(many, RECORDS + START_UP_RECORDS)
+    run_component(few, folder / "warm-up")
+    run_reference(few)
     component, reference = [], []
     for turn in range(ROUNDS):
         # What a run costs without records is in both sizes; the difference is the records alone.
@@ -119,6 +121,12 @@ def measure_memory(folder: Path, count: int) -> float:
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
 
 
+def peak_megabytes() -> float:
+    """Peak resident memory of this program; getrusage would count that of the process that started it as well."""
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return int(status["VmHWM"].split()[0]) / 1024
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--memory-of", nargs=2, type=Path, help=argparse.SUPPRESS)
@@ -126,7 +134,7 @@ def main() -> None:
     logging.disable(logging.WARNING)
     if child:
         run_component(*child)
-        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+        print(peak_megabytes())
         return
     cores = os.cpu_count() or 1
     with tempfile.TemporaryDirectory() as name:
