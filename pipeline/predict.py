@@ -57,10 +57,10 @@ def predict(model_dir: Path, output: Path, images: Sequence[Path], progress: Cal
     Raises:
         UserError: the model folder is no model, or the output cannot be written or is where the images are.
     """
-    segment = load_model(model_dir)
     if output.resolve() in {image.parent.resolve() for image in images}:
         msg = f"'{output}' holds the images themselves: name another folder for the masks"
         raise UserError(msg)
+    segment = load_model(model_dir)
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -106,10 +106,10 @@ def load_model(model_dir: Path) -> Callable[[Sequence[Pixels]], list[Pixels]]:
         raise UserError(msg)
 
     def segment(images: Sequence[Pixels]) -> list[Pixels]:
-        # `loaded` owns the variables that `serve` reads.
         encoded = [cv2.imencode(".png", image)[1].tobytes() for image in images]
-        masks = serve(image_bytes=tf.constant(encoded))["mask_png"].numpy()
-        return [_decode(mask) for mask in masks] if loaded else []
+        # Through `loaded`, which owns the variables that the signature reads.
+        answer = loaded.signatures["serving_default"](image_bytes=tf.constant(encoded))
+        return [_decode(mask) for mask in answer["mask_png"].numpy()]
 
     return segment
 
