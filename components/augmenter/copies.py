@@ -2,13 +2,16 @@
 
 import os
 import threading
+from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 import apache_beam as beam
 import cv2
+from apache_beam.transforms.window import GlobalWindows
+from apache_beam.utils.windowed_value import WindowedValue
 
 from components.augmenter.augment import draw_copy
 from components.augmenter.policy import Policy, compose
@@ -21,8 +24,8 @@ READ, ORIGINALS, COPIES, REDRAWN, LEFT_OUT = "read", "originals", "copies", "red
 
 Element = TypeVar("Element")
 
-_RECORDS_A_CORE = 64
-"""Of a batch: enough that cores seldom wait for the last record of one, and some tens of megabytes."""
+_AHEAD = 32
+"""Records a core that may be under way or wait to be written: enough that no core waits, and some tens of megabytes."""
 
 
 class AugmentError(ValueError):
@@ -42,14 +45,8 @@ class AddCopies(beam.PTransform):
         self._split = split
 
     def expand(self, records: beam.PCollection) -> beam.PCollection:
-        """Batches the records for the threads."""
-        size = _RECORDS_A_CORE * (os.cpu_count() or 1)
-        return (
-            records
-            | beam.Map(count, self._split, READ)
-            | beam.BatchElements(min_batch_size=size, max_batch_size=size)
-            | beam.ParDo(_AddCopiesToBatch(self._policy, self._split))
-        )
+        """Counts and augments."""
+        return records | beam.Map(count, self._split, READ) | beam.ParDo(_AddCopies(self._policy, self._split))
 
 
 def count(element: Element, split: str, name: str, number: int = 1) -> Element:
@@ -66,10 +63,13 @@ class _Augmented:
     left_out: int
 
 
-@beam.typehints.with_input_types(list[bytes])
+@beam.typehints.with_input_types(bytes)
 @beam.typehints.with_output_types(tuple[str, bytes])
-class _AddCopiesToBatch(beam.DoFn):
-    """One thread a core: OpenCV and NumPy release the GIL, and new processes would cost half a minute each."""
+class _AddCopies(beam.DoFn):
+    """One thread a core: OpenCV and NumPy release the GIL, and new processes would cost half a minute each.
+
+    While the threads augment, Beam reads the next records and writes those that are done, in their order.
+    """
 
     def __init__(self, policy: Policy, split: str) -> None:
         self._policy = policy
@@ -78,19 +78,33 @@ class _AddCopiesToBatch(beam.DoFn):
     def setup(self) -> None:
         # One thread a record; OpenCV's own would fight over the cores.
         cv2.setNumThreads(1)
-        self._pool = ThreadPoolExecutor(os.cpu_count())
+        cores = os.cpu_count() or 1
+        self._pool = ThreadPoolExecutor(cores)
+        self._ahead = _AHEAD * cores
         self._of_thread = threading.local()
+
+    def start_bundle(self) -> None:
+        self._under_way: deque[Future[_Augmented]] = deque()
+
+    def process(self, serialized: bytes) -> Iterator[tuple[str, bytes]]:
+        self._under_way.append(self._pool.submit(self._augment, serialized))
+        if len(self._under_way) > self._ahead:
+            yield from self._next()
+
+    def finish_bundle(self) -> Iterator[WindowedValue]:
+        while self._under_way:
+            yield from map(GlobalWindows.windowed_value, self._next())
 
     def teardown(self) -> None:
         self._pool.shutdown(cancel_futures=True)
 
-    def process(self, batch: list[bytes]) -> Iterator[tuple[str, bytes]]:
-        for augmented in self._pool.map(self._augment, batch):
-            count(None, self._split, REDRAWN, augmented.redrawn)
-            count(None, self._split, LEFT_OUT, augmented.left_out)
-            yield ORIGINALS, augmented.original
-            for copy in augmented.copies:
-                yield COPIES, copy
+    def _next(self) -> Iterator[tuple[str, bytes]]:
+        augmented = self._under_way.popleft().result()
+        count(None, self._split, REDRAWN, augmented.redrawn)
+        count(None, self._split, LEFT_OUT, augmented.left_out)
+        yield ORIGINALS, augmented.original
+        for copy in augmented.copies:
+            yield COPIES, copy
 
     def _augment(self, serialized: bytes) -> _Augmented:
         try:

@@ -1,12 +1,14 @@
 """Speed and memory of the Augmenter against a bare Albumentations loop, in one run: `make bench-augment`.
 
 The reference is one thread in one process that decodes, augments with the same `Compose` and encodes the same
-512-pixel records, and nothing else: it reads no file, keeps no original, computes no fingerprint and reseeds nothing.
-The component is the whole of `Executor.Do` between its first and last record. Both are measured in turn, several
-times, and the medians compared. Memory is the peak of a fresh process each, for 500 and for 5,000 records.
+512-pixel records, and nothing else: it keeps no original, computes no fingerprint, reseeds nothing and writes no file.
+It leaves the PNG settings to OpenCV; a second one takes those of the component. The component is the whole of
+`Executor.Do` between its first and last record. All are measured in turn, several times, and the median of the turns'
+ratios is the result. Memory is the peak of a fresh process each, for 500 and for 5,000 records.
 """
 
 import argparse
+import itertools
 import json
 import logging
 import os
@@ -16,10 +18,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-ROUNDS = 5
+COMPONENT, BARE, BARE_OWN_PNG = "component", "bare loop", "bare loop, same PNGs"
+ROUNDS = 7
 RECORDS = 1000
 START_UP_RECORDS = 20
 FEW, MANY = 500, 5000
@@ -60,16 +63,17 @@ def run_component(source: Path, target: Path) -> None:
     executor.Executor().Do(
         {executor.EXAMPLES: [examples]},
         {executor.AUGMENTED_EXAMPLES: [augmented]},
-        {executor.POLICY: policy.to_json()},
+        {executor.POLICY: policy.to_json(), executor.CODE_VERSION: ""},
     )
 
 
-def run_reference(source: Path) -> None:
+def run_reference(source: Path, *, own_png: bool = False) -> None:
     import cv2
     import numpy as np
     import tensorflow as tf
 
     from components.augmenter.policy import compose, load_policy
+    from schema.record import PNG_SETTINGS
 
     cv2.setNumThreads(1)
     transform = compose(load_policy("chest"))
@@ -77,11 +81,11 @@ def run_reference(source: Path) -> None:
         feature = tf.train.Example.FromString(serialized).features.feature
         image, mask = (
             cv2.imdecode(np.frombuffer(feature[name].bytes_list.value[0], np.uint8), cv2.IMREAD_UNCHANGED)
-            for name in ("image", "mask")
+            for name in PNG_SETTINGS
         )
         drawn = transform(image=image, mask=mask)
-        for pixels in (drawn["image"], drawn["mask"]):
-            cv2.imencode(".png", pixels)
+        for name, settings in PNG_SETTINGS.items():
+            cv2.imencode(".png", drawn[name], settings if own_png else [])
 
 
 def serialized_records(source: Path) -> Iterator[bytes]:
@@ -90,27 +94,34 @@ def serialized_records(source: Path) -> Iterator[bytes]:
     yield from tf.data.TFRecordDataset([str(path) for path in (source / "Split-train").iterdir()]).as_numpy_iterator()
 
 
-def seconds(function: object, *arguments: Path) -> float:
+def rate(run: Callable[[Path], None], few: Path, many: Path) -> float:
+    """Images a second. What a run costs without records is in both sizes; the difference is the records alone."""
     start = time.perf_counter()
-    function(*arguments)  # type: ignore[operator]
-    return time.perf_counter() - start
+    run(few)
+    between = time.perf_counter()
+    run(many)
+    return RECORDS / (time.perf_counter() - between - (between - start))
 
 
-def measure_speed(folder: Path) -> tuple[float, float]:
-    """Median images a second of the component and of the reference; start-up apart, told by two sizes."""
+def measure_speed(folder: Path) -> list[dict[str, float]]:
+    """Images a second of the component and of both references, in each turn."""
     few, many = folder / "few", folder / "many"
     write_examples(few, START_UP_RECORDS)
     write_examples(many, RECORDS + START_UP_RECORDS)
-    run_component(few, folder / "warm-up")
-    run_reference(few)
-    component, reference = [], []
-    for turn in range(ROUNDS):
-        # What a run costs without records is in both sizes; the difference is the records alone.
-        start_up = seconds(run_component, few, folder / f"few-{turn}")
-        component.append(RECORDS / (seconds(run_component, many, folder / f"many-{turn}") - start_up))
-        start_up = seconds(run_reference, few)
-        reference.append(RECORDS / (seconds(run_reference, many) - start_up))
-    return statistics.median(component), statistics.median(reference)
+    targets = (folder / f"augmented-{number}" for number in itertools.count())
+    contestants: dict[str, Callable[[Path], None]] = {
+        COMPONENT: lambda source: run_component(source, next(targets)),
+        BARE: run_reference,
+        BARE_OWN_PNG: lambda source: run_reference(source, own_png=True),
+    }
+    for run in contestants.values():
+        run(few)
+    return [{name: rate(run, few, many) for name, run in contestants.items()} for _ in range(ROUNDS)]
+
+
+def median_ratio(turns: list[dict[str, float]], reference: str) -> float:
+    """Of the component's rate to that of a reference, for each core."""
+    return statistics.median(turn[COMPONENT] / turn[reference] for turn in turns) / (os.cpu_count() or 1)
 
 
 def measure_memory(folder: Path, count: int) -> float:
@@ -136,16 +147,17 @@ def main() -> None:
         run_component(*child)
         print(peak_megabytes())
         return
-    cores = os.cpu_count() or 1
     with tempfile.TemporaryDirectory() as name:
-        component, reference = measure_speed(Path(name))
+        turns = measure_speed(Path(name))
         few, many = measure_memory(Path(name), FEW), measure_memory(Path(name), MANY)
-    print(f"{platform.processor() or platform.machine()}, {cores} cores, policy chest, 512 x 512")
-    print(f"{'':24}{'component':>12}{'bare loop':>12}")
-    print(f"{'images a second':24}{component:12.1f}{reference:12.1f}")
+    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, policy chest, 512 x 512")
+    print(f"{'images a second':24}{COMPONENT:>12}{BARE:>12}{BARE_OWN_PNG:>26}")
+    for number, turn in enumerate(turns, 1):
+        print(f"{f'turn {number}':24}{turn[COMPONENT]:12.1f}{turn[BARE]:12.1f}{turn[BARE_OWN_PNG]:26.1f}")
+    ratios = {"ratio_per_core": median_ratio(turns, BARE), "memory_ratio": many / few}
+    print(f"{'ratio a core':36}{ratios['ratio_per_core']:12.3f}{median_ratio(turns, BARE_OWN_PNG):26.3f}")
     print(f"{'':24}{f'{MANY} images':>12}{f'{FEW} images':>12}")
     print(f"{'peak memory, MB':24}{many:12.0f}{few:12.0f}")
-    ratios = {"ratio_per_core": component / reference / cores, "memory_ratio": many / few}
     print(json.dumps({key: round(value, 3) for key, value in ratios.items()}))
 
 

@@ -168,13 +168,13 @@ def test_shards_and_order_make_no_difference(run: Run, make_record: MakeRecord) 
     assert counts_of(one, "train") == counts_of(eight, "train")
 
 
-@pytest.mark.parametrize("batch", [1, 3])
-def test_batches_make_no_difference(
-    make_record: MakeRecord, monkeypatch: pytest.MonkeyPatch, batch: int, make_policy: MakePolicy
+@pytest.mark.parametrize(("ahead", "cores"), [(1, 1), (1, 4), (2, 4), (32, 2)])
+def test_how_many_are_under_way_makes_no_difference(
+    make_record: MakeRecord, monkeypatch: pytest.MonkeyPatch, ahead: int, cores: int, make_policy: MakePolicy
 ) -> None:
-    """The transform without the executor, on batches of one and on many threads."""
-    monkeypatch.setattr(copies, "_RECORDS_A_CORE", batch)
-    monkeypatch.setattr(copies.os, "cpu_count", lambda: 1 if batch == 1 else 4)
+    """The transform without the executor; some of its records come out while others go in, some at the end."""
+    monkeypatch.setattr(copies, "_AHEAD", ahead)
+    monkeypatch.setattr(copies.os, "cpu_count", lambda: cores)
     policy = make_policy("HorizontalFlip", "GaussNoise", "Affine", p=0.6, train=3)
     records = [encode(make_record(f"r{index}")) for index in range(14)]
     expected = [
