@@ -40,6 +40,25 @@ class DiceCrossEntropy(keras.losses.Loss):
         return {**super().get_config(), "dice_weight": self.dice_weight}
 
 
+def supervised(loss: keras.losses.Loss, truth: Any, outputs: list[Any]) -> Any:
+    """Loss of each image, [batch], over the network's outputs from the finest to the coarsest.
+
+    Deep supervision (Lee et al., 2015, arXiv 1409.5185): each output is judged by the truth at its own size, and counts
+    half as much as the finer one before it; the weights add up to one.
+
+    Args:
+        loss: with a `call` that gives the loss of each image.
+        truth: share of lung, 0-1, [batch, height, width, 1].
+        outputs: logits; the first of the truth's shape, each further one of half the size.
+    """
+    total, weights = 0.0, 0.0
+    for level, logits in enumerate(outputs):
+        if level:
+            truth = ops.average_pool(truth, 2, strides=2)
+        total, weights = total + 0.5**level * loss.call(truth, logits), weights + 0.5**level
+    return total / weights
+
+
 def dice(y_true: Any, y_pred: Any) -> Any:
     """Dice of each image, [batch], from truth 0-1 and logits, both thresholded at one half."""
     return metrics.dice(_count(y_true, y_pred))

@@ -1,25 +1,33 @@
-"""What TFX's Trainer calls: reads transformed examples, trains the U-Net, exports it."""
+"""What TFX's Trainer calls: trains the network on what Transform wrote, and exports the best weights.
 
+The training itself is `train`, which every worker runs; only the chief writes.
+"""
+
+import contextlib
 import json
 import logging
-import math
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any, Protocol
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
 
 import keras
 import tensorflow as tf
 
-from modules import losses
-from modules.distribution import strategy_for
+from modules import checkpoint, losses
+from modules.callbacks import KeepBest, ProgressLog, StopOnNaN
+from modules.distribution import compiles, dtype_policy, is_chief, strategy_for
+from modules.examples import read_examples
 from modules.export import export_model
-from modules.preprocessing import parse_pixels
-from modules.settings import ModelSettings, TrainSettings
-from modules.unet import unet
-from schema import features
+from modules.loop import Loop
+from modules.settings import REFERENCE_BATCH, ModelSettings, TrainSettings
+from modules.unet import copy_weights, unet
+from modules.weights import read_weights, write_weights
 
-HISTORY_FILE = "history.json"
+HISTORY_FILE: Final = "history.json"
 """In the model-run artifact: `{"loss": [per epoch], "accuracy", "dice", "val_loss", ...}`."""
+
+_STEPS_A_CALL_ON_GPUS = 16
 
 _LOG = logging.getLogger("lungseg.trainer")
 
@@ -32,172 +40,221 @@ class FnArgs(Protocol):
     transform_graph_path: str
     serving_model_dir: str
     model_run_dir: str
+    base_model: str | None
+    hyperparameters: Mapping[str, Any] | None
     custom_config: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be trained.
+
+    Attributes:
+        model: the network's settings.
+        train: how it is trained.
+        base_model: folder of a SavedModel with whose weights to begin, or None.
+    """
+
+    model: ModelSettings
+    train: TrainSettings
+    base_model: str | None = None
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A training that has ended.
+
+    Attributes:
+        model: with the best weights, in single precision, for one device and without coarser heads.
+        history: figures by name, one an epoch.
+        checkpoint: of the training; to be removed once the model is safe.
+        writes: whether this process is the one that writes.
+    """
+
+    model: keras.Model
+    history: dict[str, list[float]]
+    checkpoint: checkpoint.Checkpoint
+    writes: bool
 
 
 def run_fn(fn_args: FnArgs) -> None:
     """Trains and exports.
 
     Args:
-        fn_args: files, folders, and `custom_config` with `model` and `train` settings as dictionaries.
+        fn_args: files and folders; `custom_config` with `model` and `train` settings as dictionaries, and
+            `checkpoint_dir`, a folder that outlives this execution; `hyperparameters` of the Tuner, which replace
+            settings of the same dotted names; `base_model`, for `train.warm_start`.
 
     Raises:
-        ValueError: no examples, or the loss became NaN.
+        ValueError: no examples or too few, the loss became NaN, or the settings do not fit the machine or each other.
     """
-    model_settings = ModelSettings.model_validate(fn_args.custom_config["model"])
-    settings = TrainSettings.model_validate(fn_args.custom_config["train"])
-
-    keras.utils.set_random_seed(settings.seed)
-    strategy = strategy_for(settings.devices)
-    replicas = strategy.num_replicas_in_sync
-    train = read_examples(fn_args.train_files, model_settings.image_size)
-    validation = read_examples(fn_args.eval_files, model_settings.image_size)
-    batches = batches_of_epochs(train, settings, replicas)
-    steps = len(batches) // settings.epochs
-    _LOG.info("training on %d examples with %d replica(s), %d steps an epoch", len(train), replicas, steps)
-
-    with strategy.scope():
-        model = build_model(model_settings, settings, steps=len(batches), synchronized=replicas > 1)
-    history = model.fit(
-        batches,
-        steps_per_epoch=steps,
-        validation_data=batches_of_all(validation, settings.batch_size, replicas),
-        epochs=settings.epochs,
-        callbacks=_callbacks(settings, fn_args.model_run_dir),
-        verbose=0,
-    ).history
-
-    run_dir = Path(fn_args.model_run_dir)
-    run_dir.mkdir(parents=True, exist_ok=True)
-    (run_dir / HISTORY_FILE).write_text(json.dumps(history, indent=1))
+    job = read_job(fn_args)
+    trained = train(job, fn_args)
+    if not trained.writes:
+        return
     export_model(
-        model,
+        trained.model,
         f"{fn_args.transform_graph_path}/transform_fn",
         fn_args.serving_model_dir,
-        average_mirrored=model_settings.average_mirrored,
+        average_mirrored=job.model.average_mirrored,
     )
+    write_weights(trained.model, job.model, fn_args.serving_model_dir)
+    tf.io.gfile.makedirs(fn_args.model_run_dir)
+    with tf.io.gfile.GFile(os.path.join(fn_args.model_run_dir, HISTORY_FILE), "w") as file:
+        file.write(json.dumps(trained.history, indent=1))
+    trained.checkpoint.remove()
 
 
-def read_examples(patterns: Sequence[str], size: int) -> tf.data.Dataset:
-    """Reads transformed examples, kept in memory after the first pass.
+def read_job(fn_args: FnArgs) -> Job:
+    """The settings of `custom_config`, with the Tuner's choice in their place where there is one.
+
+    Raises:
+        ValueError: a setting is out of its range.
+    """
+    settings = TrainSettings.model_validate(fn_args.custom_config["train"])
+    base_model = fn_args.base_model if settings.warm_start else None
+    job = Job(ModelSettings.model_validate(fn_args.custom_config["model"]), settings, base_model)
+    chosen = (fn_args.hyperparameters or {}).get("values", {})
+    if chosen:
+        _LOG.info("as tuned: %s", describe(chosen))
+    return replace_settings(job, chosen)
+
+
+def replace_settings(job: Job, values: Mapping[str, Any]) -> Job:
+    """Replaces settings by dotted names, such as `train.batch_size` and `model.filters`.
+
+    Raises:
+        ValueError: there is no such setting, or a value is out of its range.
+    """
+    sections = {"model": job.model.model_dump(), "train": job.train.model_dump()}
+    for dotted, value in values.items():
+        section, name = dotted.split(".")
+        sections[section][name] = value
+    model = ModelSettings.model_validate(sections["model"])
+    return Job(model, TrainSettings.model_validate(sections["train"]), job.base_model)
+
+
+def describe(values: Mapping[str, float]) -> str:
+    """Dotted names with their values, on one line."""
+    return ", ".join(f"{name} {value:.4g}" for name, value in values.items())
+
+
+def train(job: Job, fn_args: FnArgs, *extra: keras.callbacks.Callback) -> Trained:
+    """Trains on this machine's devices, or as one of the workers that TF_CONFIG names.
 
     Args:
-        patterns: gzipped TFRecord files, or patterns of them.
-        size: side of the images, pixels.
+        job: what to train.
+        fn_args: for its files and `checkpoint_dir`.
+        extra: callbacks beside the project's own.
+    """
+    settings = job.train
+    keras.utils.set_random_seed(settings.seed)
+    strategy = strategy_for(settings.devices)
+    replicas, chief = strategy.num_replicas_in_sync, is_chief(strategy)
+    examples = read_examples(fn_args.train_files, job.model.image_size)
+    validation = read_examples(fn_args.eval_files, job.model.image_size)
 
-    Returns:
-        Pairs of image and share of lung (0-1), both float32 [size, size, 1]; `len` tells how many.
+    policy, compiled = dtype_policy(settings), compiles(settings, job.model, replicas)
+    with strategy.scope(), _default_policy(policy):
+        model = unet(job.model, synchronized=replicas > 1, coarser_heads=job.model.deep_supervision)
+        if job.base_model:
+            read_weights(model, job.model, job.base_model)
+            _LOG.info("begins with the weights of the model blessed last")
+        model.compile(optimizer=_optimizer(settings, examples.total, replicas), jit_compile=False)
+    loop = Loop(
+        strategy,
+        model,
+        losses.DiceCrossEntropy(settings.dice_weight),
+        settings.batch_size,
+        compiled=compiled,
+        steps_a_call=_STEPS_A_CALL_ON_GPUS if tf.config.list_logical_devices("GPU") else 1,
+    )
+    _LOG.info(
+        "training on %d examples with %d replica(s), %d steps an epoch, %s%s",
+        examples.total, replicas, loop.plan(examples).steps, policy, ", compiled" if compiled else "",
+    )  # fmt: skip
+
+    best, history = KeepBest(settings.patience), keras.callbacks.History()
+    kept = checkpoint.Checkpoint(_checkpoint_folder(job, fn_args, replicas), best, history, writes=chief)
+    start = _agreed(strategy, kept.restore(model))
+    callbacks = [StopOnNaN(), ProgressLog(), best, history]
+    if settings.average_weights:
+        # Behind `best`, which takes the weights before they are swapped back.
+        callbacks.append(keras.callbacks.SwapEMAWeights())
+    if chief:
+        callbacks.append(keras.callbacks.TensorBoard(fn_args.model_run_dir, write_graph=False))
+    loop.fit(
+        examples,
+        validation,
+        epochs=range(start, settings.epochs),
+        seed=settings.seed,
+        callbacks=[*callbacks, kept, *extra],
+    )
+    model.set_weights(best.weights)
+    alone = unet(job.model)
+    copy_weights(model, alone)
+    return Trained(alone, history.history, kept, chief)
+
+
+@contextlib.contextmanager
+def _default_policy(policy: str) -> Iterator[None]:
+    """Sets Keras' dtype policy for the layers that are made within."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def _optimizer(settings: TrainSettings, total: int, replicas: int) -> keras.optimizers.Optimizer:
+    images = settings.batch_size * replicas
+    # Linear scaling with a warm-up (Goyal et al., 2017, arXiv 1706.02677).
+    peak = settings.learning_rate * images / REFERENCE_BATCH
+    steps = -(-total // images) * settings.epochs
+    warmup = round(settings.warmup * steps)
+    _LOG.info(
+        "learning rate %.3g (%.3g for %d images a step, here %d), reached in %d steps, then %s",
+        peak, settings.learning_rate, REFERENCE_BATCH, images, warmup, settings.schedule,
+    )  # fmt: skip
+    schedule = keras.optimizers.schedules.CosineDecay(
+        peak / (warmup + 1),
+        steps - warmup,
+        alpha=0.0 if settings.schedule == "cosine" else 1.0,
+        warmup_target=peak,
+        warmup_steps=warmup,
+    )
+    return keras.optimizers.AdamW(
+        schedule,
+        weight_decay=settings.weight_decay,
+        use_ema=settings.average_weights > 0,
+        ema_momentum=settings.average_weights,
+    )
+
+
+def _checkpoint_folder(job: Job, fn_args: FnArgs, replicas: int) -> str:
+    # Artifacts never change, so their addresses stand for their content.
+    key = checkpoint.key(
+        model=job.model.model_dump(),
+        train=job.train.model_dump(),
+        base_model=job.base_model,
+        code_version=fn_args.custom_config.get("code_version"),
+        train_files=list(fn_args.train_files),
+        eval_files=list(fn_args.eval_files),
+        replicas=replicas,
+    )
+    return os.path.join(fn_args.custom_config["checkpoint_dir"], key)
+
+
+def _agreed(strategy: tf.distribute.Strategy, start: int) -> int:
+    """The epoch with which all workers go on.
 
     Raises:
-        ValueError: there are none.
+        ValueError: they have found different checkpoints.
     """
-    spec = {name: tf.io.FixedLenFeature([], tf.string) for name in (features.IMAGE, features.MASK)}
-
-    def parse(example: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        parsed = tf.io.parse_single_example(example, spec)
-        image = parse_pixels(parsed[features.IMAGE], tf.float16, size)
-        lung = parse_pixels(parsed[features.MASK], tf.uint8, size)
-        return tf.cast(image, tf.float32), tf.cast(lung, tf.float32) / 255
-
-    files = sorted(tf.io.gfile.glob(list(patterns)))
-    records = tf.data.TFRecordDataset(files, compression_type="GZIP").cache()
-    total = int(records.reduce(0, lambda count, _: count + 1))
-    if total == 0:
-        msg = f"no examples in {', '.join(patterns)}"
+    everywhere = strategy.run(lambda: tf.constant(float(start)))
+    mean = float(strategy.reduce(tf.distribute.ReduceOp.MEAN, everywhere, axis=None))
+    if mean != start:
+        msg = "the workers have found different checkpoints: their checkpoint folder must be one that all of them share"
         raise ValueError(msg)
-    # Known to Keras, the number of steps serves the progress; otherwise it warns that the data ran out.
-    return records.apply(tf.data.experimental.assert_cardinality(total)).map(
-        parse, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
-    )
-
-
-def batches_of_epochs(examples: tf.data.Dataset, settings: TrainSettings, replicas: int) -> tf.data.Dataset:
-    """All epochs' training batches; each epoch's order follows from the seed and its number alone.
-
-    (Keras takes a batch before the first epoch under some strategies: a shuffle that goes on from where it is would
-    give another order there.)
-    """
-    total, batch_size = len(examples), settings.batch_size * replicas
-    usable = count_shared_out(total, batch_size, replicas)
-
-    def batches_of_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
-        shuffled = examples.shuffle(total, seed=settings.seed + epoch, reshuffle_each_iteration=False)
-        return shuffled.take(usable).batch(batch_size)
-
-    steps = math.ceil(usable / batch_size) * settings.epochs
-    batches = tf.data.Dataset.range(settings.epochs).flat_map(batches_of_epoch)
-    return batches.apply(tf.data.experimental.assert_cardinality(steps)).prefetch(tf.data.AUTOTUNE)
-
-
-def batches_of_all(examples: tf.data.Dataset, batch_size: int, replicas: int) -> tf.data.Dataset:
-    """Validation batches of `batch_size` examples a replica."""
-    usable = count_shared_out(len(examples), batch_size * replicas, replicas)
-    return examples.take(usable).batch(batch_size * replicas).prefetch(tf.data.AUTOTUNE)
-
-
-def count_shared_out(total: int, batch_size: int, replicas: int) -> int:
-    """How many of `total` examples can be used such that each replica has one in every batch.
-
-    `tf.distribute` deals a last batch of r examples out in shares of ceil(r / replicas) until none is left; a replica
-    that gets none fails. One replica uses all.
-
-    Raises:
-        ValueError: there are fewer examples than replicas.
-    """
-    if total < replicas:
-        msg = f"{total} examples are too few for {replicas} replicas"
-        raise ValueError(msg)
-    rest = total % batch_size
-    shared = next(r for r in range(rest, -1, -1) if r == 0 or r > (replicas - 1) * math.ceil(r / replicas))
-    return total - rest + shared
-
-
-def build_model(
-    model_settings: ModelSettings, settings: TrainSettings, steps: int, *, synchronized: bool = False
-) -> keras.Model:
-    """The compiled U-Net; its learning rate falls to zero along a cosine in `steps` steps."""
-    model = unet(model_settings, synchronized=synchronized)
-    model.compile(
-        optimizer=keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(settings.learning_rate, steps)),
-        loss=losses.DiceCrossEntropy(settings.dice_weight),
-        metrics=[losses.accuracy, losses.dice],
-    )
-    return model
-
-
-class ProgressLog(keras.callbacks.Callback):
-    """Logs each step's place in the training and each epoch's figures to the logger `lungseg.trainer`.
-
-    The records bear `step`, `steps` and `epoch`, so that a console can draw a bar from them.
-    """
-
-    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        """Tells how far the epoch is."""
-        place = {"step": batch + 1, "steps": self.params["steps"], "epoch": self._epoch}
-        _LOG.debug("step %d, loss %.4f", batch + 1, (logs or {})["loss"], extra=place)
-
-    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
-        """Remembers the epoch."""
-        self._epoch = epoch + 1
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Tells the figures of the epoch."""
-        figures = ", ".join(f"{name} {value:.4f}" for name, value in (logs or {}).items())
-        _LOG.info("epoch %d of %d: %s", epoch + 1, self.params["epochs"], figures)
-
-
-class StopOnNaN(keras.callbacks.Callback):
-    """Ends a training that has diverged, with an error instead of a useless model."""
-
-    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        """Looks at the loss."""
-        if math.isnan((logs or {})["loss"]):
-            msg = f"the loss became NaN in step {batch + 1}: try a lower train.learning_rate"
-            raise ValueError(msg)
-
-
-def _callbacks(settings: TrainSettings, run_dir: str) -> list[keras.callbacks.Callback]:
-    best = keras.callbacks.EarlyStopping(
-        monitor="val_dice", mode="max", patience=settings.patience, restore_best_weights=True
-    )
-    return [StopOnNaN(), ProgressLog(), best, keras.callbacks.TensorBoard(run_dir, write_graph=False)]
+    return start

@@ -14,7 +14,7 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError
 
 from components.augmenter.policy import Copies, Policy, PolicyError, load_policy
-from modules.settings import EvaluateSettings, ModelSettings, Settings, TrainSettings
+from modules.settings import EvaluateSettings, ModelSettings, Settings, TrainSettings, TuneSettings
 from pipeline.errors import UserError
 
 PRESETS = Path(__file__).with_name("presets")
@@ -65,6 +65,7 @@ class Config(Settings):
     augment: AugmentSettings = AugmentSettings()
     model: ModelSettings = ModelSettings()
     train: TrainSettings = TrainSettings()
+    tune: TuneSettings = TuneSettings()
     evaluate: EvaluateSettings = EvaluateSettings()
     beam: BeamSettings = BeamSettings()
 

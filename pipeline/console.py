@@ -1,5 +1,6 @@
 """What a run shows on the terminal; the libraries' pages of output go to a log file."""
 
+import datetime
 import logging
 import os
 import sys
@@ -125,7 +126,10 @@ class RunView(logging.Handler):
             place = vars(record)
             done = place["step"] / place["steps"]
             drawn = ("█" * int(30 * done)).ljust(30, "░")
-            self._status.update(f"epoch {place['epoch']} {drawn} step {place['step']}/{place['steps']}")
+            text = f"epoch {place['epoch']}/{place['epochs']} {drawn} step {place['step']}/{place['steps']}"
+            if place["seconds_left"] is not None:
+                text += f", {datetime.timedelta(seconds=round(place['seconds_left']))} left"
+            self._status.update(text)
 
     def _end_status(self) -> None:
         if self._status is not None:

@@ -1,7 +1,7 @@
 """The pipeline graph: one function from a configuration to a TFX pipeline, the same for every runner.
 
 ExampleGen - StatisticsGen - ImportSchemaGen - ExampleValidator
-`- Augmenter - Transform - Trainer - BaselineResolver - Evaluator - Pusher
+`- Augmenter - Transform - BaselineResolver - (Tuner) - Trainer - Evaluator - Pusher
 """
 
 import hashlib
@@ -16,6 +16,7 @@ from tfx.components import (
     StatisticsGen,
     Trainer,
     Transform,
+    Tuner,
 )
 from ml_metadata.proto import metadata_store_pb2
 from tensorflow_data_validation import StatsOptions
@@ -43,12 +44,16 @@ def create_pipeline(config: Config, metadata: metadata_store_pb2.ConnectionConfi
         metadata: where the runner keeps metadata, if it is told so by the pipeline.
     """
     data, examples, schema = _data(config)
-    training, model = _training(config, examples, schema)
-    release = _release(config, examples, schema, model)
+    baseline_resolver = BaselineResolver(
+        examples=examples, serving_dir=str(config.serving_dir), candidate=_candidate(config)
+    )
+    baseline = baseline_resolver.outputs["model"]
+    training, model = _training(config, examples, schema, baseline)
+    release = _release(config, examples, schema, model, baseline)
     return Pipeline(
         pipeline_name=config.name,
         pipeline_root=str(config.root / "artifacts"),
-        components=[*data, *training, *release],
+        components=[*data, baseline_resolver, *training, *release],
         enable_cache=True,
         metadata_connection_config=metadata,
         beam_pipeline_args=[
@@ -98,7 +103,15 @@ def _split_by_patient(settings: DataSettings) -> example_gen_pb2.Output:
     )
 
 
-def _training(config: Config, examples: BaseChannel, schema: BaseChannel) -> tuple[list[BaseComponent], BaseChannel]:
+def _candidate(config: Config) -> str:
+    """All that makes and judges the candidate, beside the examples."""
+    made_by = config.model_dump(mode="json", include={"model", "train", "tune", "evaluate"})
+    return json.dumps({**made_by, "code_version": code_version()}, sort_keys=True)
+
+
+def _training(
+    config: Config, examples: BaseChannel, schema: BaseChannel, baseline: BaseChannel
+) -> tuple[list[BaseComponent], BaseChannel]:
     code = {"code_version": code_version()}
     transform = Transform(
         examples=examples,
@@ -108,29 +121,41 @@ def _training(config: Config, examples: BaseChannel, schema: BaseChannel) -> tup
         custom_config={"image_size": config.model.image_size, **code},
         disable_statistics=True,
     )
+    inputs = {
+        "examples": transform.outputs["transformed_examples"],
+        "transform_graph": transform.outputs["transform_graph"],
+        "schema": schema,
+        "train_args": trainer_pb2.TrainArgs(splits=["train"]),
+        "eval_args": trainer_pb2.EvalArgs(splits=["eval"]),
+    }
+    settings = {
+        "model": config.model.model_dump(),
+        "train": config.train.model_dump(),
+        # Outside the execution's own folder, so that the next execution finds what a killed one leaves.
+        "checkpoint_dir": str(config.root / "checkpoints"),
+        **code,
+    }
+    tuners = []
+    if config.tune.trials:
+        tuned = {**settings, "tune": config.tune.model_dump()}
+        tuners.append(Tuner(tuner_fn="modules.tuner.tuner_fn", custom_config=tuned, **inputs))
     trainer = Trainer(
         run_fn="modules.trainer.run_fn",
-        examples=transform.outputs["transformed_examples"],
-        transform_graph=transform.outputs["transform_graph"],
-        schema=schema,
-        train_args=trainer_pb2.TrainArgs(splits=["train"]),
-        eval_args=trainer_pb2.EvalArgs(splits=["eval"]),
-        custom_config={"model": config.model.model_dump(), "train": config.train.model_dump(), **code},
+        custom_config=settings,
+        base_model=baseline if config.train.warm_start else None,
+        hyperparameters=tuners[0].outputs["best_hyperparameters"] if tuners else None,
+        **inputs,
     )
-    return [transform, trainer], trainer.outputs["model"]
+    return [transform, *tuners, trainer], trainer.outputs["model"]
 
 
-def _release(config: Config, examples: BaseChannel, schema: BaseChannel, model: BaseChannel) -> list[BaseComponent]:
-    candidate = config.model_dump(mode="json", include={"model", "train", "evaluate"})
-    baseline_resolver = BaselineResolver(
-        examples=examples,
-        serving_dir=str(config.serving_dir),
-        candidate=json.dumps({**candidate, "code_version": code_version()}, sort_keys=True),
-    )
+def _release(
+    config: Config, examples: BaseChannel, schema: BaseChannel, model: BaseChannel, baseline: BaseChannel
+) -> list[BaseComponent]:
     evaluator = Evaluator(
         examples=examples,
         model=model,
-        baseline_model=baseline_resolver.outputs["model"],
+        baseline_model=baseline,
         example_splits=["test"],
         eval_config=eval_config(config.evaluate),
         schema=schema,
@@ -142,7 +167,7 @@ def _release(config: Config, examples: BaseChannel, schema: BaseChannel, model: 
             filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=str(config.serving_dir))
         ),
     )
-    return [baseline_resolver, evaluator, pusher]
+    return [evaluator, pusher]
 
 
 def code_version() -> str:

@@ -151,6 +151,9 @@ class FnArgs:
     transform_graph_path: str
     serving_model_dir: str
     model_run_dir: str
+    base_model: str | None = None
+    hyperparameters: dict[str, Any] | None = None
+    working_dir: str = ""
     custom_config: dict[str, Any] = field(default_factory=dict)
 
 
@@ -158,7 +161,9 @@ class FnArgs:
 def fn_args(write_examples: Callable[..., str], transform_graph: Path) -> Callable[..., FnArgs]:
     """Makes run_fn's arguments under a folder: 6 examples to train on and 4 to validate, a tiny U-Net."""
 
-    def make(folder: Path, train: int = 6, nan: bool = False, **settings: Any) -> FnArgs:
+    def make(
+        folder: Path, train: int = 6, nan: bool = False, model: dict[str, Any] | None = None, **settings: Any
+    ) -> FnArgs:
         return FnArgs(
             train_files=[write_examples(folder / "train.gz", train, seed=1, nan=nan)],
             eval_files=[write_examples(folder / "eval.gz", 4, seed=2)],
@@ -166,8 +171,9 @@ def fn_args(write_examples: Callable[..., str], transform_graph: Path) -> Callab
             serving_model_dir=str(folder / "serving"),
             model_run_dir=str(folder / "run"),
             custom_config={
-                "model": {"image_size": SIZE, "filters": 2, "levels": 1},
+                "model": {"image_size": SIZE, "filters": 2, "levels": 1, **(model or {})},
                 "train": {"epochs": 2, "batch_size": 3, "devices": "cpu:1", **settings},
+                "checkpoint_dir": str(folder / "checkpoints"),
             },
         )
 

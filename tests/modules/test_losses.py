@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modules import losses
-from modules.losses import DiceCrossEntropy
+from modules.losses import DiceCrossEntropy, supervised
 
 TRUTH = np.array([[[1, 1], [0, 0]]], np.uint8)[..., np.newaxis]
 SURE = 60.0
@@ -141,3 +141,20 @@ def test_watched_metrics_of_each_image() -> None:
     prediction = np.concatenate([logits(1, -1, -1, -1), logits(-1, -1, 1, 1)])
     assert np.asarray(losses.dice(truth, prediction)) == pytest.approx([2 / 3, 0])
     assert np.asarray(losses.accuracy(truth, prediction)) == pytest.approx([0.75, 0])
+
+
+def test_one_output_is_supervised_as_it_is() -> None:
+    loss = DiceCrossEntropy()
+    truth, logits = np.ones((2, 4, 4, 1), np.float32), np.full((2, 4, 4, 1), 0.3, np.float32)
+    assert np.array_equal(supervised(loss, truth, [logits]), loss.call(truth, logits))
+
+
+def test_coarser_outputs_count_half_of_the_finer_ones() -> None:
+    """One pixel of four is lung: at half the size, the only pixel is a quarter lung."""
+    loss = DiceCrossEntropy(0.0)  # cross-entropy alone
+    truth = np.array([1, 0, 0, 0], np.float32).reshape(1, 2, 2, 1)
+    fine, coarse = np.zeros((1, 2, 2, 1), np.float32), np.full((1, 1, 1, 1), np.log(1 / 3), np.float32)
+    expected_fine = np.log(2)
+    expected_coarse = -(0.25 * np.log(0.25) + 0.75 * np.log(0.75))
+    found = supervised(loss, truth, [fine, coarse])
+    assert np.asarray(found) == pytest.approx([(expected_fine + expected_coarse / 2) / 1.5], abs=1e-5)

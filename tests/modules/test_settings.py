@@ -77,14 +77,16 @@ def test_a_learning_rate_is_a_number(learning_rate: float) -> None:
     assert [key for key, _ in problems(TrainSettings, learning_rate=learning_rate)] == ["learning_rate"]
 
 
-@pytest.mark.parametrize("devices", ["auto", "cpu:1", "cpu:2", "cpu:16"])
+@pytest.mark.parametrize("devices", ["auto", "cpu:1", "cpu:2", "cpu:16", "gpu:1", "gpu:8"])
 def test_devices(devices: str) -> None:
     assert TrainSettings(devices=devices).devices == devices
 
 
-@pytest.mark.parametrize("devices", ["", "cpu", "cpu:0", "cpu:-1", "cpu:01", "gpu", "gpu:1", "auto ", "cpu:2x"])
+@pytest.mark.parametrize(
+    "devices", ["", "cpu", "cpu:0", "cpu:-1", "cpu:01", "gpu", "gpu:0", "gpu:-1", "auto ", "cpu:2x"]
+)
 def test_other_devices_are_refused(devices: str) -> None:
-    message = "String should match pattern '^(auto|cpu:[1-9][0-9]*)$'"
+    message = "String should match pattern '^(auto|cpu:[1-9][0-9]*|gpu:[1-9][0-9]*)$'"
     assert problems(TrainSettings, devices=devices) == [("devices", message)]
 
 

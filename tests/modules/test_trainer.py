@@ -13,8 +13,12 @@ import pytest
 import tensorflow as tf
 
 from modules import trainer
-from modules.settings import ModelSettings, TrainSettings
-from modules.trainer import ProgressLog, StopOnNaN, build_model, read_examples, run_fn
+from modules.callbacks import StopOnNaN
+from modules.examples import read_examples
+from modules.loop import Loop
+from modules.losses import DiceCrossEntropy
+from modules.settings import TrainSettings
+from modules.trainer import read_job, run_fn, train
 
 SIZE = 16
 FIGURES = {"loss", "accuracy", "dice", "val_loss", "val_accuracy", "val_dice"}
@@ -72,15 +76,21 @@ def test_the_model_is_exported(run: Any) -> None:
 
 def test_progress_is_logged(run: Any) -> None:
     steps = [record for record in run.records if record.levelno == logging.DEBUG]
-    assert [(record.epoch, record.step, record.steps) for record in steps] == [
-        (1, 1, 2),
-        (1, 2, 2),
-        (2, 1, 2),
-        (2, 2, 2),
+    assert [(record.epoch, record.epochs, record.step, record.steps) for record in steps] == [
+        (1, 2, 1, 2),
+        (1, 2, 2, 2),
+        (2, 2, 1, 2),
+        (2, 2, 2, 2),
     ]
+    assert steps[0].seconds_left is None
+    assert all(record.seconds_left > 0 for record in steps[1:-1])
+    assert steps[-1].seconds_left == 0
     assert steps[0].getMessage().startswith("step 1, loss 0.")
-    first, *epochs = [record.getMessage() for record in run.records if record.levelno == logging.INFO]
-    assert first == "training on 6 examples with 1 replica(s), 2 steps an epoch"
+    told = [record.getMessage() for record in run.records if record.levelno == logging.INFO]
+    assert told[:2] == ["6 examples of 1 kB", "4 examples of 1 kB"]
+    assert told[2] == "learning rate 0.00075 (0.002 for 8 images a step, here 3), reached in 0 steps, then cosine"
+    assert told[3] == "training on 6 examples with 1 replica(s), 2 steps an epoch, float32"
+    epochs = told[4:]
     history = history_of(run.args)
     for index, message in enumerate(epochs):
         assert message.startswith(f"epoch {index + 1} of 2: ")
@@ -99,15 +109,19 @@ def test_the_same_seed_gives_the_same_history(
 
 
 def test_the_best_weights_are_restored(fn_args: MakeArgs, keep_model: list[keras.Model], tmp_path: Path) -> None:
-    for seed in range(1, 6):  # until a training at this absurd rate ends worse than it once was
+    for seed in range(1, 12):  # until a training at this absurd rate ends worse than it once was
         run_fn(args := fn_args(tmp_path, epochs=5, learning_rate=1.0, seed=seed))
         watched = history_of(args)["val_dice"]
         if watched[-1] < max(watched):
             break
     else:
         pytest.fail("the last epoch is always the best: choose other settings")
-    validation = read_examples(args.eval_files, SIZE).batch(3)
-    assert keep_model[-1].evaluate(validation, verbose=0, return_dict=True)["dice"] == pytest.approx(max(watched))
+    model = keep_model[-1]
+    model.compile(optimizer="sgd")
+    found = Loop(tf.distribute.get_strategy(), model, DiceCrossEntropy(), 3).evaluate(
+        read_examples(args.eval_files, SIZE)
+    )
+    assert found["dice"] == pytest.approx(max(watched))
 
 
 def test_training_stops_when_it_no_longer_helps(
@@ -122,27 +136,18 @@ def test_training_stops_when_it_no_longer_helps(
 
 def test_nan_stops_the_training(fn_args: MakeArgs, keep_model: list[keras.Model], tmp_path: Path) -> None:
     args = fn_args(tmp_path, nan=True, batch_size=8)
-    with pytest.raises(ValueError, match=r"^the loss became NaN in step 1: try a lower train\.learning_rate$"):
+    with pytest.raises(ValueError, match=r"^the loss became NaN or infinite in step 1 of epoch 1: try a lower train\."):
         run_fn(args)
     assert not keep_model
 
 
 def test_nan_is_told_from_numbers() -> None:
-    StopOnNaN().on_train_batch_end(0, {"loss": 0.5})
-    with pytest.raises(ValueError, match="in step 4:"):
-        StopOnNaN().on_train_batch_end(3, {"loss": float("nan")})
-
-
-def test_steps_are_known_to_the_progress(write_examples: Callable[..., str], tmp_path: Path) -> None:
-    seen: list[int | None] = []
-
-    class Look(ProgressLog):
-        def on_train_batch_end(self, *_: Any, **__: Any) -> None:
-            seen.append(self.params["steps"])
-
-    model = build_model(ModelSettings(image_size=SIZE, filters=1, levels=1), TrainSettings(), steps=3)
-    model.fit(read_examples([write_examples(tmp_path / "a.gz", 5)], SIZE).batch(2), verbose=0, callbacks=[Look()])
-    assert seen == [3, 3, 3]
+    watch = StopOnNaN()
+    watch.on_epoch_begin(1)
+    watch.on_train_batch_end(0, {"loss": 0.5})
+    for value in ("nan", "inf"):
+        with pytest.raises(ValueError, match=r"in step 4 of epoch 2: try .* train\.precision=float32$"):
+            watch.on_train_batch_end(3, {"loss": float(value)})
 
 
 def test_settings_are_checked(fn_args: MakeArgs, tmp_path: Path) -> None:
@@ -150,34 +155,112 @@ def test_settings_are_checked(fn_args: MakeArgs, tmp_path: Path) -> None:
         run_fn(fn_args(tmp_path, epochs=0))
 
 
-def test_examples_are_read(write_examples: Callable[..., str], tmp_path: Path) -> None:
-    write_examples(tmp_path / "a-0.gz", 2)
-    write_examples(tmp_path / "a-1.gz", 3, seed=1)
-    data = read_examples([f"{tmp_path}/a-*"], SIZE)
-    assert len(data) == 5
-    assert data.element_spec == (tf.TensorSpec([SIZE, SIZE, 1], tf.float32), tf.TensorSpec([SIZE, SIZE, 1], tf.float32))
-    first, second = (list(data.as_numpy_iterator()) for _ in range(2))
-    assert all(
-        np.array_equal(a, b) for one, two in zip(first, second, strict=True) for a, b in zip(one, two, strict=True)
+@pytest.mark.parametrize(
+    ("model", "settings"),
+    [
+        ({"architecture": "resunet"}, {}),
+        ({"normalization": "group"}, {"weight_decay": 0.01}),
+        ({"normalization": "batch", "dropout": 0.5}, {"schedule": "constant", "warmup": 0.5}),
+        ({"deep_supervision": True, "levels": 2}, {}),
+        ({}, {"average_weights": 0.5}),
+        ({}, {"precision": "bfloat16"}),
+        ({}, {"precision": "float16"}),
+        ({}, {"xla": True}),
+    ],
+    ids="-".join,
+)
+def test_every_option_trains(
+    fn_args: MakeArgs, keep_model: list[keras.Model], tmp_path: Path, model: dict[str, Any], settings: dict[str, Any]
+) -> None:
+    before = keras.config.dtype_policy().name
+    args = fn_args(tmp_path, model=model, epochs=3, learning_rate=0.02, **settings)
+    run_fn(args)
+    history = history_of(args)
+    assert set(history) == FIGURES
+    assert np.isfinite(history["loss"]).all()
+    assert history["loss"][-1] < history["loss"][0]
+    (made,) = keep_model
+    assert {weight.dtype for weight in made.weights} == {"float32"}
+    assert made.dtype_policy.name == "float32"
+    assert made.output_shape == (None, SIZE, SIZE, 1)
+    assert keras.config.dtype_policy().name == before
+
+
+def test_averaged_weights_are_what_is_validated_and_exported(
+    fn_args: MakeArgs, keep_model: list[keras.Model], tmp_path: Path
+) -> None:
+    args = fn_args(tmp_path, epochs=3, learning_rate=0.05, average_weights=0.9)
+    run_fn(args)
+    model = keep_model[0]
+    model.compile(optimizer="sgd")
+    loop = Loop(tf.distribute.get_strategy(), model, DiceCrossEntropy(), 3)
+    found = loop.evaluate(read_examples(args.eval_files, SIZE))
+    history = history_of(args)
+    best = int(np.argmax(history["val_dice"]))
+    assert found["loss"] == pytest.approx(history["val_loss"][best], abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("settings", "first", "peak", "last"),
+    [
+        ({"batch_size": 8}, 0.01, 0.01, 0.0),
+        ({"batch_size": 4}, 0.005, 0.005, 0.0),
+        ({"batch_size": 16, "warmup": 0.5}, 0.02 / 3, 0.02, 0.0),
+        ({"batch_size": 8, "schedule": "constant"}, 0.01, 0.01, 0.01),
+    ],
+)
+def test_the_learning_rate_follows_the_images_of_a_step(
+    settings: dict[str, Any], first: float, peak: float, last: float
+) -> None:
+    batch = settings["batch_size"]
+    all_settings = TrainSettings(**{"warmup": 0.0, "learning_rate": 0.01, "epochs": 2, **settings})
+    optimizer = trainer._optimizer(all_settings, total=2 * batch, replicas=1)
+    rates = [float(optimizer._learning_rate(step)) for step in range(5)]
+    assert rates[0] == pytest.approx(first)
+    assert max(rates) == pytest.approx(peak)
+    assert rates[4] == pytest.approx(last, abs=1e-9)
+
+
+def test_tuned_values_replace_settings(fn_args: MakeArgs, tmp_path: Path) -> None:
+    args = fn_args(tmp_path)
+    args.hyperparameters = {"space": [], "values": {"train.learning_rate": 0.5, "model.filters": 3}}
+    job = read_job(args)
+    assert (job.train.learning_rate, job.model.filters, job.train.batch_size) == (0.5, 3, 3)
+
+
+def test_a_warm_start_begins_where_the_other_model_is(fn_args: MakeArgs, tmp_path: Path) -> None:
+    (tmp_path / "first").mkdir()
+    run_fn(first := fn_args(tmp_path / "first", epochs=6, learning_rate=0.05))
+    (tmp_path / "cold").mkdir()
+    (tmp_path / "warm").mkdir()
+    settings = {"epochs": 1, "learning_rate": 1e-6}
+    cold = train(read_job(args := fn_args(tmp_path / "cold", **settings)), args)
+    args = fn_args(tmp_path / "warm", warm_start=True, model={"normalization": "batch", "dropout": 0.1}, **settings)
+    args.base_model = first.serving_model_dir
+    warm = train(read_job(args), args)
+    assert warm.history["val_loss"][0] == pytest.approx(min(history_of(first)["val_loss"]), abs=0.02)
+    assert warm.history["val_loss"][0] < cold.history["val_loss"][0] - 0.1
+
+
+def test_a_warm_start_needs_the_same_architecture(fn_args: MakeArgs, tmp_path: Path) -> None:
+    (tmp_path / "first").mkdir()
+    run_fn(first := fn_args(tmp_path / "first", epochs=1))
+    (tmp_path / "second").mkdir()
+    args = fn_args(tmp_path / "second", warm_start=True, model={"filters": 3})
+    args.base_model = first.serving_model_dir
+    message = (
+        r"^train\.warm_start: the model blessed last has model\.filters 2, this one 3; "
+        r"set it to that, or train\.warm_start to false$"
     )
-    assert all(set(np.unique(mask)) == {0, 1} for _, mask in first)
+    with pytest.raises(ValueError, match=message):
+        run_fn(args)
+    args.base_model = str(tmp_path)
+    with pytest.raises(ValueError, match=r"^train\.warm_start: the model blessed last keeps no weights"):
+        run_fn(args)
 
 
-def test_examples_of_another_size_are_refused(write_examples: Callable[..., str], tmp_path: Path) -> None:
-    data = read_examples([write_examples(tmp_path / "a.gz", 1)], 2 * SIZE)
-    with pytest.raises(tf.errors.InvalidArgumentError):
-        next(iter(data))
-
-
-def test_no_examples(write_examples: Callable[..., str], tmp_path: Path) -> None:
-    empty = write_examples(tmp_path / "empty.gz", 0)
-    with pytest.raises(ValueError, match=f"^no examples in {empty}, {empty}$"):
-        read_examples([empty, empty], SIZE)
-
-
-def test_the_learning_rate_falls_to_zero_along_a_cosine() -> None:
-    model = build_model(ModelSettings(image_size=SIZE, filters=1, levels=1), TrainSettings(learning_rate=0.1), steps=10)
-    schedule = model.optimizer._learning_rate
-    rates = [float(schedule(step)) for step in (0, 5, 10)]
-    assert rates == pytest.approx([0.1, 0.05, 0], abs=1e-7)
-    assert [model.loss.dice_weight, model.loss.name] == [0.5, "dice_cross_entropy"]
+def test_without_a_model_a_warm_start_is_a_cold_one(fn_args: MakeArgs, tmp_path: Path) -> None:
+    assert read_job(fn_args(tmp_path, warm_start=True)).base_model is None
+    args = fn_args(tmp_path)
+    args.base_model = "anything"
+    assert read_job(args).base_model is None

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 from modules.losses import DiceCrossEntropy
 from modules.settings import ModelSettings
-from modules.unet import unet
+from modules.unet import copy_weights, unet
 
 SMALLEST = ModelSettings(image_size=16, filters=1, levels=1)
 SMALL = ModelSettings(image_size=16, filters=4, levels=2)
@@ -56,15 +57,71 @@ def test_each_level_halves_the_image_and_doubles_the_channels(levels: int) -> No
     assert convolutions == [*expected, (16, 16, 1)]
 
 
+def test_a_residual_block_adds_its_input() -> None:
+    settings = SMALL.model_copy(update={"architecture": "resunet"})
+    model = unet(settings)
+    plain = {layer.name for layer in unet(SMALL).layers}
+    added = {layer.name for layer in model.layers} - plain
+    blocks = ["down0", "down1", "bottom", "up1", "up0"]
+    assert added == {f"{name}_{part}" for name in blocks for part in ("add", "shortcut")}
+    for name in blocks:  # without its own convolutions, a block passes its input on
+        for number in (1, 2):
+            norm = model.get_layer(f"{name}_norm{number}")
+            norm.set_weights([np.zeros_like(weight) for weight in norm.get_weights()])
+    seen = keras.Model(model.input, [model.get_layer("down0_shortcut").output, model.get_layer("down0_relu2").output])
+    shortcut, output = seen(images(2))
+    assert np.allclose(output, np.maximum(shortcut, 0))
+
+
+def test_groups_of_eight_channels() -> None:
+    def groups(filters: int) -> list[int]:
+        model = unet(ModelSettings(image_size=16, filters=filters, levels=1, normalization="group"))
+        return [layer.groups for layer in model.layers if isinstance(layer, keras.layers.GroupNormalization)]
+
+    assert set(groups(8)) == {1, 2}
+    assert set(groups(16)) == {2, 4}
+    assert set(groups(3)) == {1}
+
+
+def test_coarser_heads_and_the_network_without_them() -> None:
+    settings = ModelSettings(image_size=32, filters=4, levels=4)
+    supervised, plain = unet(settings, coarser_heads=True), unet(settings)
+    assert [shape[1] for shape in supervised.output_shape] == [32, 16, 8]
+    copy_weights(supervised, plain)
+    assert np.array_equal(supervised(images(2, 32))[0], plain(images(2, 32)))
+    shallow = unet(ModelSettings(image_size=32, filters=4, levels=1), coarser_heads=True)
+    assert shallow.output_shape == (None, 32, 32, 1), "there is no coarser level"
+
+
+def test_dropout_is_for_training_alone() -> None:
+    model = unet(SMALL.model_copy(update={"dropout": 0.5}))
+    assert np.array_equal(model(images(2)), model(images(2)))
+    bottom = keras.Model(model.input, model.get_layer("bottom_dropout").output)
+    dropped = np.asarray(bottom(images(8), training=True))
+    whole = (dropped == 0).all(axis=(1, 2))
+    assert 0 < whole.mean() < 1
+
+
 def test_skips_carry_the_outline() -> None:
     model = unet(ModelSettings(image_size=16, filters=2, levels=2))
     joined = [layer for layer in model.layers if isinstance(layer, keras.layers.Concatenate)]
     assert [layer.output.shape[1:] for layer in joined] == [(8, 8, 8), (16, 16, 4)]
 
 
-def test_one_step_lowers_the_loss() -> None:
+OPTIONS = [
+    {},
+    {"architecture": "resunet"},
+    {"normalization": "group", "filters": 8},
+    {"normalization": "batch"},
+    {"dropout": 0.2},
+    {"architecture": "resunet", "normalization": "group", "dropout": 0.2},
+]
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_one_step_lowers_the_loss(options: dict[str, Any]) -> None:
     keras.utils.set_random_seed(1)
-    model = unet(SMALL)
+    model = unet(SMALL.model_copy(update=options))
     model.compile(optimizer=keras.optimizers.Adam(1e-2), loss=DiceCrossEntropy())
     image = images(4)
     truth = (image > 0).astype(np.uint8)

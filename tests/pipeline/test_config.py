@@ -154,7 +154,11 @@ def test_an_unknown_key_names_the_nearest(assignment: str, nearest: str) -> None
         ("train.learning_rate=2", "train.learning_rate: Input should be less than or equal to 1, is 2"),
         ("train.learning_rate=nan", "train.learning_rate: Input should be less than or equal to 1, is nan"),
         ("train.seed=4294967296", "train.seed: Input should be less than 4294967296, is 4294967296"),
-        ("train.devices=gpu", "train.devices: String should match pattern '^(auto|cpu:[1-9][0-9]*)$', is 'gpu'"),
+        ("train.devices=gpu", "train.devices: String should match pattern '^(auto|cpu:[1-9][0-9]*|gpu:[1-9][0-9]*)$', "
+         "is 'gpu'"),
+        ("tune.learning_rate=[0.1, 0.01]", "tune: learning_rate must be a lower and a higher value, is 0.1 and 0.01"),
+        ("tune.filters=[]", "tune.filters: Tuple should have at least 1 item after validation, not 0, is []"),
+        ("model.architecture=vnet", "model.architecture: Input should be 'unet' or 'resunet', is 'vnet'"),
         ("beam.mode=multi_threading", "beam.mode: String should match pattern '^(in_memory|multi_processing)$', "
          "is 'multi_threading'"),
         ("data.eval_buckets=0", "data.eval_buckets: Input should be greater than or equal to 1, is 0"),

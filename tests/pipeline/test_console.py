@@ -173,12 +173,15 @@ def test_it_stops_listening(console: Console, screen: io.StringIO) -> None:
 
 def test_on_a_terminal_steps_move_a_bar(screen: io.StringIO) -> None:
     console = Console(file=screen, width=100, force_terminal=True)
+    place = {"step": 3, "steps": 4, "epoch": 2, "epochs": 5, "seconds_left": 65.2}
     with RunView(console) as view:
         view.started("Trainer")
         assert view._status is not None
-        logging.getLogger("lungseg").debug("", extra={"step": 3, "steps": 4, "epoch": 2})
-        assert "epoch 2 " in str(view._status.status)
-        assert "step 3/4" in str(view._status.status)
+        logging.getLogger("lungseg").debug("", extra={**place, "seconds_left": None})
+        assert str(view._status.status).endswith("step 3/4")
+        logging.getLogger("lungseg").debug("", extra=place)
+        assert "epoch 2/5 " in str(view._status.status)
+        assert str(view._status.status).endswith("step 3/4, 0:01:05 left")
         assert "█" * 22 + "░" * 8 + " " in str(view._status.status)
         view.ended(ComponentRun("Trainer", 1, False, {}))
         assert view._status is None

@@ -87,6 +87,31 @@ def test_edges(nodes: Nodes) -> None:
     }
 
 
+def test_a_warm_start_takes_the_baseline() -> None:
+    warm = nodes_of(load(train__warm_start="true"))
+    assert inputs(warm, "Trainer")["base_model"] == "BaselineResolver.model"
+    assert warm["Trainer"].inputs.inputs["base_model"].min_count == 0
+
+
+def test_a_search_comes_before_the_training() -> None:
+    tuned = nodes_of(load(tune__trials="2"))
+    assert inputs(tuned, "Tuner") == {
+        "examples": "Transform.transformed_examples",
+        "transform_graph": "Transform.transform_graph",
+        "schema": "ImportSchemaGen.schema",
+    }
+    assert inputs(tuned, "Trainer")["hyperparameters"] == "Tuner.best_hyperparameters"
+    assert json.loads(parameter(tuned, "Tuner", "custom_config"))["tune"]["trials"] == 2
+    assert parameter(tuned, "Tuner", "tuner_fn") == "modules.tuner.tuner_fn"
+
+
+def test_a_search_is_part_of_what_makes_the_candidate() -> None:
+    plain, tuned = (parameter(nodes_of(config), "BaselineResolver", "candidate") for config in (
+        load(), load(tune__trials="2"),
+    ))  # fmt: skip
+    assert plain != tuned
+
+
 def test_everything_lies_under_the_root() -> None:
     pipeline = create_pipeline(load())
     assert pipeline.pipeline_info.pipeline_root == "/root/artifacts"
@@ -153,6 +178,7 @@ def test_settings_arrive() -> None:
     assert json.loads(parameter(nodes, "Trainer", "custom_config")) == {
         "model": config.model.model_dump(),
         "train": config.train.model_dump(),
+        "checkpoint_dir": f"{config.root}/checkpoints",
         "code_version": code_version(),
     }
     assert json.loads(parameter(nodes, "Transform", "custom_config")) == {

@@ -1,0 +1,203 @@
+"""Reads what Transform wrote, in an order that follows from the seed and the epoch, and deals it out to the replicas.
+
+A step's images are dealt out in shares that differ by one at most, and the steps of an epoch as well: no replica is
+ever without an image, no image is seen twice in an epoch, and none is left out.
+
+    examples = read_examples(["Split-train/*"], size=128)
+    plan = plan_steps(examples.total, batch_size=8, replicas=2)
+    steps = distribute(strategy, examples, plan, epochs=range(3), seed=7)
+"""
+
+import logging
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import tensorflow as tf
+
+from modules.preprocessing import parse_pixels
+from schema import features
+
+MEMORY_BYTES: Final = 96 * 2**20
+"""For records that are kept in memory: all of them where they fit, else those among which the order is shuffled."""
+
+_FILES_AT_ONCE = 8
+
+_LOG = logging.getLogger("lungseg.trainer")
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Transformed examples.
+
+    Attributes:
+        records: serialized examples, string scalars, in the order of the files.
+        total: how many there are.
+        buffer: among how many at a time the order is shuffled; all where they fit into `MEMORY_BYTES`.
+        size: side of the images, pixels.
+    """
+
+    records: tf.data.Dataset
+    total: int
+    buffer: int
+    size: int
+
+    def parse(self, record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Image and share of lung (0-1), float32 [size, size, 1] each, of one record."""
+        spec = {name: tf.io.FixedLenFeature([], tf.string) for name in (features.IMAGE, features.MASK)}
+        parsed = tf.io.parse_single_example(record, spec)
+        image = parse_pixels(parsed[features.IMAGE], tf.float16, self.size)
+        lung = parse_pixels(parsed[features.MASK], tf.uint8, self.size)
+        return tf.cast(image, tf.float32), tf.cast(lung, tf.float32) / 255
+
+
+def read_examples(patterns: Sequence[str], size: int) -> Examples:
+    """Looks through the files once, and keeps what it read in memory where it fits.
+
+    Args:
+        patterns: gzipped TFRecord files, or patterns of them.
+        size: side of the images, pixels.
+
+    Raises:
+        ValueError: there are no examples.
+    """
+    files = sorted(tf.io.gfile.glob(list(patterns)))
+    records = tf.data.Dataset.from_tensor_slices(files).interleave(
+        lambda file: tf.data.TFRecordDataset(file, compression_type="GZIP"),
+        cycle_length=_FILES_AT_ONCE,
+        num_parallel_calls=tf.data.AUTOTUNE,
+        deterministic=True,
+    )
+    total, length = (
+        int(one)
+        for one in records.reduce(
+            (tf.constant(0, tf.int64), tf.constant(0, tf.int64)),
+            lambda sums, record: (sums[0] + 1, sums[1] + tf.cast(tf.strings.length(record), tf.int64)),
+        )
+    )
+    if total == 0:
+        msg = f"no examples in {', '.join(patterns)}"
+        raise ValueError(msg)
+    fits = length <= MEMORY_BYTES
+    _LOG.info("%d examples of %.0f kB%s", total, length / total / 1e3, "" if fits else ", read anew in each epoch")
+    buffer = total if fits else max(1, MEMORY_BYTES * total // length)
+    return Examples(records.cache() if fits else records, total, buffer, size)
+
+
+@dataclass(frozen=True)
+class StepPlan:
+    """How an epoch's images fall into steps, and a step's images to replicas.
+
+    Attributes:
+        total: images of an epoch.
+        steps: of an epoch.
+        replicas: over all workers.
+    """
+
+    total: int
+    steps: int
+    replicas: int
+
+    def step_of(self, place: tf.Tensor) -> tf.Tensor:
+        """The step to which the image at a place of the epoch's order belongs; int64 scalars."""
+        return ((place + 1) * self.steps - 1) // self.total
+
+    def images_of(self, step: tf.Tensor) -> tf.Tensor:
+        """How many images a step has."""
+        return self._start(step + 1) - self._start(step)
+
+    def replica_of(self, place: tf.Tensor) -> tf.Tensor:
+        """The replica to which the image at a place of the epoch's order is dealt."""
+        step = self.step_of(place)
+        return ((place - self._start(step) + 1) * self.replicas - 1) // self.images_of(step)
+
+    def share_of(self, step: tf.Tensor, replica: tf.Tensor) -> tf.Tensor:
+        """How many images of a step are dealt to a replica."""
+        images = self.images_of(step)
+        return images * (replica + 1) // self.replicas - images * replica // self.replicas
+
+    def _start(self, step: tf.Tensor) -> tf.Tensor:
+        return self.total * step // self.steps
+
+
+def plan_steps(total: int, batch_size: int, replicas: int) -> StepPlan:
+    """Plans as few steps as `batch_size` images a replica allow.
+
+    Raises:
+        ValueError: some replica would be without an image in some step.
+    """
+    steps = math.ceil(total / (batch_size * replicas))
+    if total // steps < replicas:
+        msg = f"{total} examples cannot be dealt out to {replicas} replicas with a batch size of {batch_size}: "
+        msg += "raise train.batch_size" if total >= 2 * replicas else "use fewer devices or more data"
+        raise ValueError(msg)
+    return StepPlan(total, steps, replicas)
+
+
+def distribute(
+    strategy: tf.distribute.Strategy,
+    examples: Examples,
+    plan: StepPlan,
+    *,
+    epochs: range = range(1),
+    seed: int | None = None,
+) -> tf.distribute.DistributedDataset:
+    """The steps of some epochs, for each replica of this worker.
+
+    Args:
+        strategy: whose replicas and workers share the images out among themselves.
+        examples: of which there are `plan.total`.
+        plan: of the epochs.
+        epochs: numbers of the epochs; the order of each follows from the seed and its number alone, so that it can be
+            the first one after an interruption.
+        seed: None leaves the order as it is.
+
+    Returns:
+        Elements of a replica in a step: images and shares of lung, float32 [batch, size, size, 1], and the number of
+        images over all replicas, float32 scalar.
+    """
+
+    def shares_of_worker(context: tf.distribute.InputContext) -> tf.data.Dataset:
+        local = plan.replicas // context.num_input_pipelines
+        mine = range(context.input_pipeline_id * local, (context.input_pipeline_id + 1) * local)
+        shares = tf.data.Dataset.range(epochs.start, epochs.stop).flat_map(
+            lambda epoch: _shares_of_epoch(_ordered(examples, seed, epoch), examples, plan, mine)
+        )
+        return shares.prefetch(tf.data.AUTOTUNE)
+
+    return strategy.distribute_datasets_from_function(shares_of_worker)
+
+
+def _ordered(examples: Examples, seed: int | None, epoch: tf.Tensor) -> tf.data.Dataset:
+    if seed is None:
+        return examples.records
+    return examples.records.shuffle(examples.buffer, seed=seed + epoch, reshuffle_each_iteration=False)
+
+
+def _shares_of_epoch(records: tf.data.Dataset, examples: Examples, plan: StepPlan, mine: range) -> tf.data.Dataset:
+    """The shares of the replicas in `mine`, in the order of steps and replicas."""
+
+    def is_mine(place: tf.Tensor, _: tf.Tensor) -> tf.Tensor:
+        replica = plan.replica_of(place)
+        return tf.logical_and(replica >= mine.start, replica < mine.stop)
+
+    def share(place: tf.Tensor, *_: tf.Tensor) -> tf.Tensor:
+        return plan.step_of(place) * plan.replicas + plan.replica_of(place)
+
+    def size(share: tf.Tensor) -> tf.Tensor:
+        return plan.share_of(share // plan.replicas, share % plan.replicas)
+
+    def batch(share: tf.Tensor, images: tf.data.Dataset) -> tf.data.Dataset:
+        images_of_step = tf.cast(plan.images_of(share // plan.replicas), tf.float32)
+        return images.batch(size(share)).map(lambda _, image, lung: (image, lung, images_of_step))
+
+    numbered = records.enumerate()
+    if len(mine) < plan.replicas:
+        numbered = numbered.filter(is_mine)  # before the work that other workers do
+    parsed = numbered.map(
+        lambda place, record: (place, *examples.parse(record)),
+        num_parallel_calls=tf.data.AUTOTUNE,
+        deterministic=True,
+    )
+    return parsed.group_by_window(share, batch, window_size_func=size)
