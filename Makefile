@@ -18,8 +18,12 @@ demo: $(READY) ## The whole job on synthetic images: draw, ingest, train, judge,
 	@$(RUN)/lungseg demo
 
 .PHONY: test
-test: lint ## Everything that is checked: lint, types, unit and end-to-end tests
-	@$(RUN)/pytest
+test: lint ## Lint, types, unit and end-to-end tests
+	@$(RUN)/pytest -m "not slow"
+
+.PHONY: test-slow
+test-slow: $(READY) ## What takes longer: training on several devices and workers, kills, searches
+	@$(RUN)/pytest -m slow
 
 .PHONY: test-fast
 test-fast: $(READY) ## The tests that run no pipeline and take no minute
@@ -39,6 +43,10 @@ format: $(READY) ## Mend what can be mended in style and formatting
 .PHONY: bench-augment
 bench-augment: $(READY) ## The Augmenter's speed and memory against a bare Albumentations loop
 	@$(RUN)/python tests/benchmarks/bench_augment.py
+
+.PHONY: bench-train
+bench-train: $(READY) ## Training against plain Keras, the speed of its input, and its memory
+	@$(RUN)/python tests/benchmarks/bench_train.py
 
 .PHONY: lock
 lock: $(READY) ## Resolve the dependencies anew into requirements.txt and requirements-dev.txt

@@ -41,14 +41,16 @@ def read_weights(model: keras.Model, settings: ModelSettings, saved_model_dir: s
     """
     path = os.path.join(saved_model_dir, _FILE)
     if not tf.io.gfile.exists(path):
-        msg = f"train.warm_start: the model blessed last keeps no weights ({path} is missing); set it to false"
+        msg = (
+            f"the model blessed last keeps no weights to start from ({path} is missing): set train.warm_start to false"
+        )
         raise ValueError(msg)
     with tf.io.gfile.GFile(path, "rb") as file, np.load(io.BytesIO(file.read())) as stored:
         theirs, ours = _shape(json.loads(str(stored["settings"]))), _shape(settings.model_dump())
         for name, value in theirs.items():
             if ours[name] != value:
                 msg = (
-                    f"train.warm_start: the model blessed last has model.{name} {value}, this one {ours[name]}; "
+                    f"the model blessed last has model.{name} {value}, this one {ours[name]}: "
                     "set it to that, or train.warm_start to false"
                 )
                 raise ValueError(msg)

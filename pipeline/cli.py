@@ -104,7 +104,7 @@ def ingest(
 
 @app.command()
 def run(
-    config: Annotated[str, typer.Option(help="A preset (demo, cpu, gpu) or a YAML file.")] = "cpu",
+    config: Annotated[str, typer.Option(help="A preset (demo, cpu, best, gpu) or a YAML file.")] = "cpu",
     data: Annotated[Path | None, typer.Option(help="Folder with span-N/, as `ingest` writes it.")] = None,
     set_: Set = None,
     root: Annotated[Path, typer.Option(help="Folder for everything that the run writes.")] = Path("lungseg-run"),

@@ -79,7 +79,7 @@ def load_config(name_or_path: str, overrides: Mapping[str, str], *, data: Path |
     """Reads a preset or a YAML file and applies the command line's values.
 
     Args:
-        name_or_path: `demo`, `cpu`, `gpu` or a YAML file.
+        name_or_path: `demo`, `cpu`, `best`, `gpu` or a YAML file.
         overrides: dotted key -> YAML value, as given by `--set`.
         data: folder with `span-N/`; None leaves it to the file.
         root: folder for everything the run writes.

@@ -14,12 +14,11 @@ import logging
 import os
 import platform
 import statistics
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+
+from measure import peak_megabytes, peak_of, seconds
 
 COMPONENT, BARE, BARE_OWN_PNG = "component", "bare loop", "bare loop, same PNGs"
 ROUNDS = 7
@@ -96,11 +95,8 @@ def serialized_records(source: Path) -> Iterator[bytes]:
 
 def rate(run: Callable[[Path], None], few: Path, many: Path) -> float:
     """Images a second. What a run costs without records is in both sizes; the difference is the records alone."""
-    start = time.perf_counter()
-    run(few)
-    between = time.perf_counter()
-    run(many)
-    return RECORDS / (time.perf_counter() - between - (between - start))
+    start_up = seconds(lambda: run(few))
+    return RECORDS / (seconds(lambda: run(many)) - start_up)
 
 
 def measure_speed(folder: Path) -> list[dict[str, float]]:
@@ -128,14 +124,7 @@ def measure_memory(folder: Path, count: int) -> float:
     """Peak resident megabytes of a fresh process that augments `count` records."""
     source = folder / f"memory-{count}"
     write_examples(source, count)
-    command = [sys.executable, __file__, "--memory-of", str(source), str(folder / f"augmented-{count}")]
-    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
-
-
-def peak_megabytes() -> float:
-    """Peak resident memory of this program; getrusage would count that of the process that started it as well."""
-    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-    return int(status["VmHWM"].split()[0]) / 1024
+    return peak_of(__file__, "--memory-of", source, folder / f"augmented-{count}")
 
 
 def main() -> None:

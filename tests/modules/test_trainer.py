@@ -249,13 +249,15 @@ def test_a_warm_start_needs_the_same_architecture(fn_args: MakeArgs, tmp_path: P
     args = fn_args(tmp_path / "second", warm_start=True, model={"filters": 3})
     args.base_model = first.serving_model_dir
     message = (
-        r"^train\.warm_start: the model blessed last has model\.filters 2, this one 3; "
+        r"^the model blessed last has model\.filters 2, this one 3: "
         r"set it to that, or train\.warm_start to false$"
     )
     with pytest.raises(ValueError, match=message):
         run_fn(args)
     args.base_model = str(tmp_path)
-    with pytest.raises(ValueError, match=r"^train\.warm_start: the model blessed last keeps no weights"):
+    with pytest.raises(
+        ValueError, match=r"^the model blessed last keeps no weights .*: set train\.warm_start to false$"
+    ):
         run_fn(args)
 
 

@@ -214,7 +214,7 @@ def test_no_data() -> None:
 
 @pytest.mark.parametrize("name", ["gpus", "/nowhere/mine.yaml"])
 def test_neither_preset_nor_file(name: str) -> None:
-    expected = f"configuration '{name}' is neither a file nor one of the presets cpu, demo, gpu"
+    expected = f"configuration '{name}' is neither a file nor one of the presets best, cpu, demo, gpu"
     assert refused(name=name) == expected
 
 
