@@ -66,7 +66,7 @@ class Checkpoint(keras.callbacks.Callback):
             return 0
         state = json.loads(str(arrays["state"]))
         for index, variable in enumerate(_variables(model)):
-            variable.assign(arrays[f"variable{index}"])
+            variable.assign(arrays[f"variable{index}"])  # the key vouches for the shapes
         self._history.history = state["history"]
         self._best.dice, self._best.waited = state["dice"], state["waited"]
         self._best.weights = [arrays[f"best{index}"] for index in range(len(model.weights))]

@@ -27,23 +27,41 @@ def strategy_for(devices: str) -> tf.distribute.Strategy:
         devices, else the default strategy.
 
     Raises:
-        ValueError: TF_CONFIG cannot be read, or there are fewer GPUs than asked for.
+        ValueError: TF_CONFIG cannot be read, there are fewer GPUs than asked for, or several workers should take
+            anything but all that they have.
         RuntimeError: `cpu:N` was asked for after TensorFlow had set its devices up.
     """
-    kind, _, number = devices.partition(":")
     if _count_workers() > 1:
+        if devices != "auto":
+            msg = f"train.devices is {devices}, but TF_CONFIG names several workers, who take all GPUs: set it to auto"
+            raise ValueError(msg)
         return tf.distribute.MultiWorkerMirroredStrategy()
-    if kind == "cpu":
-        _split_cpu(int(number))
-        names = [f"CPU:{index}" for index in range(int(number))]
+    kind, count = _parse(devices)
+    if kind == "CPU":
+        split_cpu(devices)
+        if count == 1 and tf.config.list_physical_devices("GPU"):
+            return tf.distribute.OneDeviceStrategy("CPU:0")
     else:
-        found = len(tf.config.list_logical_devices("GPU"))
-        wanted = int(number) if kind == "gpu" else found
-        if wanted > found:
+        found = len(tf.config.list_physical_devices("GPU"))
+        if count > found:
             msg = f"train.devices is {devices}, but TensorFlow sees {found} GPUs on this machine"
             raise ValueError(msg)
-        names = [f"GPU:{index}" for index in range(wanted)]
+    names = [f"{kind}:{index}" for index in range(count)]
     return tf.distribute.MirroredStrategy(names) if len(names) > 1 else tf.distribute.get_strategy()
+
+
+def split_cpu(devices: str) -> None:
+    """Splits the CPU into logical devices where `devices` is `cpu:N`; must come before TensorFlow computes anything.
+
+    Raises:
+        RuntimeError: it has computed something.
+    """
+    kind, count = _parse(devices)
+    if kind == "CPU" and count > 1:
+        (cpu,) = tf.config.list_physical_devices("CPU")
+        logical = [tf.config.LogicalDeviceConfiguration()] * count
+        if tf.config.get_logical_device_configuration(cpu) != logical:
+            tf.config.set_logical_device_configuration(cpu, logical)
 
 
 def is_chief(strategy: tf.distribute.Strategy) -> bool:
@@ -59,7 +77,7 @@ def dtype_policy(settings: TrainSettings) -> str:
     """Keras' policy for `settings.precision` on this machine: float32, mixed_bfloat16 or mixed_float16."""
     precision = settings.precision
     if precision == "auto":
-        gpus = _gpus_of(settings)
+        gpus = gpus_of(settings.devices)
         capabilities = [tf.config.experimental.get_device_details(gpu).get("compute_capability") for gpu in gpus]
         if not gpus:
             precision = "float32"
@@ -78,15 +96,25 @@ def compiles(settings: TrainSettings, model_settings: ModelSettings, replicas: i
     """
     synchronizes = replicas > 1 and model_settings.normalization == "sync_batch"
     if settings.xla == "auto":
-        return bool(_gpus_of(settings)) and not synchronizes
+        return bool(gpus_of(settings.devices)) and not synchronizes
     if settings.xla and synchronizes:
         msg = "train.xla cannot compile a step in which replicas synchronise: set model.normalization to batch or group"
         raise ValueError(msg)
     return settings.xla
 
 
-def _gpus_of(settings: TrainSettings) -> list[tf.config.PhysicalDevice]:
-    return [] if settings.devices.startswith("cpu") else tf.config.list_physical_devices("GPU")
+def gpus_of(devices: str) -> list[tf.config.PhysicalDevice]:
+    """The GPUs of this machine among `devices`."""
+    kind, count = _parse(devices)
+    return list(tf.config.list_physical_devices("GPU")[:count]) if kind == "GPU" else []
+
+
+def _parse(devices: str) -> tuple[str, int]:
+    """Kind, CPU or GPU, and number; `auto` gives all GPUs, which may be none."""
+    if devices == "auto":
+        return "GPU", len(tf.config.list_physical_devices("GPU"))
+    kind, _, number = devices.partition(":")
+    return kind.upper(), int(number)
 
 
 def _count_workers() -> int:
@@ -97,11 +125,3 @@ def _count_workers() -> int:
     except (json.JSONDecodeError, AttributeError, TypeError) as error:
         msg = f"TF_CONFIG must be JSON with a cluster and a task, is {text!r}"
         raise ValueError(msg) from error
-
-
-def _split_cpu(count: int) -> None:
-    if count > 1:
-        (cpu,) = tf.config.list_physical_devices("CPU")
-        logical = [tf.config.LogicalDeviceConfiguration()] * count
-        if tf.config.get_logical_device_configuration(cpu) != logical:
-            tf.config.set_logical_device_configuration(cpu, logical)

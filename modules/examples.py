@@ -34,12 +34,14 @@ class Examples:
     Attributes:
         records: serialized examples, string scalars, in the order of the files.
         total: how many there are.
+        length: bytes of all of them.
         buffer: among how many at a time the order is shuffled; all where they fit into `MEMORY_BYTES`.
         size: side of the images, pixels.
     """
 
     records: tf.data.Dataset
     total: int
+    length: int
     buffer: int
     size: int
 
@@ -61,9 +63,12 @@ def read_examples(patterns: Sequence[str], size: int) -> Examples:
         size: side of the images, pixels.
 
     Raises:
-        ValueError: there are no examples.
+        ValueError: there are no files, or no examples in them.
     """
     files = sorted(tf.io.gfile.glob(list(patterns)))
+    if not files:
+        msg = f"no files {', '.join(patterns)}"
+        raise ValueError(msg)
     records = tf.data.Dataset.from_tensor_slices(files).interleave(
         lambda file: tf.data.TFRecordDataset(file, compression_type="GZIP"),
         cycle_length=_FILES_AT_ONCE,
@@ -83,7 +88,7 @@ def read_examples(patterns: Sequence[str], size: int) -> Examples:
     fits = length <= MEMORY_BYTES
     _LOG.info("%d examples of %.0f kB%s", total, length / total / 1e3, "" if fits else ", read anew in each epoch")
     buffer = total if fits else max(1, MEMORY_BYTES * total // length)
-    return Examples(records.cache() if fits else records, total, buffer, size)
+    return Examples(records.cache() if fits else records, total, length, buffer, size)
 
 
 @dataclass(frozen=True)
@@ -130,8 +135,8 @@ def plan_steps(total: int, batch_size: int, replicas: int) -> StepPlan:
     """
     steps = math.ceil(total / (batch_size * replicas))
     if total // steps < replicas:
-        msg = f"{total} examples cannot be dealt out to {replicas} replicas with a batch size of {batch_size}: "
-        msg += "raise train.batch_size" if total >= 2 * replicas else "use fewer devices or more data"
+        remedy = "raise train.batch_size" if total >= replicas else "use fewer devices or more data"
+        msg = f"{total} examples cannot be dealt out to {replicas} replicas with a batch size of {batch_size}: {remedy}"
         raise ValueError(msg)
     return StepPlan(total, steps, replicas)
 

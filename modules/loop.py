@@ -112,7 +112,17 @@ class Loop:
                 told.on_train_batch_begin(step)
                 told.on_train_batch_end(step, _means(sums))
             total += of_call.sum(axis=0)
+        self._average_statistics()
         return _means(total)
+
+    def _average_statistics(self) -> None:
+        """Gives all replicas the mean of their normalisation's statistics, which differ if not synchronised."""
+        if self._strategy.num_replicas_in_sync == 1:
+            return
+        statistics = [one for one in self._model.non_trainable_variables if "moving" in one.name]
+        everywhere = self._strategy.run(lambda: [tf.identity(one.value) for one in statistics])
+        for one, values in zip(statistics, everywhere, strict=True):
+            one.assign(self._strategy.reduce(tf.distribute.ReduceOp.MEAN, values, axis=None))
 
     def _run_steps(self, step: Any, steps: Any, count: tf.Tensor) -> tf.Tensor:
         """Runs `count` steps on all replicas; the sums of each, [count, 4]."""

@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from modules import checkpoint, losses
 from modules.callbacks import KeepBest, ProgressLog, StopOnNaN
-from modules.distribution import compiles, dtype_policy, is_chief, strategy_for
+from modules.distribution import compiles, dtype_policy, gpus_of, is_chief, strategy_for
 from modules.examples import read_examples
 from modules.export import export_model
 from modules.loop import Loop
@@ -39,7 +39,7 @@ class FnArgs(Protocol):
     eval_files: Sequence[str]
     transform_graph_path: str
     serving_model_dir: str
-    model_run_dir: str
+    model_run_dir: str | None
     base_model: str | None
     hyperparameters: Mapping[str, Any] | None
     custom_config: Mapping[str, Any]
@@ -99,8 +99,9 @@ def run_fn(fn_args: FnArgs) -> None:
         average_mirrored=job.model.average_mirrored,
     )
     write_weights(trained.model, job.model, fn_args.serving_model_dir)
-    tf.io.gfile.makedirs(fn_args.model_run_dir)
-    with tf.io.gfile.GFile(os.path.join(fn_args.model_run_dir, HISTORY_FILE), "w") as file:
+    run_dir = str(fn_args.model_run_dir)
+    tf.io.gfile.makedirs(run_dir)
+    with tf.io.gfile.GFile(os.path.join(run_dir, HISTORY_FILE), "w") as file:
         file.write(json.dumps(trained.history, indent=1))
     trained.checkpoint.remove()
 
@@ -155,6 +156,7 @@ def train(job: Job, fn_args: FnArgs, *extra: keras.callbacks.Callback) -> Traine
     validation = read_examples(fn_args.eval_files, job.model.image_size)
 
     policy, compiled = dtype_policy(settings), compiles(settings, job.model, replicas)
+    _agree(strategy, sum(policy.encode()), "ask for different precisions on their hardware: set train.precision")
     with strategy.scope(), _default_policy(policy):
         model = unet(job.model, synchronized=replicas > 1, coarser_heads=job.model.deep_supervision)
         if job.base_model:
@@ -167,21 +169,38 @@ def train(job: Job, fn_args: FnArgs, *extra: keras.callbacks.Callback) -> Traine
         losses.DiceCrossEntropy(settings.dice_weight),
         settings.batch_size,
         compiled=compiled,
-        steps_a_call=_STEPS_A_CALL_ON_GPUS if tf.config.list_logical_devices("GPU") else 1,
+        steps_a_call=_STEPS_A_CALL_ON_GPUS if gpus_of(settings.devices) else 1,
     )
+    loop.plan(validation)  # what it refuses should not come to light after the first epoch
     _LOG.info(
         "training on %d examples with %d replica(s), %d steps an epoch, %s%s",
         examples.total, replicas, loop.plan(examples).steps, policy, ", compiled" if compiled else "",
     )  # fmt: skip
 
+    folder = os.path.join(
+        fn_args.custom_config["checkpoint_dir"],
+        checkpoint.key(
+            model=job.model.model_dump(),
+            train=settings.model_dump(),
+            base_model=job.base_model,
+            code_version=fn_args.custom_config.get("code_version"),
+            libraries=[tf.__version__, keras.__version__],
+            # Artifacts never change, so their addresses and lengths stand for their content.
+            files=[*fn_args.train_files, *fn_args.eval_files],
+            lengths=[examples.total, examples.length, validation.total, validation.length],
+            replicas=replicas,
+            policy=policy,
+        ),
+    )
     best, history = KeepBest(settings.patience), keras.callbacks.History()
-    kept = checkpoint.Checkpoint(_checkpoint_folder(job, fn_args, replicas), best, history, writes=chief)
-    start = _agreed(strategy, kept.restore(model))
+    kept = checkpoint.Checkpoint(folder, best, history, writes=chief)
+    start = kept.restore(model)
+    _agree(strategy, start, "have found different checkpoints: their checkpoint folder must be one that all share")
     callbacks = [StopOnNaN(), ProgressLog(), best, history]
     if settings.average_weights:
         # Behind `best`, which takes the weights before they are swapped back.
         callbacks.append(keras.callbacks.SwapEMAWeights())
-    if chief:
+    if chief and fn_args.model_run_dir:  # the Tuner has none
         callbacks.append(keras.callbacks.TensorBoard(fn_args.model_run_dir, write_graph=False))
     loop.fit(
         examples,
@@ -212,7 +231,7 @@ def _optimizer(settings: TrainSettings, total: int, replicas: int) -> keras.opti
     # Linear scaling with a warm-up (Goyal et al., 2017, arXiv 1706.02677).
     peak = settings.learning_rate * images / REFERENCE_BATCH
     steps = -(-total // images) * settings.epochs
-    warmup = round(settings.warmup * steps)
+    warmup = min(round(settings.warmup * steps), steps - 1)
     _LOG.info(
         "learning rate %.3g (%.3g for %d images a step, here %d), reached in %d steps, then %s",
         peak, settings.learning_rate, REFERENCE_BATCH, images, warmup, settings.schedule,
@@ -232,29 +251,9 @@ def _optimizer(settings: TrainSettings, total: int, replicas: int) -> keras.opti
     )
 
 
-def _checkpoint_folder(job: Job, fn_args: FnArgs, replicas: int) -> str:
-    # Artifacts never change, so their addresses stand for their content.
-    key = checkpoint.key(
-        model=job.model.model_dump(),
-        train=job.train.model_dump(),
-        base_model=job.base_model,
-        code_version=fn_args.custom_config.get("code_version"),
-        train_files=list(fn_args.train_files),
-        eval_files=list(fn_args.eval_files),
-        replicas=replicas,
-    )
-    return os.path.join(fn_args.custom_config["checkpoint_dir"], key)
-
-
-def _agreed(strategy: tf.distribute.Strategy, start: int) -> int:
-    """The epoch with which all workers go on.
-
-    Raises:
-        ValueError: they have found different checkpoints.
-    """
-    everywhere = strategy.run(lambda: tf.constant(float(start)))
-    mean = float(strategy.reduce(tf.distribute.ReduceOp.MEAN, everywhere, axis=None))
-    if mean != start:
-        msg = "the workers have found different checkpoints: their checkpoint folder must be one that all of them share"
+def _agree(strategy: tf.distribute.Strategy, number: float, otherwise: str) -> None:
+    """Raises ValueError where not all workers have the same number."""
+    everywhere = strategy.run(lambda: tf.constant(float(number)))
+    if float(strategy.reduce(tf.distribute.ReduceOp.MEAN, everywhere, axis=None)) != number:
+        msg = f"the workers {otherwise}"
         raise ValueError(msg)
-    return start

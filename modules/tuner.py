@@ -33,7 +33,8 @@ def tuner_fn(fn_args: TunerFnArgs) -> TunerFnResult:
             objective=keras_tuner.Objective(_OBJECTIVE, "max"),
             max_trials=settings.trials,
             hyperparameters=search_space(settings),
-            seed=job.train.seed,
+            seed=job.train.seed + 1,  # 0 would mean any
+            max_consecutive_failed_trials=settings.trials + 1,
             tune_new_entries=False,
         ),
         directory=fn_args.working_dir,
@@ -56,6 +57,8 @@ def search_space(settings: TuneSettings) -> keras_tuner.HyperParameters:
 class Search(keras_tuner.engine.base_tuner.BaseTuner):
     """Trains once for each trial, with the project's own loop, and tells the oracle the best validation Dice."""
 
+    _failure = ""
+
     def run_trial(self, trial: Any, job: Job, settings: TuneSettings, fn_args: FnArgs) -> dict[str, float]:
         """Trains with the trial's hyper-parameters.
 
@@ -63,11 +66,20 @@ class Search(keras_tuner.engine.base_tuner.BaseTuner):
             FailedTrialError: the training diverged, or does not fit the data; the search goes on.
         """
         chosen = trial.hyperparameters.values
+        name = f"trial {trial.trial_id} of {settings.trials}: {describe(chosen)}"
         try:
             trained = train(replace_settings(job, {**chosen, "train.epochs": settings.trial_epochs}), fn_args)
         except ValueError as error:
-            raise keras_tuner.errors.FailedTrialError(str(error)) from error
+            self._failure = str(error)
+            _LOG.info("%s: failed: %s", name, error)
+            raise keras_tuner.errors.FailedTrialError(self._failure) from error
         trained.checkpoint.remove()
         dice = max(trained.history[_OBJECTIVE])
-        _LOG.info("trial %s of %d: %s: %s %.4f", trial.trial_id, settings.trials, describe(chosen), _OBJECTIVE, dice)
+        _LOG.info("%s: %s %.4f", name, _OBJECTIVE, dice)
         return {_OBJECTIVE: dice}
+
+    def on_search_end(self) -> None:
+        """Raises ValueError where no trial has succeeded: KerasTuner would give the first one for the best."""
+        if not any(trial.status == "COMPLETED" for trial in self.oracle.trials.values()):
+            msg = f"every trial of the search failed, the last one because {self._failure}"
+            raise ValueError(msg)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from components.augmenter.policy import Copies, Policy, PolicyError, load_policy
 from modules.settings import EvaluateSettings, ModelSettings, Settings, TrainSettings, TuneSettings
@@ -68,6 +68,13 @@ class Config(Settings):
     tune: TuneSettings = TuneSettings()
     evaluate: EvaluateSettings = EvaluateSettings()
     beam: BeamSettings = BeamSettings()
+
+    @model_validator(mode="after")
+    def _searches_what_fits_the_start(self) -> "Config":
+        if self.tune.trials and self.train.warm_start and set(self.tune.filters) != {self.model.filters}:
+            msg = f"a warm start fits one width alone: set tune.filters to [{self.model.filters}], as model.filters"
+            raise ValueError(msg)
+        return self
 
     @property
     def serving_dir(self) -> Path:

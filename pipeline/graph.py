@@ -127,6 +127,7 @@ def _training(
         "schema": schema,
         "train_args": trainer_pb2.TrainArgs(splits=["train"]),
         "eval_args": trainer_pb2.EvalArgs(splits=["eval"]),
+        "base_model": baseline if config.train.warm_start else None,
     }
     settings = {
         "model": config.model.model_dump(),
@@ -142,7 +143,6 @@ def _training(
     trainer = Trainer(
         run_fn="modules.trainer.run_fn",
         custom_config=settings,
-        base_model=baseline if config.train.warm_start else None,
         hyperparameters=tuners[0].outputs["best_hyperparameters"] if tuners else None,
         **inputs,
     )

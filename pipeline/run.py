@@ -37,6 +37,9 @@ def run(config: Config, *, verbose: bool = False) -> bool:
             # Beam executors read the process's arguments as options of their own.
             del sys.argv[1:]
             os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
+            from modules.distribution import split_cpu
+
+            split_cpu(config.train.devices)  # other components compute with TensorFlow before the Trainer does
             from pipeline.graph import create_pipeline  # takes a quarter of a minute
             from pipeline.local_runner import LocalRunner
             from pipeline.result import RESULT_FILE, collect_result

@@ -57,9 +57,10 @@ def test_a_warm_start_begins_with_the_blessed_model(searched: tuple[Path, Outcom
 
 
 def test_the_first_run_has_nothing_to_start_from(phantom_data: Path, tmp_path: Path) -> None:
-    outcome = run_pipeline(tmp_path, phantom_data, *SMALL, *LENIENT, "--set", "train.warm_start=true",
-                           "--set", "train.epochs=1")  # fmt: skip
+    settings = ("--set", "train.warm_start=true", "--set", "train.epochs=1", "--set", "train.devices=cpu:2")
+    outcome = run_pipeline(tmp_path, phantom_data, *SMALL, *LENIENT, *settings)
     assert outcome.code == 0, outcome.output
+    assert "with 2 replica(s)" in outcome.output
     assert "begins with the weights" not in outcome.output
 
 

@@ -1,7 +1,6 @@
 """Interrupted trainings: they go on where they were, end as if nothing had been, and never take another's state."""
 
 import logging
-import os
 import random
 import signal
 import time
@@ -122,20 +121,24 @@ def test_a_key_follows_from_everything() -> None:
 @pytest.mark.slow
 def test_killed_three_times_it_ends_the_same(fn_args: MakeArgs, tmp_path: Path) -> None:
     """kill -9 at random moments of a training of six epochs in a process of its own."""
-    settings = {"epochs": 6, "train": 120, "batch_size": 4, "learning_rate": 0.02, "model": {"filters": 4, "levels": 2}}
+    settings = {"epochs": 6, "train": 400, "batch_size": 4, "learning_rate": 0.02, "model": {"filters": 4, "levels": 2}}
     (tmp_path / "reference").mkdir()
     whole = fn_args(tmp_path / "reference", **settings)
-    began = time.monotonic()
     assert start(whole, tmp_path / "reference.npz").wait() == 0
-    seconds = time.monotonic() - began
 
     args = fn_args(tmp_path, **settings)
-    moments = random.Random(os.getpid())  # noqa: S311
+    moments = random.Random(1)  # noqa: S311
+    written = 0.0
     for _ in range(3):
         process = start(args, tmp_path / "killed.npz")
-        time.sleep(seconds * moments.uniform(0.5, 0.9))
+        while not (states := list((tmp_path / "checkpoints").glob("*/*.npz"))) or states[0].stat().st_mtime == written:
+            assert process.poll() is None, "it ended before it could be killed"
+            time.sleep(0.01)
+        time.sleep(moments.uniform(0, 0.3))  # somewhere in an epoch, or while the next state is written
         process.send_signal(signal.SIGKILL)
         process.wait()
+        written = states[0].stat().st_mtime
+    assert not (tmp_path / "killed.npz").exists()
     assert start(args, tmp_path / "ended.npz").wait() == 0
     with np.load(tmp_path / "reference.npz") as one, np.load(tmp_path / "ended.npz") as other:
         assert one.files == other.files

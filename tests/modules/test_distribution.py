@@ -57,6 +57,13 @@ def test_a_broken_tf_config(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
         strategy_for("auto")
 
 
+def test_workers_take_all_that_they_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = '{"cluster": {"worker": ["localhost:1", "localhost:2"]}, "task": {"type": "worker", "index": 0}}'
+    monkeypatch.setenv("TF_CONFIG", cluster)
+    with pytest.raises(ValueError, match=r"^train\.devices is cpu:1, but TF_CONFIG .*: set it to auto$"):
+        strategy_for("cpu:1")
+
+
 def test_a_cluster_of_one_is_no_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TF_CONFIG", '{"cluster": {"worker": ["localhost:1"]}, "task": {"type": "worker", "index": 0}}')
     assert strategy_for("cpu:1") is tf.distribute.get_strategy()
@@ -139,7 +146,7 @@ def train_on(tmp_path: Path, fn_args: Callable[..., Any]) -> Train:
         args = fn_args(
             folder,
             train=EXAMPLES,
-            devices=f"cpu:{replicas}",
+            devices=f"cpu:{replicas}" if workers == 1 else "auto",
             batch_size=IMAGES_A_STEP // (replicas * workers),
             **shared,
         )
@@ -148,8 +155,9 @@ def train_on(tmp_path: Path, fn_args: Callable[..., Any]) -> Train:
             start(args, folder / f"{index}.npz", cluster, index, folder / f"model{index}") for index in range(workers)
         ]
         for process in processes:
-            output, _ = process.communicate(timeout=300)
-            assert process.returncode == 0, output[-3000:]
+            process.wait(timeout=300)
+        for index, process in enumerate(processes):
+            assert process.returncode == 0, (folder / f"{index}.log").read_text()[-3000:]
         return [dict(np.load(folder / f"{index}.npz")) for index in range(workers)]
 
     return train
@@ -211,3 +219,6 @@ def test_options_on_two_replicas(train_on: Train, settings: dict[str, Any]) -> N
     (trained,) = train_on(2, **settings)
     assert np.isfinite(trained["history_loss"]).all()
     assert trained["history_loss"][-1] < trained["history_loss"][0]
+    if "precision" not in settings:  # what is exported is what was validated
+        best = np.argmax(trained["history_val_dice"])
+        assert trained["exported_loss"] == pytest.approx(trained["history_val_loss"][best], abs=1e-5)

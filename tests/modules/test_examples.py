@@ -59,6 +59,8 @@ def test_a_plan_deals_everything_out_evenly(total: int, batch_size: int, replica
 def test_one_image_for_several_replicas() -> None:
     with pytest.raises(ValueError, match=r"^3 examples cannot be dealt out to 4 replicas with .* of 8: use few"):
         plan_steps(3, 8, 4)
+    with pytest.raises(ValueError, match=r"^5 examples cannot be dealt out to 4 .* of 1: raise train\.batch_size$"):
+        plan_steps(5, 1, 4)
     with pytest.raises(ValueError, match=r"^9 examples cannot be dealt out to 4 .* of 1: raise train\.batch_size$"):
         plan_steps(9, 1, 4)
 
@@ -122,6 +124,11 @@ def test_examples_of_another_size_are_refused(write_examples: Write, tmp_path: P
     examples = read_examples([write_examples(tmp_path / "a.gz", 1)], 2 * SIZE)
     with pytest.raises(tf.errors.InvalidArgumentError):
         epochs_of(examples, plan_steps(1, 1, 1))
+
+
+def test_no_files(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=f"^no files {tmp_path}/x, {tmp_path}/y$"):
+        read_examples([f"{tmp_path}/x", f"{tmp_path}/y"], SIZE)
 
 
 def test_no_examples(write_examples: Write, tmp_path: Path) -> None:

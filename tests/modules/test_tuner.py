@@ -18,7 +18,8 @@ RANGES = {"trials": 3, "trial_epochs": 1, "filters": [1, 2], "batch_size": [2, 3
 
 def search(args: Any, **ranges: Any) -> Any:
     args.custom_config["tune"] = TuneSettings.model_validate({**RANGES, **ranges}).model_dump()
-    args.working_dir = str(Path(args.model_run_dir).parent / "working")
+    args.working_dir = str(Path(args.serving_model_dir).parent / "working")
+    args.model_run_dir = None  # as TFX leaves it
     result = tuner_fn(args)
     result.tuner.search(**result.fit_kwargs)
     return result.tuner
@@ -60,6 +61,11 @@ def test_a_search_is_repeatable_and_leaves_no_checkpoints(args: Any) -> None:
     assert list(Path(args.custom_config["checkpoint_dir"]).iterdir()) == []
 
 
-def test_a_search_in_which_everything_fails(fn_args: MakeArgs, tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError, match="the loss became NaN or infinite in step"):
-        search(fn_args(tmp_path, nan=True))
+@pytest.mark.parametrize("trials", [1, 4])
+def test_a_search_in_which_everything_fails(
+    fn_args: MakeArgs, tmp_path: Path, caplog: pytest.LogCaptureFixture, trials: int
+) -> None:
+    cause = r"^every trial of the search failed, the last one because the loss became NaN or infinite in step"
+    with caplog.at_level(logging.INFO, "lungseg.trainer"), pytest.raises(ValueError, match=cause):
+        search(fn_args(tmp_path, nan=True), trials=trials)
+    assert len([one for one in caplog.messages if ": failed: " in one]) == trials

@@ -30,7 +30,7 @@ def start(
     process = subprocess.Popen(
         [sys.executable, __file__],
         stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
+        stdout=weights.with_suffix(".log").open("w"),
         stderr=subprocess.STDOUT,
         text=True,
         env=environment,
@@ -44,15 +44,23 @@ def start(
 
 def main() -> None:
     import numpy as np
+    import tensorflow as tf
 
+    from modules.examples import read_examples
     from modules.export import export_model
+    from modules.loop import Loop
+    from modules.losses import DiceCrossEntropy
     from modules.trainer import read_job, train
 
     given = json.load(sys.stdin)
     args = SimpleNamespace(**given["args"])
     trained = train(read_job(args), args)
+    size = args.custom_config["model"]["image_size"]
+    trained.model.compile(optimizer="sgd")
+    loop = Loop(tf.distribute.get_strategy(), trained.model, DiceCrossEntropy(), batch_size=8)
+    exported = loop.evaluate(read_examples(args.eval_files, size))["loss"]
     figures = {f"history_{name}": np.array(values) for name, values in trained.history.items()}
-    np.savez(given["weights"], *trained.model.get_weights(), writes=trained.writes, **figures)
+    np.savez(given["weights"], *trained.model.get_weights(), writes=trained.writes, exported_loss=exported, **figures)
     if given["export"]:
         export_model(trained.model, f"{args.transform_graph_path}/transform_fn", given["export"])
 

@@ -32,7 +32,7 @@ def refused(*assignments: str, name: str = "cpu", data: Path | None = DATA) -> s
 
 
 def test_the_presets_that_ship() -> None:
-    assert NAMES == ["cpu", "demo", "gpu"]
+    assert NAMES == ["best", "cpu", "demo", "gpu"]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -177,6 +177,12 @@ def test_an_unknown_key_names_the_nearest(assignment: str, nearest: str) -> None
 )  # fmt: skip
 def test_a_value_out_of_range_is_named_with_its_key(assignment: str, message: str) -> None:
     assert refused(assignment) == f"configuration: {message}"
+
+
+def test_a_search_of_widths_does_not_go_with_a_warm_start() -> None:
+    assert refused("tune.trials=2", "train.warm_start=true") == (
+        "configuration: a warm start fits one width alone: set tune.filters to [16], as model.filters"
+    )
 
 
 @pytest.mark.parametrize("value", ["-1", "101"])
