@@ -24,7 +24,7 @@ def test_no_module_uses_the_old_keras(path: Path) -> None:
 def test_the_trainer_runs_on_keras_3() -> None:
     code = """
 import modules.trainer, keras
-model = modules.trainer.build_model(modules.trainer.ModelSettings(), modules.trainer.TrainSettings(), steps=1)
+model = modules.trainer.unet(modules.trainer.ModelSettings())
 print(keras.__version__, keras.config.backend(), isinstance(model, keras.Model))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)

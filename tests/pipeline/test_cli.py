@@ -103,7 +103,10 @@ def test_without_a_command_help_is_shown(lungseg: Lungseg) -> None:
         ),
         (["ingest", "--layout", "folder", "--input", "nowhere", "--output", "y"], "nowhere does not exist"),
         (["phantoms", "--output", "x", "--count", "0"], "count is 0: choose 1 or more"),
-        (["run", "--config", "tpu"], "'tpu' is neither a file nor one of the presets best, cpu, demo, gpu"),
+        (
+            ["run", "--config", "tpu"],
+            "configuration 'tpu' is neither a file nor one of the presets best, cpu, demo, gpu",
+        ),
         (["run"], "no data given: name a folder with `--data`"),
         (
             ["run", "--data", "nowhere"],
