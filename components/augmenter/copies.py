@@ -1,11 +1,11 @@
 """Adds copies to serialized records on all cores of a Beam worker."""
 
 import os
-import threading
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, TypeVar
 
 import apache_beam as beam
@@ -13,7 +13,7 @@ import cv2
 from apache_beam.transforms.window import GlobalWindows
 from apache_beam.utils.windowed_value import WindowedValue
 
-from components.augmenter.augment import draw_copy
+from components.augmenter.augment import Draw, draw_copy
 from components.augmenter.policy import Policy, compose
 from schema import record
 
@@ -81,7 +81,10 @@ class _AddCopies(beam.DoFn):
         cores = os.cpu_count() or 1
         self._pool = ThreadPoolExecutor(cores)
         self._ahead = _AHEAD * cores
-        self._of_thread = threading.local()
+        # One for each thread, and made before they run: while one is made, any warning anywhere is an error.
+        self._transforms: SimpleQueue[albumentations.Compose] = SimpleQueue()
+        for _ in range(cores):
+            self._transforms.put(compose(self._policy))
 
     def start_bundle(self) -> None:
         self._under_way: deque[Future[_Augmented]] = deque()
@@ -106,6 +109,16 @@ class _AddCopies(beam.DoFn):
         for copy in augmented.copies:
             yield COPIES, copy
 
+    def _draw(self, original: record.Record) -> list[Draw]:
+        transform = self._transforms.get()
+        try:
+            return [
+                draw_copy(original, transform, self._policy, copy)
+                for copy in range(1, self._policy.copies_of(self._split) + 1)
+            ]
+        finally:
+            self._transforms.put(transform)
+
     def _augment(self, serialized: bytes) -> _Augmented:
         try:
             original = record.decode(serialized)
@@ -115,17 +128,9 @@ class _AddCopies(beam.DoFn):
                     f"or write `allow_copies_of_copies: true` into policy '{self._policy.name}'"
                 )
                 raise ValueError(msg)
-            draws = [
-                draw_copy(original, self._transform(), self._policy, copy)
-                for copy in range(1, self._policy.copies_of(self._split) + 1)
-            ]
+            draws = self._draw(original)
             copies = [record.encode(draw.copy) for draw in draws if draw.copy]
         except ValueError as error:
             msg = f"split '{self._split}': {error}"
             raise AugmentError(msg) from error
         return _Augmented(serialized, copies, sum(draw.redrawn for draw in draws), len(draws) - len(copies))
-
-    def _transform(self) -> "albumentations.Compose":
-        if not hasattr(self._of_thread, "transform"):
-            self._of_thread.transform = compose(self._policy)
-        return self._of_thread.transform

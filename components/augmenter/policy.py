@@ -12,6 +12,7 @@ import inspect
 import json
 import math
 import os
+import threading
 import warnings
 from collections.abc import Iterable
 from functools import cache
@@ -43,6 +44,10 @@ _PROBE_SIDES = (61, 83)
 """Pixels; sizes to which hardly anyone would crop or resize, so that doing so shows."""
 _STEEPEST = 45.0
 """Degrees; no patient lies more askew on the detector."""
+
+
+_WARNINGS = threading.RLock()
+"""How warnings are treated is one for all threads; two that change it at a time would leave it changed."""
 
 
 class PolicyError(ValueError):
@@ -154,7 +159,7 @@ def _build(transform: Transform, p: float | None = None) -> "albumentations.Basi
             hint = _nearest(argument, known) or f"; known are {', '.join(known)}"
             msg = f"{transform.name} has no argument '{argument}'{hint}"
             raise ValueError(msg)
-    with warnings.catch_warnings():
+    with _WARNINGS, warnings.catch_warnings():
         warnings.simplefilter("error")  # Albumentations only warns of values that it then ignores
         try:
             return kind(**transform.arguments, p=transform.p if p is None else p)
@@ -203,7 +208,7 @@ def _check_effect(transform: Transform, side: int) -> None:
     mask = np.zeros_like(pixels)
     mask[side // 4 : side // 2, side // 4 : -side // 4] = 255
     try:
-        with warnings.catch_warnings():
+        with _WARNINGS, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             drawn = albumentations.Compose([_build(transform, p=1.0)], seed=0)(image=pixels, mask=mask)
     except Exception as error:

@@ -1,5 +1,7 @@
 """Policies: what ships is sound, and every way to write a wrong one is answered in one line."""
 
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import albumentations
@@ -436,3 +438,11 @@ def test_compose_raises_valueerror_alone() -> None:
     wrong = policy.transforms[0].model_copy(update={"name": "Nothing"})
     with pytest.raises(ValueError, match=r"^Albumentations has no transform 'Nothing'$"):
         compose(policy.model_copy(update={"transforms": (wrong,)}))
+
+
+def test_threads_leave_the_treatment_of_warnings_as_it_was() -> None:
+    before = list(warnings.filters)
+    policy = load_policy("chest")
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: compose(policy), range(64)))
+    assert list(warnings.filters) == before
