@@ -17,7 +17,7 @@ import tensorflow as tf
 from modules import checkpoint, losses
 from modules.callbacks import KeepBest, ProgressLog, StopOnNaN
 from modules.distribution import compiles, dtype_policy, gpus_of, is_chief, strategy_for
-from modules.examples import read_examples
+from modules.examples import plan_steps, read_examples
 from modules.export import export_model
 from modules.loop import Loop
 from modules.settings import REFERENCE_BATCH, ModelSettings, TrainSettings
@@ -230,7 +230,7 @@ def _optimizer(settings: TrainSettings, total: int, replicas: int) -> keras.opti
     images = settings.batch_size * replicas
     # Linear scaling with a warm-up (Goyal et al., 2017, arXiv 1706.02677).
     peak = settings.learning_rate * images / REFERENCE_BATCH
-    steps = -(-total // images) * settings.epochs
+    steps = plan_steps(total, settings.batch_size, replicas).steps * settings.epochs
     warmup = min(round(settings.warmup * steps), steps - 1)
     _LOG.info(
         "learning rate %.3g (%.3g for %d images a step, here %d), reached in %d steps, then %s",
