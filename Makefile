@@ -48,6 +48,10 @@ bench-augment: $(READY) ## The Augmenter's speed and memory against a bare Album
 bench-train: $(READY) ## Training against plain Keras, the speed of its input, and its memory
 	@$(RUN)/python tests/benchmarks/bench_train.py
 
+.PHONY: bench-evaluate
+bench-evaluate: $(READY) ## The Evaluator's speed and memory against stock TFMA fed with full masks
+	@$(RUN)/python tests/benchmarks/bench_evaluate.py
+
 .PHONY: lock
 lock: $(READY) ## Resolve the dependencies anew into requirements.txt and requirements-dev.txt
 	@$(RUN)/uv pip compile $(LOCK_FLAGS) --upgrade requirements.in --override overrides.txt -o requirements.txt

@@ -1,7 +1,7 @@
 """Reads what Transform wrote, in an order that follows from the seed and the epoch, and deals it out to the replicas.
 
 A step's images are dealt out in shares that differ by one at most, and the steps of an epoch as well: no replica is
-ever without an image, no image is seen twice in an epoch, and none is left out.
+ever without an image, and none is left out or, unless originals stand in for copies, seen twice in an epoch.
 
     examples = read_examples(["Split-train/*"], size=128)
     plan = plan_steps(examples.total, batch_size=8, replicas=2)
@@ -10,9 +10,9 @@ ever without an image, no image is seen twice in an epoch, and none is left out.
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 import tensorflow as tf
 
@@ -33,13 +33,15 @@ class Examples:
 
     Attributes:
         records: serialized examples, string scalars, in the order of the files.
-        total: how many there are.
-        length: bytes of all of them.
+        distinct: how many records there are.
+        total: images of an epoch; more than `distinct` where originals stand in for copies.
+        length: bytes of all records.
         buffer: among how many at a time the order is shuffled; all where they fit into `MEMORY_BYTES`.
         size: side of the images, pixels.
     """
 
     records: tf.data.Dataset
+    distinct: int
     total: int
     length: int
     buffer: int
@@ -55,15 +57,17 @@ class Examples:
         )
 
 
-def read_examples(patterns: Sequence[str], size: int) -> Examples:
+def read_examples(patterns: Sequence[str], size: int, copies: Literal["keep", "replace", "drop"] = "keep") -> Examples:
     """Looks through the files once, and keeps what it read in memory where it fits.
 
     Args:
         patterns: gzipped TFRecord files, or patterns of them.
         size: side of the images, pixels.
+        copies: what becomes of augmented copies. `replace`: an epoch has as many images as with them, but only
+            originals, each the same number of times or once more; which come once more changes from epoch to epoch.
 
     Raises:
-        ValueError: there are no files, or no examples in them.
+        ValueError: there are no files, no examples in them, or no originals where they are asked for.
     """
     files = sorted(tf.io.gfile.glob(list(patterns)))
     if not files:
@@ -75,20 +79,42 @@ def read_examples(patterns: Sequence[str], size: int) -> Examples:
         num_parallel_calls=tf.data.AUTOTUNE,
         deterministic=True,
     )
-    total, length = (
-        int(one)
-        for one in records.reduce(
-            (tf.constant(0, tf.int64), tf.constant(0, tf.int64)),
-            lambda sums, record: (sums[0] + 1, sums[1] + tf.cast(tf.strings.length(record), tf.int64)),
-        )
-    )
-    if total == 0:
+    everything, distinct, length = _count(records, _is_any if copies == "keep" else _is_original)
+    if everything == 0:
         msg = f"no examples in {', '.join(patterns)}"
         raise ValueError(msg)
+    if distinct == 0:
+        msg = f"no originals in {', '.join(patterns)}, only copies: set train.copies to true, or augment originals"
+        raise ValueError(msg)
+    if copies != "keep":
+        records = records.filter(_is_original)
+    total = everything if copies == "replace" else distinct
     fits = length <= MEMORY_BYTES
-    _LOG.info("%d examples of %.0f kB%s", total, length / total / 1e3, "" if fits else ", read anew in each epoch")
-    buffer = total if fits else max(1, MEMORY_BYTES * total // length)
-    return Examples(records.cache() if fits else records, total, length, buffer, size)
+    kind = "examples" if copies == "keep" else "originals"
+    anew = "" if fits else ", read anew in each epoch"
+    _LOG.info("%d %s of %.0f kB%s", distinct, kind, length / distinct / 1e3, anew)
+    buffer = total if fits else max(1, MEMORY_BYTES * distinct // length)
+    return Examples(records.cache() if fits else records, distinct, total, length, buffer, size)
+
+
+def _count(records: tf.data.Dataset, is_kept: Callable[[tf.Tensor], tf.Tensor]) -> tuple[int, int, int]:
+    """The number of records, how many of them are kept, and the bytes of those."""
+
+    def add(sums: tuple[tf.Tensor, ...], record: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        kept = tf.cast(is_kept(record), tf.int64)
+        return sums[0] + 1, sums[1] + kept, sums[2] + kept * tf.cast(tf.strings.length(record), tf.int64)
+
+    everything, kept, length = records.reduce((tf.constant(0, tf.int64),) * 3, add)
+    return int(everything), int(kept), int(length)
+
+
+def _is_any(_: tf.Tensor) -> tf.Tensor:
+    return tf.constant(True)
+
+
+def _is_original(record: tf.Tensor) -> tf.Tensor:
+    spec = {features.IS_AUGMENTED: tf.io.FixedLenFeature([], tf.int64)}
+    return tf.equal(tf.io.parse_single_example(record, spec)[features.IS_AUGMENTED], 0)
 
 
 @dataclass(frozen=True)
@@ -176,9 +202,23 @@ def distribute(
 
 
 def _ordered(examples: Examples, seed: int | None, epoch: tf.Tensor) -> tf.data.Dataset:
+    records = _repeated(examples, epoch) if examples.distinct < examples.total else examples.records
     if seed is None:
-        return examples.records
-    return examples.records.shuffle(examples.buffer, seed=seed + epoch, reshuffle_each_iteration=False)
+        return records
+    return records.shuffle(examples.buffer, seed=seed + epoch, reshuffle_each_iteration=False)
+
+
+def _repeated(examples: Examples, epoch: tf.Tensor) -> tf.data.Dataset:
+    """As many records as an epoch has images, by repeating each on the spot: the files are read once all the same."""
+
+    def times_before(turn: tf.Tensor) -> tf.Tensor:
+        return examples.total * turn // examples.distinct
+
+    def repeat(place: tf.Tensor, record: tf.Tensor) -> tf.data.Dataset:
+        turn = place + epoch  # shifts from epoch to epoch who comes once more
+        return tf.data.Dataset.from_tensors(record).repeat(times_before(turn + 1) - times_before(turn))
+
+    return examples.records.enumerate().flat_map(repeat)
 
 
 def _shares_of_epoch(records: tf.data.Dataset, examples: Examples, plan: StepPlan, mine: range) -> tf.data.Dataset:

@@ -69,14 +69,22 @@ def recall(counts: Counts) -> Any:
     return _share(counts.true_positives, counts.false_negatives)
 
 
-PER_IMAGE: Final[dict[str, Callable[[Counts], Any]]] = {
-    "dice_mean": dice,
-    "iou_mean": iou,
+def lung_area_error(counts: Counts) -> Any:
+    """|predicted area - true area| / (the larger of them): 0-1, and 0 where both are empty."""
+    truth = counts.true_positives + counts.false_negatives
+    prediction = counts.true_positives + counts.false_positives
+    return 1 - _share(ops.minimum(truth, prediction), ops.abs(truth - prediction))
+
+
+OVERLAP: Final[dict[str, Callable[[Counts], Any]]] = {
+    "dice": dice,
+    "iou": iou,
     "pixel_accuracy": pixel_accuracy,
     "precision": precision,
     "recall": recall,
+    "lung_area_error": lung_area_error,
 }
-"""Metrics that are computed on each image and averaged over the images of a slice."""
+"""What the counts of one image give."""
 
 
 def _share(right: Any, wrong: Any) -> Any:

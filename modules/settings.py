@@ -6,11 +6,12 @@
 The graph hands them to TFX as plain dictionaries (`model_dump`); `run_fn` and the EvalConfig read them back.
 """
 
-from typing import Annotated, Literal
+import difflib
+from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from schema import features
+from modules.measures import STATISTICS
 
 _Count = Annotated[int, Field(ge=1)]
 _Width = Annotated[int, Field(ge=1, le=512)]
@@ -59,6 +60,9 @@ class TrainSettings(Settings):
     epochs: _Count = 10
     batch_size: _Count = 8
     """Images a step on each replica."""
+    copies: bool = True
+    """False: trains and validates on originals alone; in training each is seen again where else a copy of it would be,
+    so that the number of steps stays the same."""
     learning_rate: _Rate = 2e-3
     """Adam's at its peak for a step of `REFERENCE_BATCH` images; it grows in proportion with the images of a step."""
     schedule: Literal["cosine", "constant"] = "cosine"
@@ -114,38 +118,92 @@ class TuneSettings(Settings):
         return self
 
 
-SliceKey = Literal["is_augmented", "augmentation", "source", "finding", "view", "sex"]
-Metric = Literal["dice_mean", "iou_mean", "pixel_accuracy", "precision", "recall"]
+SliceKey = Literal["is_augmented", "transform", "source", "finding", "view", "sex", "age", "lungs"]
+"""`transform`: each that fired; `age`: `under-18`, `18-39`, `40-64`, `65-and-over`; `lungs`: `small`, `large`."""
 
 
-class Threshold(Settings):
-    """A lower bound for one metric, overall or on one slice."""
+Bound = Literal["at_least", "at_most", "max_drop", "max_regression"]
+_BOUNDS: tuple[Bound, ...] = get_args(Bound)
 
-    metric: Metric
-    at_least: _Share
-    slice: dict[SliceKey, str | int] = Field(default={})
-    """Feature and value, such as `{is_augmented: 0}`; empty for all images."""
+
+class Rule(Settings):
+    """What a statistic must reach on a slice; exactly one bound a rule."""
+
+    metric: str
+    """Name of a statistic, such as `dice_mean`, `dice_p5`, `hd95`."""
+    slice: dict[SliceKey | Literal["set"], str | int] = Field(default={})
+    """Key and value, such as `{is_augmented: 0}`; `set` names an external test set; empty for the whole test split."""
+    at_least: float | None = None
+    at_most: float | None = None
+    max_drop: Annotated[float, Field(ge=0)] | None = None
+    """By how much copies may be worse than their originals in the mean."""
+    max_regression: Annotated[float, Field(ge=0)] | None = None
+    """By how much the model may be worse than the one blessed last, on the same images: the worse end of the interval
+    of their difference counts. Passed where no model has been blessed."""
+
+    @property
+    def kind(self) -> Bound:
+        """Which bound is given."""
+        return next(kind for kind in _BOUNDS if getattr(self, kind) is not None)
+
+    @property
+    def bound(self) -> float:
+        """Its value."""
+        return float(getattr(self, self.kind))
+
+    @model_validator(mode="after")
+    def _is_one_rule(self) -> "Rule":
+        if self.metric not in STATISTICS:
+            nearest = difflib.get_close_matches(self.metric, STATISTICS, n=1, cutoff=0.0)[0]
+            msg = f"unknown metric '{self.metric}'; the nearest known one is '{nearest}'"
+            raise ValueError(msg)
+        if sum(getattr(self, kind) is not None for kind in _BOUNDS) != 1:
+            msg = f"a rule has exactly one of {', '.join(_BOUNDS)}"
+            raise ValueError(msg)
+        statistic = STATISTICS[self.metric]
+        if self.kind == ("at_least" if statistic.lower_is_better else "at_most"):
+            direction, other = ("lower", "at_most") if statistic.lower_is_better else ("higher", "at_least")
+            msg = f"{self.metric} is better the {direction} it is: use {other}"
+            raise ValueError(msg)
+        if self.kind == "max_drop" and statistic.kind != "mean":
+            msg = f"max_drop is for means, such as dice_mean; {self.metric} is none"
+            raise ValueError(msg)
+        return self
 
 
 class EvaluateSettings(Settings):
-    """What is measured on the test split, and what a model must reach to be blessed."""
+    """What is measured on the test sets, and what a model must reach to be blessed."""
 
     slices: tuple[tuple[SliceKey, ...], ...] = (
-        (features.IS_AUGMENTED,),
-        (features.AUGMENTATION,),
-        (features.SOURCE,),
-        (features.FINDING,),
-        (features.IS_AUGMENTED, features.SOURCE),
-        (features.IS_AUGMENTED, features.FINDING),
+        ("is_augmented",),
+        ("transform",),
+        ("source",),
+        ("finding",),
+        ("view",),
+        ("sex",),
+        ("age",),
+        ("lungs",),
+        ("is_augmented", "source"),
+        ("finding", "is_augmented"),
+        ("is_augmented", "view"),
+        ("is_augmented", "lungs"),
     )
-    """Feature names to slice by, one or several a slice; the overall slice is always there."""
-    thresholds: tuple[Threshold, ...] = (Threshold(metric="dice_mean", at_least=0.9),)
-    max_regression: _Share = 0.01
-    """By how much mean Dice over all images may lie below that of the model blessed last."""
+    """Keys to slice each set by, one or several a slice; all images of a set are always a slice."""
+    rules: tuple[Rule, ...] = (Rule(metric="dice_mean", at_least=0.9), Rule(metric="dice_mean", max_regression=0.01))
+    tolerance: Annotated[float, Field(gt=0, lt=1)] = 0.01
+    """Of the surface Dice, as a share of the image's width."""
+    small_lungs: _Share = 0.2
+    """Share of the image below which its lungs count as small."""
+    min_patients: _Count = 10
+    """A slice of fewer is too small to judge: rules on it fail."""
+    resamples: Annotated[int, Field(ge=100)] = 1000
+    """How many times patients are drawn for an interval."""
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
+    """Of the intervals."""
 
     @model_validator(mode="after")
     def _bounds_the_whole(self) -> "EvaluateSettings":
-        if not any(not threshold.slice for threshold in self.thresholds):
-            msg = "thresholds must hold one for all images (without `slice`)"
+        if not any(not rule.slice for rule in self.rules):
+            msg = "rules must hold one for all images (without `slice`)"
             raise ValueError(msg)
         return self

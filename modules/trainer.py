@@ -152,8 +152,9 @@ def train(job: Job, fn_args: FnArgs, *extra: keras.callbacks.Callback) -> Traine
     keras.utils.set_random_seed(settings.seed)
     strategy = strategy_for(settings.devices)
     replicas, chief = strategy.num_replicas_in_sync, is_chief(strategy)
-    examples = read_examples(fn_args.train_files, job.model.image_size)
-    validation = read_examples(fn_args.eval_files, job.model.image_size)
+    examples = read_examples(fn_args.train_files, job.model.image_size, "keep" if settings.copies else "replace")
+    # The best epoch must not be chosen by copies either; to see originals again would tell no more.
+    validation = read_examples(fn_args.eval_files, job.model.image_size, "keep" if settings.copies else "drop")
 
     policy, compiled = dtype_policy(settings), compiles(settings, job.model, replicas)
     _agree(strategy, sum(policy.encode()), "ask for different precisions on their hardware: set train.precision")

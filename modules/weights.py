@@ -33,6 +33,19 @@ def write_weights(model: keras.Model, settings: ModelSettings, saved_model_dir: 
         file.write(buffer.getvalue())
 
 
+def read_settings(saved_model_dir: str) -> ModelSettings | None:
+    """The settings of the network whose weights lie beside the SavedModel, or None if there are no weights.
+
+    Raises:
+        ValueError: they are settings of another version of this project.
+    """
+    path = os.path.join(saved_model_dir, _FILE)
+    if not tf.io.gfile.exists(path):
+        return None
+    with tf.io.gfile.GFile(path, "rb") as file, np.load(io.BytesIO(file.read())) as stored:
+        return ModelSettings.model_validate_json(str(stored["settings"]))
+
+
 def read_weights(model: keras.Model, settings: ModelSettings, saved_model_dir: str) -> None:
     """Gives the model the weights that lie beside another one's SavedModel; layers that it lacks keep their own.
 

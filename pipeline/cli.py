@@ -30,6 +30,10 @@ app = typer.Typer(
 Set = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Replace one value, such as train.epochs=3.")
 ]
+External = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME=DIR", help="A test set of another source, as `ingest` writes it; any number of them."),
+]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Leave the libraries' output on the terminal.")]
 
 
@@ -106,6 +110,7 @@ def ingest(
 def run(
     config: Annotated[str, typer.Option(help="A preset (demo, cpu, best, gpu) or a YAML file.")] = "cpu",
     data: Annotated[Path | None, typer.Option(help="Folder with span-N/, as `ingest` writes it.")] = None,
+    external: External = None,
     set_: Set = None,
     root: Annotated[Path, typer.Option(help="Folder for everything that the run writes.")] = Path("lungseg-run"),
     verbose: Verbose = False,
@@ -113,14 +118,29 @@ def run(
     """Run the pipeline on this machine: augment, train, evaluate on slices, bless, push."""
     from pipeline.run import run as run_pipeline
 
-    blessed = run_pipeline(_load_config(config, set_, data, root), verbose=verbose)
+    blessed = run_pipeline(_load_config(config, set_, data, root, external), verbose=verbose)
     raise typer.Exit(OK if blessed else NOT_BLESSED)
+
+
+@app.command()
+def study(
+    config: Annotated[str, typer.Option(help="A preset (demo, cpu, best, gpu) or a YAML file.")] = "cpu",
+    data: Annotated[Path | None, typer.Option(help="Folder with span-N/, as `ingest` writes it.")] = None,
+    external: External = None,
+    set_: Set = None,
+    root: Annotated[Path, typer.Option(help="Folder for everything that the study writes.")] = Path("lungseg-study"),
+    verbose: Verbose = False,
+) -> None:
+    """Train with and without augmented copies, in as many steps, and compare on the same test images."""
+    from pipeline.run import study as run_study
+
+    run_study(_load_config(config, set_, data, root, external), verbose=verbose)
 
 
 @app.command()
 def predict(
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files, or folders of them.")],
-    model: Annotated[Path, typer.Option(help="An exported model, or a run's serving folder (newest version).")],
+    model: Annotated[Path, typer.Option(help="An exported model, or a run's serving folder (current version).")],
     output: Annotated[Path, typer.Option(help="Folder for NAME_mask.png and NAME_overlay.png.")],
 ) -> None:
     """Segment images with a model."""
@@ -138,6 +158,38 @@ def predict(
         for line in refused:
             _say(line)
         raise typer.Exit(WRONG_INPUT)
+
+
+@app.command()
+def promote(
+    to: Annotated[int, typer.Option(metavar="VERSION", help="Which one; those above it are withdrawn.")],
+    root: Annotated[Path, typer.Option(help="Folder of the run that pushed it.")] = Path("lungseg-run"),
+) -> None:
+    """Make an earlier version of the model the current one again."""
+    from pipeline.console import terminal
+    from pipeline.promote import promote as put_back
+
+    with terminal(_NOWHERE) as console:
+        withdrawn = put_back(root, to)
+        rest = f"; withdrawn: {', '.join(map(str, withdrawn))}" if withdrawn else ""
+        console.print(f"version {to} is current again{rest}", soft_wrap=True)
+
+
+@app.command()
+def history(
+    root: Annotated[Path, typer.Option(help="Folder of the runs, or of the studies.")] = Path("lungseg-run"),
+    json: Annotated[bool, typer.Option("--json", help="Print the list as JSON.")] = False,
+) -> None:
+    """List earlier runs: data, policy, Dice on originals and copies, outcome, version served."""
+    from pipeline.console import terminal
+    from pipeline.history import read_history, show_history, to_json
+
+    with terminal(_NOWHERE) as console:
+        runs = read_history(root)
+        if json:
+            console.print(to_json(runs), soft_wrap=True, emoji=False)
+        else:
+            show_history(console, runs)
 
 
 @app.command()
@@ -174,17 +226,30 @@ def main() -> NoReturn:
     sys.exit(OK)
 
 
-def _load_config(name_or_path: str, assignments: list[str] | None, data: Path | None, root: Path) -> "Config":
+def _load_config(
+    name_or_path: str,
+    assignments: list[str] | None,
+    data: Path | None,
+    root: Path,
+    external: list[str] | None,
+) -> "Config":
     from pipeline.config import load_config
 
-    overrides = {}
-    for assignment in assignments or []:
-        key, equals, value = assignment.partition("=")
-        if not (key and equals):
-            msg = f"--set {assignment}: must be KEY=VALUE, such as train.epochs=3"
-            raise UserError(msg)
-        overrides[key] = value
-    return load_config(name_or_path, overrides, data=data, root=root)
+    overrides = dict(_split("--set", one, "KEY=VALUE, such as train.epochs=3") for one in assignments or [])
+    folders = [_split("--external", one, "NAME=DIR, such as other-hospital=data-of-it") for one in external or []]
+    if len(dict(folders)) < len(folders):
+        msg = "--external: two sets have one name"
+        raise UserError(msg)
+    sets = {name: Path(folder) for name, folder in folders}
+    return load_config(name_or_path, overrides, data=data, root=root, external=sets)
+
+
+def _split(option: str, assignment: str, form: str) -> tuple[str, str]:
+    name, equals, value = assignment.partition("=")
+    if not (name and equals):
+        msg = f"{option} {assignment}: must be {form}"
+        raise UserError(msg)
+    return name, value
 
 
 def _say(line: str) -> None:

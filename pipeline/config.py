@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from components.augmenter.policy import Copies, Policy, PolicyError, load_policy
 from modules.settings import EvaluateSettings, ModelSettings, Settings, TrainSettings, TuneSettings
@@ -29,6 +29,21 @@ class DataSettings(Settings):
     """Of the buckets that a hash of the patient falls into, those for training."""
     eval_buckets: Annotated[int, Field(ge=1)] = 1
     test_buckets: Annotated[int, Field(ge=1)] = 1
+    external: dict[Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$")], Path] = Field(default={})
+    """Test sets of other sources by name: folders as `root`, all of whose spans are only tested on."""
+
+    @field_validator("external")
+    @classmethod
+    def _absolute(cls, external: dict[str, Path]) -> dict[str, Path]:
+        return {name: folder.absolute() for name, folder in external.items()}
+
+    @model_validator(mode="after")
+    def _names_no_split(self) -> "DataSettings":
+        for name in self.external:
+            if name in ("train", "eval", "test"):
+                msg = f"external set '{name}' has the name of a split of the data: name it otherwise"
+                raise ValueError(msg)
+        return self
 
 
 class AugmentSettings(Settings):
@@ -82,7 +97,14 @@ class Config(Settings):
         return self.root / "serving"
 
 
-def load_config(name_or_path: str, overrides: Mapping[str, str], *, data: Path | None, root: Path) -> Config:
+def load_config(
+    name_or_path: str,
+    overrides: Mapping[str, str],
+    *,
+    data: Path | None,
+    root: Path,
+    external: Mapping[str, Path] | None = None,
+) -> Config:
     """Reads a preset or a YAML file and applies the command line's values.
 
     Args:
@@ -90,6 +112,7 @@ def load_config(name_or_path: str, overrides: Mapping[str, str], *, data: Path |
         overrides: dotted key -> YAML value, as given by `--set`.
         data: folder with `span-N/`; None leaves it to the file.
         root: folder for everything the run writes.
+        external: folders of external test sets by name; added to those of the file.
 
     Raises:
         UserError: a file, key or value is wrong; names it, and the nearest known key.
@@ -102,8 +125,11 @@ def load_config(name_or_path: str, overrides: Mapping[str, str], *, data: Path |
         _assign(values, key, text)
     values["root"] = root.absolute()
     section = values.setdefault("data", {})
-    if data is not None and isinstance(section, dict):
-        section["root"] = data.absolute()
+    if isinstance(section, dict):
+        if data is not None:
+            section["root"] = data.absolute()
+        if external:
+            section["external"] = {**section.get("external", {}), **external}
     try:
         config = Config.model_validate(values)
         config.augment.resolve()

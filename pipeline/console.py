@@ -14,11 +14,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.status import Status
 from rich.table import Table
 
-from schema import features
-
 if TYPE_CHECKING:
     from pipeline.local_runner import ComponentRun
-    from pipeline.result import Result
+    from pipeline.result import Result, Study
 
 
 _FILE_WIDTH = 120
@@ -138,20 +136,52 @@ class RunView(logging.Handler):
 
 
 def show_result(console: Console, result: "Result") -> None:
-    """Prints the table of the slices and the decision."""
-    shown = [one for one in result.slices if features.AUGMENTATION not in one.slice]
-    table = Table(title="Unseen patients, means over images", title_justify="left")
-    table.add_column("slice", overflow="fold")
-    for name in ("images", *shown[0].metrics):
-        table.add_column(name.removesuffix("_mean").removeprefix("pixel_"), justify="right", no_wrap=True)
+    """Prints the table of the slices, and the rules."""
+    shown = [one for one in result.slices if one.slice.count(",") == 0]
+    table = _table("Unseen patients, means over images with 95 % intervals", ("slice", "images", *_SHOWN.values()))
     for one in shown:
-        table.add_row(one.slice, str(one.examples), *[f"{value:.4f}" for value in one.metrics.values()])
+        cells = [_with_interval(one.metrics.get(name), one.intervals.get(name)) for name in _SHOWN]
+        table.add_row(one.slice, str(one.examples), *cells)
     console.print(table)
     hidden = len(result.slices) - len(shown)
     if hidden:
-        console.print(f"and {hidden} slices by transform in result.json", style="dim")
+        console.print(f"and {hidden} slices of two keys in the report", style="dim")
+    for rule in result.rules:
+        if rule.passed:
+            console.print(f"passed: {rule.metric} on {rule.slice}: {rule.reason}", style="dim")
     for failure in result.failures:
         console.print(f"failed: {failure}", style="red")
+
+
+def show_study(console: Console, study: "Study") -> None:
+    """Prints what a model that learned from copies gains over one that did not."""
+    columns = ("slice", "images", "metric", "with copies", "without", "difference")
+    table = _table("What augmentation buys on unseen patients, with 95 % intervals", columns)
+    for one in study.evaluation.slices:
+        if one.slice.count(",") == 0 and one.baseline and one.difference:
+            for name in _STUDIED:
+                three = (one.metrics[name], one.baseline[name], one.difference[name])
+                cells = [_with_interval(of.value, of.interval) for of in three]
+                table.add_row(one.slice, str(one.examples), name.removesuffix("_mean"), *cells)
+    console.print(table)
+
+
+_SHOWN = {"dice_mean": "Dice", "hd95": "HD95 / width", "dice_drop": "drop to copies"}
+_STUDIED = ("dice_mean", "hd95")
+
+
+def _table(title: str, columns: tuple[str, ...]) -> Table:
+    table = Table(title=title, title_justify="left")
+    for index, name in enumerate(columns):
+        left = index == 0
+        table.add_column(name, justify="left" if left else "right", overflow="fold", no_wrap=not left)
+    return table
+
+
+def _with_interval(value: float | None, ends: tuple[float, float] | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.4f}" + (f" ({ends[0]:.4f} to {ends[1]:.4f})" if ends else "")
 
 
 def _describe(run: "ComponentRun") -> str:

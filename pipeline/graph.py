@@ -1,18 +1,22 @@
 """The pipeline graph: one function from a configuration to a TFX pipeline, the same for every runner.
 
 ExampleGen - StatisticsGen - ImportSchemaGen - ExampleValidator
-`- Augmenter - Transform - BaselineResolver - (Tuner) - Trainer - Evaluator - Pusher
+|- (ExternalExampleGen - IndependenceCheck - ExternalAugmenter) - - - - - - - -.
+`- Augmenter - BaselineResolver - Transform - (Tuner) - Trainer - Evaluator, ServingProbe - Pusher - Reporter
+
+`create_study` trains twice, with copies and without, and compares.
 """
 
 import hashlib
 import json
+import os
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tfx.components import (
-    Evaluator,
     ExampleValidator,
     ImportExampleGen,
-    Pusher,
     StatisticsGen,
     Trainer,
     Transform,
@@ -23,37 +27,98 @@ from tensorflow_data_validation import StatsOptions
 from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
 from tfx.dsl.components.base.base_component import BaseComponent
 from tfx.orchestration.pipeline import Pipeline
-from tfx.proto import example_gen_pb2, pusher_pb2, trainer_pb2, transform_pb2
+from tfx.proto import example_gen_pb2, trainer_pb2, transform_pb2
 from tfx.types import BaseChannel
 
 from components.augmenter.component import Augmenter
 from components.baseline_resolver.component import BaselineResolver
-from modules.evaluation import eval_config
+from components.evaluator.component import Evaluator
+from components.independence_check.component import IndependenceCheck
+from components.pusher.component import Pusher
+from components.reporter.component import Reporter
+from components.serving_probe.component import ServingProbe
 from pipeline.config import Config, DataSettings
 from schema import features
 
 RECORDS = "span-{SPAN}/records-*"
 """Pattern of record files below the data root."""
 
+ORIGINALS_ONLY = "originals only"
+"""Names the arm of a study that a training with copies is compared with."""
+
 
 def create_pipeline(config: Config, metadata: metadata_store_pb2.ConnectionConfig | None = None) -> Pipeline:
-    """Builds the graph.
+    """Builds the graph of a run.
 
     Args:
         config: all that determines the run.
         metadata: where the runner keeps metadata, if it is told so by the pipeline.
     """
-    data, examples, schema = _data(config)
-    baseline_resolver = BaselineResolver(
-        examples=examples, serving_dir=str(config.serving_dir), candidate=_candidate(config)
+    data = _prepare(config)
+    resolver = BaselineResolver(
+        examples=data.examples, serving_dir=str(config.serving_dir), candidate=_candidate(config)
     )
-    baseline = baseline_resolver.outputs["model"]
-    training, model = _training(config, examples, schema, baseline)
-    release = _release(config, examples, schema, model, baseline)
+    baseline = resolver.outputs["model"]
+    transform = _transform(config, data)
+    tuners = [_tuner(config, data, transform, baseline)] if config.tune.trials else []
+    trainer = _trainer(config, data, transform, baseline, *tuners)
+    model = trainer.outputs["model"]
+    evaluator = _evaluator(config, data, model, baseline_model=baseline)
+    probe = ServingProbe(model=model, examples=data.examples)
+    pusher = Pusher(
+        model=model,
+        blessing=evaluator.outputs["blessing"],
+        infra_blessing=probe.outputs["infra_blessing"],
+        serving_dir=str(config.serving_dir),
+    )
+    reporter = _reporter(
+        config,
+        data,
+        trainer,
+        evaluator,
+        kind="run",
+        blessing=evaluator.outputs["blessing"],
+        infra_blessing=probe.outputs["infra_blessing"],
+        pushed_model=pusher.outputs["pushed_model"],
+        baseline_model=baseline,
+    )
+    nodes = [*data.nodes, resolver, transform, *tuners, trainer, evaluator, probe, pusher, reporter]
+    return _pipeline(config, config.name, nodes, metadata)
+
+
+def create_study(config: Config, metadata: metadata_store_pb2.ConnectionConfig | None = None) -> Pipeline:
+    """Builds the graph of a study: one network trained with copies and one without, in as many steps.
+
+    Args:
+        config: of the run that is studied.
+        metadata: as of `create_pipeline`.
+    """
+    data = _prepare(config)
+    transform = _transform(config, data)
+    without = config.model_copy(update={"train": config.train.model_copy(update={"copies": False})})
+    trainer = _trainer(config, data, transform)
+    originals_trainer = _trainer(without, data, transform).with_id("OriginalsTrainer")
+    evaluator = _evaluator(
+        config,
+        data,
+        trainer.outputs["model"],
+        baseline_model=originals_trainer.outputs["model"],
+        baseline_name=ORIGINALS_ONLY,
+    )
+    reporter = _reporter(
+        config, data, trainer, evaluator, kind="study", baseline_model_run=originals_trainer.outputs["model_run"]
+    )
+    nodes = [*data.nodes, transform, trainer, originals_trainer, evaluator, reporter]
+    return _pipeline(config, f"{config.name}-study", nodes, metadata)
+
+
+def _pipeline(
+    config: Config, name: str, nodes: list[BaseComponent], metadata: metadata_store_pb2.ConnectionConfig | None
+) -> Pipeline:
     return Pipeline(
-        pipeline_name=config.name,
+        pipeline_name=name,
         pipeline_root=str(config.root / "artifacts"),
-        components=[*data, baseline_resolver, *training, *release],
+        components=nodes,
         enable_cache=True,
         metadata_connection_config=metadata,
         beam_pipeline_args=[
@@ -65,7 +130,26 @@ def create_pipeline(config: Config, metadata: metadata_store_pb2.ConnectionConfi
     )
 
 
-def _data(config: Config) -> tuple[list[BaseComponent], BaseChannel, BaseChannel]:
+@dataclass(frozen=True)
+class _Data:
+    """What the nodes before the training give.
+
+    Attributes:
+        nodes: those that make it.
+        examples: originals and copies.
+        schema: of the records.
+        statistics: of the originals.
+        external: originals and copies of external test sets, a split each; None where there are none.
+    """
+
+    nodes: list[BaseComponent]
+    examples: BaseChannel
+    schema: BaseChannel
+    statistics: BaseChannel
+    external: BaseChannel | None
+
+
+def _prepare(config: Config) -> _Data:
     example_gen = ImportExampleGen(
         input_base=str(config.data.root),
         input_config=example_gen_pb2.Input(
@@ -73,22 +157,50 @@ def _data(config: Config) -> tuple[list[BaseComponent], BaseChannel, BaseChannel
         ),
         output_config=_split_by_patient(config.data),
     )
+    originals = example_gen.outputs["examples"]
     statistics_gen = StatisticsGen(
-        examples=example_gen.outputs["examples"],
-        stats_options=StatsOptions(feature_allowlist=list(features.STATISTICS)),
+        examples=originals, stats_options=StatsOptions(feature_allowlist=list(features.STATISTICS))
     )
     schema_gen = ImportSchemaGen(schema_file=str(features.SCHEMA_FILE))
     example_validator = ExampleValidator(
         statistics=statistics_gen.outputs["statistics"], schema=schema_gen.outputs["schema"]
     )
+    augmenter = Augmenter(examples=originals, policy=config.augment.resolve(), code_version=code_version())
+    external = _external(config, originals) if config.data.external else []
+    return _Data(
+        nodes=[example_gen, statistics_gen, schema_gen, example_validator, *external, augmenter],
+        examples=augmenter.outputs["augmented_examples"],
+        schema=schema_gen.outputs["schema"],
+        statistics=statistics_gen.outputs["statistics"],
+        external=external[-1].outputs["augmented_examples"] if external else None,
+    )
+
+
+def _external(config: Config, originals: BaseChannel) -> list[BaseComponent]:
+    """Reads external test sets, a split each, makes sure that none of them is trained on, and adds copies."""
+    folders = config.data.external
+    base = os.path.commonpath([str(folder) for folder in folders.values()])
+    pattern = os.path.join("{folder}", RECORDS.format(SPAN="*"))
+    example_gen = ImportExampleGen(
+        input_base=base,
+        input_config=example_gen_pb2.Input(
+            splits=[
+                example_gen_pb2.Input.Split(
+                    name=name, pattern=os.path.normpath(pattern.format(folder=os.path.relpath(folder, base)))
+                )
+                for name, folder in folders.items()
+            ]
+        ),
+        output_config=_one_split(*folders) if len(folders) == 1 else None,
+    ).with_id("ExternalExampleGen")
+    check = IndependenceCheck(
+        examples=originals, external_examples=example_gen.outputs["examples"], code_version=code_version()
+    )
     augmenter = Augmenter(
         examples=example_gen.outputs["examples"], policy=config.augment.resolve(), code_version=code_version()
-    )
-    return (
-        [example_gen, statistics_gen, schema_gen, example_validator, augmenter],
-        augmenter.outputs["augmented_examples"],
-        schema_gen.outputs["schema"],
-    )
+    ).with_id("ExternalAugmenter")
+    augmenter.add_upstream_node(check)
+    return [example_gen, check, augmenter]
 
 
 def _split_by_patient(settings: DataSettings) -> example_gen_pb2.Output:
@@ -109,65 +221,90 @@ def _candidate(config: Config) -> str:
     return json.dumps({**made_by, "code_version": code_version()}, sort_keys=True)
 
 
-def _training(
-    config: Config, examples: BaseChannel, schema: BaseChannel, baseline: BaseChannel
-) -> tuple[list[BaseComponent], BaseChannel]:
-    code = {"code_version": code_version()}
-    transform = Transform(
-        examples=examples,
-        schema=schema,
+def _one_split(name: str) -> example_gen_pb2.Output:
+    """Keeps a single input split whole; ExampleGen would make `train` and `eval` of it, and leaves several alone."""
+    splits = [example_gen_pb2.SplitConfig.Split(name=name, hash_buckets=1)]
+    return example_gen_pb2.Output(split_config=example_gen_pb2.SplitConfig(splits=splits))
+
+
+def _transform(config: Config, data: _Data) -> Transform:
+    return Transform(
+        examples=data.examples,
+        schema=data.schema,
         preprocessing_fn="modules.preprocessing.preprocessing_fn",
         splits_config=transform_pb2.SplitsConfig(analyze=["train"], transform=["train", "eval"]),
-        custom_config={"image_size": config.model.image_size, **code},
+        custom_config={"image_size": config.model.image_size, "code_version": code_version()},
         disable_statistics=True,
     )
-    inputs = {
-        "examples": transform.outputs["transformed_examples"],
-        "transform_graph": transform.outputs["transform_graph"],
-        "schema": schema,
-        "train_args": trainer_pb2.TrainArgs(splits=["train"]),
-        "eval_args": trainer_pb2.EvalArgs(splits=["eval"]),
-        "base_model": baseline if config.train.warm_start else None,
-    }
-    settings = {
+
+
+def _tuner(config: Config, data: _Data, transform: Transform, baseline: BaseChannel) -> Tuner:
+    settings = {**_training_settings(config), "tune": config.tune.model_dump()}
+    inputs = _training_inputs(config, data, transform, baseline)
+    return Tuner(tuner_fn="modules.tuner.tuner_fn", custom_config=settings, **inputs)
+
+
+def _trainer(
+    config: Config, data: _Data, transform: Transform, baseline: BaseChannel | None = None, *tuners: Tuner
+) -> Trainer:
+    return Trainer(
+        run_fn="modules.trainer.run_fn",
+        custom_config=_training_settings(config),
+        hyperparameters=tuners[0].outputs["best_hyperparameters"] if tuners else None,
+        **_training_inputs(config, data, transform, baseline),
+    )
+
+
+def _training_settings(config: Config) -> dict[str, Any]:
+    return {
         "model": config.model.model_dump(),
         "train": config.train.model_dump(),
         # Outside the execution's own folder, so that the next execution finds what a killed one leaves.
         "checkpoint_dir": str(config.root / "checkpoints"),
-        **code,
+        "code_version": code_version(),
     }
-    tuners = []
-    if config.tune.trials:
-        tuned = {**settings, "tune": config.tune.model_dump()}
-        tuners.append(Tuner(tuner_fn="modules.tuner.tuner_fn", custom_config=tuned, **inputs))
-    trainer = Trainer(
-        run_fn="modules.trainer.run_fn",
-        custom_config=settings,
-        hyperparameters=tuners[0].outputs["best_hyperparameters"] if tuners else None,
-        **inputs,
-    )
-    return [transform, *tuners, trainer], trainer.outputs["model"]
 
 
-def _release(
-    config: Config, examples: BaseChannel, schema: BaseChannel, model: BaseChannel, baseline: BaseChannel
-) -> list[BaseComponent]:
-    evaluator = Evaluator(
-        examples=examples,
+def _training_inputs(config: Config, data: _Data, transform: Transform, baseline: BaseChannel | None) -> dict[str, Any]:
+    return {
+        "examples": transform.outputs["transformed_examples"],
+        "transform_graph": transform.outputs["transform_graph"],
+        "schema": data.schema,
+        "train_args": trainer_pb2.TrainArgs(splits=["train"]),
+        "eval_args": trainer_pb2.EvalArgs(splits=["eval"]),
+        "base_model": baseline if config.train.warm_start else None,
+    }
+
+
+def _evaluator(config: Config, data: _Data, model: BaseChannel, **baseline: Any) -> Evaluator:
+    return Evaluator(
+        examples=data.examples,
+        external_examples=data.external,
         model=model,
-        baseline_model=baseline,
-        example_splits=["test"],
-        eval_config=eval_config(config.evaluate),
-        schema=schema,
+        settings=config.evaluate,
+        code_version=code_version(),
+        **baseline,
     )
-    pusher = Pusher(
-        model=model,
-        model_blessing=evaluator.outputs["blessing"],
-        push_destination=pusher_pb2.PushDestination(
-            filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=str(config.serving_dir))
+
+
+def _reporter(
+    config: Config, data: _Data, trainer: Trainer, evaluator: Evaluator, *, kind: str, **of_kind: BaseChannel
+) -> Reporter:
+    settings = config.model_dump(mode="json", include={"model", "train", "evaluate"})
+    return Reporter(
+        examples=data.examples,
+        external_examples=data.external,
+        statistics=data.statistics,
+        model=trainer.outputs["model"],
+        model_run=trainer.outputs["model_run"],
+        evaluation=evaluator.outputs["evaluation"],
+        settings=json.dumps(
+            {**settings, "pipeline": config.name, "augment": config.augment.resolve().model_dump(mode="json")}
         ),
+        code_version=code_version(),
+        kind=kind,
+        **of_kind,
     )
-    return [evaluator, pusher]
 
 
 def code_version() -> str:

@@ -46,7 +46,7 @@ def predict(model_dir: Path, output: Path, images: Sequence[Path], progress: Cal
     """Writes `NAME_mask.png` (0/255, the image's size) and `NAME_overlay.png` for each image.
 
     Args:
-        model_dir: an exported model, or the serving folder, of which the newest version is taken.
+        model_dir: an exported model, or the serving folder, of which the current version is taken.
         output: folder to write to; made if missing.
         images: files; names must differ.
         progress: told how many images are done.
@@ -87,10 +87,13 @@ def load_model(model_dir: Path) -> Callable[[Sequence[Pixels]], list[Pixels]]:
     """
     import tensorflow as tf  # takes seconds: errors in the arguments come first
 
-    from modules.serving_dir import is_model, newest_version
+    from modules.serving_dir import current_version, is_model
 
     if not is_model(str(model_dir)):
-        version = newest_version(str(model_dir))
+        try:
+            version = current_version(str(model_dir))
+        except ValueError as error:
+            raise UserError(str(error)) from error
         if version is None:
             msg = f"'{model_dir}' is no model: it holds neither a SavedModel nor numbered folders with one"
             raise UserError(msg)

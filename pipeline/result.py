@@ -1,29 +1,29 @@
 """The outcome of a run: the decision and every slice, read from what the components made."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import tensorflow_model_analysis as tfma
 from tfx import types
 from pydantic import BaseModel
-from tensorflow_model_analysis.proto import metrics_for_slice_pb2, validation_result_pb2
 
-from modules import metrics
+from modules.evaluation import EVALUATION_FILE, Evaluation, Slice
+from modules.rules import DECISION_FILE, Decision, Judgement
 from pipeline.config import Config
 from pipeline.local_runner import ComponentRun
 
 RESULT_FILE = "result.json"
-OVERALL = "overall"
-_BASELINE = "baseline"
+STUDY_FILE = "study.json"
 
 
 class SliceResult(BaseModel):
-    """The metrics of one slice of the test split."""
+    """The metrics of one slice of a test set."""
 
     slice: str
-    """`overall`, or `feature:value` pairs joined by commas."""
+    """`overall`, or `feature:value` pairs joined by commas; those of external sets begin with `set:NAME`."""
     examples: int
+    patients: int
     metrics: dict[str, float]
+    intervals: dict[str, tuple[float, float]]
 
 
 class ComponentResult(BaseModel):
@@ -44,77 +44,96 @@ class Result(BaseModel):
     data_span: int
     policy: str
     failures: list[str]
-    """Each threshold that was missed, in words."""
+    """Each rule that was broken, in words."""
+    rules: list[Judgement]
     slices: list[SliceResult]
     components: list[ComponentResult]
 
-    def write(self, root: Path) -> None:
-        """Writes `result.json`, whole or not at all."""
-        partial = root / f".{RESULT_FILE}.partial"
-        partial.write_text(self.model_dump_json(indent=1) + "\n")
-        partial.replace(root / RESULT_FILE)
+
+class Study(BaseModel):
+    """What `study.json` holds: a model trained with copies, and as baseline the one trained on originals only."""
+
+    pipeline: str
+    policy: str
+    evaluation: Evaluation
+    components: list[ComponentResult]
 
 
 def collect_result(config: Config, runs: list[ComponentRun]) -> Result:
     """Puts the outcome together from the components' outputs."""
-    outputs = {run.id: run.outputs for run in runs}
-    evaluation = _single(outputs, "Evaluator", "evaluation")
-    blessed = _single(outputs, "Evaluator", "blessing").get_int_custom_property("blessed") == 1
+    outputs = _by_component(runs)
+    evaluation = _read_evaluation(outputs)
+    blessing = _single(outputs, "Evaluator", "blessing")
+    decision = Decision.model_validate_json((Path(blessing.uri) / DECISION_FILE).read_text())
+    probed = _single(outputs, "ServingProbe", "infra_blessing").get_int_custom_property("blessed") == 1
     version = _single(outputs, "Pusher", "pushed_model").get_string_custom_property("pushed_version")
-    slices = [_slice_result(one) for one in tfma.load_metrics(evaluation.uri)]
+    augmented = _single(outputs, "Augmenter", "augmented_examples")
+    failures = [f"{one.metric} on {one.slice}: {one.reason}" for one in decision.rules if not one.passed]
+    if not probed:
+        failures.append("the exported model did not pass the serving probe; see the report")
     return Result(
-        status="blessed" if blessed else "not_blessed",
+        status="not_blessed" if failures else "blessed",
         pushed_version=version or None,
         pipeline=config.name,
-        data_span=_single(outputs, "Augmenter", "augmented_examples").span,
-        policy=_single(outputs, "Augmenter", "augmented_examples").get_string_custom_property("policy"),
-        failures=_failures(tfma.load_validation_result(evaluation.uri)),
-        slices=sorted(slices, key=lambda one: (one.slice != OVERALL, one.slice.count(","), one.slice)),
-        components=[ComponentResult(id=run.id, seconds=round(run.seconds, 1), cached=run.cached) for run in runs],
+        data_span=augmented.span,
+        policy=augmented.get_string_custom_property("policy"),
+        failures=failures,
+        rules=decision.rules,
+        slices=[_slice_result(one) for one in evaluation.slices],
+        components=_components(runs),
     )
 
 
-def _single(outputs: dict[str, dict[str, list[types.Artifact]]], component_id: str, key: str) -> types.Artifact:
+def collect_study(config: Config, runs: list[ComponentRun]) -> Study:
+    """Puts a study's outcome together from the components' outputs."""
+    outputs = _by_component(runs)
+    augmented = _single(outputs, "Augmenter", "augmented_examples")
+    return Study(
+        pipeline=config.name,
+        policy=augmented.get_string_custom_property("policy"),
+        evaluation=_read_evaluation(outputs),
+        components=_components(runs),
+    )
+
+
+def report_of(runs: list[ComponentRun]) -> Path:
+    """The folder of the report that a run made."""
+    return Path(_single(_by_component(runs), "Reporter", "report").uri)
+
+
+def write_whole(path: Path, contents: BaseModel) -> None:
+    """Writes a file, whole or not at all."""
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(contents.model_dump_json(indent=1) + "\n")
+    partial.replace(path)
+
+
+_Outputs = dict[str, dict[str, list[types.Artifact]]]
+
+
+def _by_component(runs: list[ComponentRun]) -> _Outputs:
+    return {run.id: run.outputs for run in runs}
+
+
+def _single(outputs: _Outputs, component_id: str, key: str) -> types.Artifact:
     (artifact,) = outputs[component_id][key]
     return artifact
 
 
-def _slice_result(of: metrics_for_slice_pb2.MetricsForSlice) -> SliceResult:
-    values = {
-        one.key.name: one.value.double_value.value
-        for one in of.metric_keys_and_values
-        if one.key.model_name != _BASELINE and not one.key.is_diff
-    }
+def _read_evaluation(outputs: _Outputs) -> Evaluation:
+    folder = Path(_single(outputs, "Evaluator", "evaluation").uri)
+    return Evaluation.model_validate_json((folder / EVALUATION_FILE).read_text())
+
+
+def _components(runs: list[ComponentRun]) -> list[ComponentResult]:
+    return [ComponentResult(id=run.id, seconds=round(run.seconds, 1), cached=run.cached) for run in runs]
+
+
+def _slice_result(of: Slice) -> SliceResult:
     return SliceResult(
-        slice=_slice_name(of.slice_key),
-        examples=int(values["example_count"]),
-        metrics={name: values[name] for name in metrics.PER_IMAGE},
+        slice=of.slice,
+        examples=of.examples,
+        patients=of.patients,
+        metrics={name: one.value for name, one in of.metrics.items() if one.value is not None},
+        intervals={name: ends for name, one in of.metrics.items() if (ends := one.interval)},
     )
-
-
-def _slice_name(key: metrics_for_slice_pb2.SliceKey) -> str:
-    return ",".join(f"{one.column}:{_value(one)}" for one in key.single_slice_keys) or OVERALL
-
-
-def _value(key: metrics_for_slice_pb2.SingleSliceKey) -> Any:
-    value = getattr(key, key.WhichOneof("kind"))
-    return value.decode() if isinstance(value, bytes) else value
-
-
-def _failures(validation: validation_result_pb2.ValidationResult) -> list[str]:
-    failures = []
-    for of_slice in validation.metric_validations_per_slice:
-        where = _slice_name(of_slice.slice_key)
-        for failure in of_slice.failures:
-            value = failure.metric_value.double_value.value
-            threshold = failure.metric_threshold
-            if threshold.HasField("change_threshold"):
-                bound = threshold.change_threshold.absolute.value
-                rule = f"changed by {value:+.4f} against the model blessed last, may change by {bound:+.4f}"
-            else:
-                rule = f"is {value:.4f}, must be at least {threshold.value_threshold.lower_bound.value:.4f}"
-            failures.append(f"{failure.metric_key.name} on {where} {rule}")
-    for missing in validation.missing_slices:
-        named = ",".join(f"{key}:{value}" for key, value in missing.feature_values.items())
-        failures.append(f"no test image falls into slice {named}, for which there is a threshold")
-    return failures

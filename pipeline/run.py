@@ -1,15 +1,25 @@
-"""One run of the pipeline on this machine: checks, runs, decides, reports."""
+"""One run of the pipeline on this machine, or one study: checks, runs, decides, reports."""
 
 import os
+import shutil
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipeline import console
 from pipeline.config import Config
 from pipeline.errors import UserError
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from pipeline.local_runner import ComponentRun
+
 LOG_FILE = "log.txt"
+REPORT_DIR = "report"
 
 
 def run(config: Config, *, verbose: bool = False) -> bool:
@@ -26,9 +36,69 @@ def run(config: Config, *, verbose: bool = False) -> bool:
         UserError: there is no data, or the root cannot be written.
         ComponentError: a component failed.
     """
-    check_data(config.data.root)
-    check_root(config.root)
     start = time.monotonic()
+    with _prepared(config, verbose) as shown:
+        from pipeline.graph import create_pipeline
+        from pipeline.local_runner import LocalRunner
+        from pipeline.result import RESULT_FILE, collect_result, report_of, write_whole
+
+        with console.RunView(shown) as view:
+            runner = LocalRunner(config.root, view)
+            runner.run(create_pipeline(config, runner.connection))
+        result = collect_result(config, runner.runs)
+        write_whole(config.root / RESULT_FILE, result)
+        _publish(report_of(runner.runs), config.root)
+        console.show_result(shown, result)
+        blessed = result.status == "blessed"
+        shown.print(
+            _verdict(config.serving_dir, result.pushed_version if blessed else None, runner.runs, start),
+            style="bold green" if blessed else "bold red",
+            soft_wrap=True,
+        )
+        shown.print(f"Report: {config.root / REPORT_DIR / 'index.html'}", soft_wrap=True)
+        shown.print(f"All figures: {config.root / RESULT_FILE}", soft_wrap=True)
+    return blessed
+
+
+def study(config: Config, *, verbose: bool = False) -> None:
+    """Trains with and without copies and compares; everything that it writes is under the configuration's root.
+
+    Args:
+        config: of the run that is studied.
+        verbose: leaves the libraries' output on the terminal.
+
+    Raises:
+        UserError: there is no data, the root cannot be written, or the configuration would favour one of the two.
+        ComponentError: a component failed.
+    """
+    if config.tune.trials or config.train.warm_start:
+        msg = "a study trains twice from scratch: set tune.trials to 0 and train.warm_start to false"
+        raise UserError(msg)
+    start = time.monotonic()
+    with _prepared(config, verbose) as shown:
+        from pipeline.graph import create_study
+        from pipeline.local_runner import LocalRunner
+        from pipeline.result import STUDY_FILE, collect_study, report_of, write_whole
+
+        with console.RunView(shown) as view:
+            runner = LocalRunner(config.root, view)
+            runner.run(create_study(config, runner.connection))
+        outcome = collect_study(config, runner.runs)
+        write_whole(config.root / STUDY_FILE, outcome)
+        _publish(report_of(runner.runs), config.root)
+        console.show_study(shown, outcome)
+        shown.print(f"Studied in {(time.monotonic() - start) / 60:.1f} minutes", style="bold", soft_wrap=True)
+        shown.print(f"Report: {config.root / REPORT_DIR / 'index.html'}", soft_wrap=True)
+        shown.print(f"All figures: {config.root / STUDY_FILE}", soft_wrap=True)
+
+
+@contextmanager
+def _prepared(config: Config, verbose: bool) -> Iterator["Console"]:
+    """Checks the folders and loads the libraries; yields where to show what happens."""
+    check_data(config.data.root)
+    for folder in config.data.external.values():
+        check_data(folder)
+    check_root(config.root)
     log_file = None if verbose else config.root / LOG_FILE
     with console.terminal(log_file) as shown:
         if log_file:
@@ -40,25 +110,32 @@ def run(config: Config, *, verbose: bool = False) -> bool:
             from modules.distribution import split_cpu
 
             split_cpu(config.train.devices)  # other components compute with TensorFlow before the Trainer does
-            from pipeline.graph import create_pipeline  # takes a quarter of a minute
-            from pipeline.local_runner import LocalRunner
-            from pipeline.result import RESULT_FILE, collect_result
-        with console.RunView(shown) as view:
-            runner = LocalRunner(config.root, view)
-            runner.run(create_pipeline(config, runner.connection))
-        result = collect_result(config, runner.runs)
-        result.write(config.root)
-        console.show_result(shown, result)
-        blessed = result.status == "blessed"
-        minutes = (time.monotonic() - start) / 60
-        if blessed:
-            model = config.serving_dir / str(result.pushed_version)
-            verdict, style = f"blessed and pushed in {minutes:.1f} minutes: the model lies in {model}", "bold green"
-        else:
-            verdict, style = f"not blessed, nothing pushed, after {minutes:.1f} minutes", "bold red"
-        shown.print(verdict, style=style, soft_wrap=True)
-        shown.print(f"All figures: {config.root / RESULT_FILE}", soft_wrap=True)
-    return blessed
+            import pipeline.graph  # noqa: F401  # takes a quarter of a minute
+        yield shown
+
+
+def _verdict(serving_dir: Path, version: str | None, runs: "list[ComponentRun]", start: float) -> str:
+    from modules.serving_dir import current_version
+
+    minutes = (time.monotonic() - start) / 60
+    if version is None:
+        return f"not blessed, nothing pushed, after {minutes:.1f} minutes"
+    if not all(one.cached for one in runs):
+        return f"blessed and pushed in {minutes:.1f} minutes: the model lies in {serving_dir / version}"
+    current = current_version(str(serving_dir))
+    unchanged = f"nothing has changed since this model was blessed and pushed as version {version}"
+    if str(current) == version:
+        return f"{unchanged}: it lies in {serving_dir / version}"
+    return f"{unchanged}; now version {current} serves, as `lungseg promote` or a later run has it"
+
+
+def _publish(report: Path, root: Path) -> None:
+    """Puts the newest report in its place; a reader never finds half of one."""
+    partial, target = root / f".{REPORT_DIR}.partial", root / REPORT_DIR
+    shutil.rmtree(partial, ignore_errors=True)
+    shutil.copytree(report, partial)
+    shutil.rmtree(target, ignore_errors=True)
+    partial.replace(target)
 
 
 def check_data(data: Path) -> None:

@@ -34,6 +34,9 @@ PNG_SETTINGS: Final = {
 }  # fmt: skip
 
 
+_COPY = "-copy"
+
+
 class RecordError(ValueError):
     """A record that breaks the contract; the message names the record and the field."""
 
@@ -74,6 +77,15 @@ class Record:
     age: float = features.UNKNOWN_AGE
     is_augmented: bool = False
     augmentation: str = features.NOT_AUGMENTED
+
+    def name_copy(self, copy: int) -> str:
+        """The `image_id` of a copy of this record, numbered from 1."""
+        return f"{self.image_id}{_COPY}{copy}"
+
+    @property
+    def original_id(self) -> str:
+        """The `image_id` of the record that a copy was made from; an original's own."""
+        return self.image_id.rpartition(_COPY)[0] if self.is_augmented else self.image_id
 
     def fingerprint(self) -> dict[str, float]:
         """Mean and standard deviation of the grey values, and the share of lung pixels, each 0-1."""

@@ -60,7 +60,7 @@ def draw_copy(record: Record, transform: "albumentations.Compose", policy: Polic
                 record,
                 image=image,
                 mask=mask,
-                image_id=f"{record.image_id}-copy{copy}",
+                image_id=record.name_copy(copy),
                 is_augmented=True,
                 augmentation=features.TRANSFORM_SEPARATOR.join(fired),
             )

@@ -10,13 +10,13 @@ import apache_beam as beam
 from tfx import types
 from tfx.components.util import examples_utils
 from tfx.dsl.components.base import base_beam_executor
-from tfx.dsl.io import fileio
 from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 from tfx.utils import io_utils
 
 from components.augmenter.copies import COPIES, LEFT_OUT, ORIGINALS, READ, REDRAWN, AddCopies, count
 from components.augmenter.policy import Policy
+from components.outputs import all_or_nothing
 
 EXAMPLES = "examples"
 AUGMENTED_EXAMPLES = "augmented_examples"
@@ -50,12 +50,8 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             RuntimeError: a split is empty, or records got lost on the way.
         """
         augmented = artifact_utils.get_single_instance(output_dict[AUGMENTED_EXAMPLES])
-        try:
+        with all_or_nothing(augmented):
             self._augment(artifact_utils.get_single_instance(input_dict[EXAMPLES]), augmented, exec_properties[POLICY])
-        except BaseException:
-            # Splits that were done must not be taken for the whole.
-            fileio.rmtree(augmented.uri)
-            raise
 
     def _augment(self, examples: types.Artifact, augmented: types.Artifact, policy_json: str) -> None:
         start = time.monotonic()

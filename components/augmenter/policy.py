@@ -17,7 +17,7 @@ import warnings
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import numpy as np
 import yaml
@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
 POLICIES = Path(__file__).with_name("policies")
 
-Copies = dict[Literal["train", "eval", "test"], Annotated[int, Field(ge=0, le=100)]]
+Split = Literal["train", "eval", "test"]
+Copies = dict[Split, Annotated[int, Field(ge=0, le=100)]]
 """Copies of each original, by split; none for splits that are not listed."""
 
 # They shift pixels of the image and leave the mask where it was, so that the outline no longer fits.
@@ -100,8 +101,9 @@ class Policy(Settings):
         return self
 
     def copies_of(self, split: str) -> int:
-        """How many copies each original of the split gets."""
-        return {str(name): count for name, count in self.copies.items()}.get(split, 0)
+        """How many copies each original of the split gets; a split of another name is a test set of its own."""
+        copies = {str(name): self.copies.get(name, 0) for name in get_args(Split)}
+        return copies.get(split, copies["test"])
 
     def to_json(self) -> str:
         """The policy on one line, the same however the file was laid out."""

@@ -1,4 +1,4 @@
-"""The BaselineResolver: the model blessed last, or nothing on the first run.
+"""The BaselineResolver: the current model, which is the one blessed last or put back since; nothing on the first run.
 
 It reads the serving folder instead of the metadata store, so that it finds the same on every runner.
 """
@@ -22,7 +22,7 @@ class BaselineResolverSpec(component_spec.ComponentSpec):
 
 
 class BaselineResolver(base_component.BaseComponent):
-    """Copies the newest model of the serving folder into its output `model`; without one, the output is empty."""
+    """Copies the current model of the serving folder into its output `model`; without one, the output is empty."""
 
     SPEC_CLASS = BaselineResolverSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)

@@ -1,4 +1,4 @@
-"""Looks for the newest blessed model."""
+"""Looks for the current model."""
 
 import logging
 import os
@@ -10,7 +10,7 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 from tfx.utils import io_utils, path_utils
 
-from modules.serving_dir import newest_version
+from modules.serving_dir import current_version
 
 EXAMPLES = "examples"
 MODEL = "model"
@@ -21,7 +21,7 @@ _LOG = logging.getLogger("lungseg.baseline")
 
 
 class Executor(base_executor.BaseExecutor):
-    """Copies the newest version of the serving folder, if there is one."""
+    """Copies the current version of the serving folder, if there is one."""
 
     def Do(
         self,
@@ -35,10 +35,13 @@ class Executor(base_executor.BaseExecutor):
             input_dict: `examples`, not read.
             output_dict: `model`: its custom property `version` tells which it is; emptied if there is none.
             exec_properties: `serving_dir`, and `candidate`, which is not read.
+
+        Raises:
+            ValueError: the serving folder's pointer is damaged, or names what is no model.
         """
         serving_dir = exec_properties[SERVING_DIR]
         model = artifact_utils.get_single_instance(output_dict[MODEL])
-        version = newest_version(serving_dir)
+        version = current_version(serving_dir)
         if version is None:
             _LOG.info("none: no model has been blessed yet")
             fileio.rmtree(model.uri)

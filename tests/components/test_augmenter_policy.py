@@ -89,7 +89,7 @@ def test_limits_of_a_file(tmp_path: Path) -> None:
     assert (policy.max_lung_loss, policy.redraws, policy.allow_copies_of_copies) == (0.1, 0, True)
 
 
-@pytest.mark.parametrize(("split", "copies"), [("train", 3), ("test", 1), ("eval", 0), ("other-hospital", 0)])
+@pytest.mark.parametrize(("split", "copies"), [("train", 3), ("test", 1), ("eval", 0), ("other-hospital", 1)])
 def test_copies_of(tmp_path: Path, split: str, copies: int) -> None:
     assert load_policy(str(written(tmp_path, GOOD))).copies_of(split) == copies
 

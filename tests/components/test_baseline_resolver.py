@@ -1,5 +1,6 @@
-"""The BaselineResolver: the newest model of the serving folder, nothing on the first run, and what the cache keeps."""
+"""The BaselineResolver: the current model of the serving folder, nothing on the first run, and what the cache keeps."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,26 @@ def test_the_newest_is_copied(resolve: Resolve, serving: Path, names: list[str],
     assert (copied / "saved_model.pb").read_text().lstrip("0") == str(newest)
     assert (copied / "variables" / "variables.index").read_text().endswith(str(newest))
     assert {path.name for path in Path(model.uri).iterdir()} == {"Format-Serving"}
+
+
+def test_a_version_that_was_put_back_is_the_baseline(resolve: Resolve, serving: Path) -> None:
+    push(serving, "1")
+    push(serving, "2")
+    (serving / "current.json").write_text('{"version": 1, "digest": "x"}')
+    (model,) = resolve()
+    assert model.get_int_custom_property("version") == 1
+    assert Path(model.uri, "Format-Serving", "saved_model.pb").read_text() == "1"
+
+
+def test_a_pointer_to_no_model_fails(resolve: Resolve, serving: Path) -> None:
+    push(serving, "1")
+    (serving / "current.json").write_text('{"version": 2, "digest": "x"}')
+    expected = (
+        f"'{serving}/current.json' names version 2, which is no model there: "
+        "put one back with `lungseg promote --to VERSION`"
+    )
+    with pytest.raises(ValueError, match=f"^{re.escape(expected)}$"):
+        resolve()
 
 
 def test_the_serving_folder_stays_as_it_was(resolve: Resolve, serving: Path) -> None:

@@ -21,10 +21,17 @@ def test_learns_from_real_images(tmp_path: Path) -> None:
     done = lungseg("ingest", *ingest)
     assert done.returncode == 0, done.stderr
 
-    settings = ("model.image_size=64", "model.filters=8", "model.levels=3", "train.epochs=8", "train.patience=8")
+    settings = (
+        "model.image_size=64",
+        "model.filters=8",
+        "model.levels=3",
+        "train.epochs=8",
+        "train.patience=8",
+        "evaluate.min_patients=3",
+    )
     overrides = [part for setting in settings for part in ("--set", setting)]
-    thresholds = "evaluate.thresholds=[{metric: dice_mean, at_least: 0.8}]"
-    outcome = run_pipeline(tmp_path / "root", tmp_path / "data", "--config", "cpu", *overrides, "--set", thresholds)
+    rules = "evaluate.rules=[{metric: dice_mean, at_least: 0.8}]"
+    outcome = run_pipeline(tmp_path / "root", tmp_path / "data", "--config", "cpu", *overrides, "--set", rules)
 
     assert outcome.code == 0, outcome.output
     slices = {one["slice"]: one["metrics"]["dice_mean"] for one in outcome.result["slices"]}

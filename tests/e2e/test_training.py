@@ -14,7 +14,7 @@ from command_line import Outcome, run_pipeline
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 SMALL = ("--config", "demo", "--set", "model.image_size=32", "--set", "model.levels=2", "--set", "train.warmup=0")
-LENIENT = ("--set", "evaluate.thresholds=[{metric: dice_mean, at_least: 0.1}]", "--set", "evaluate.max_regression=1")
+LENIENT = ("--set", "evaluate.rules=[{metric: dice_mean, at_least: 0.1}]", "--set", "evaluate.min_patients=1")
 
 
 def history_of(root: Path) -> dict[str, list[float]]:

@@ -1,181 +1,201 @@
-"""What the Evaluator is told, and means over images worked out by hand."""
+"""What TFMA is told, what it makes of measured images, and how that is read back."""
 
+from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
 import numpy as np
 import pytest
 import tensorflow_model_analysis as tfma
-from apache_beam.testing.util import assert_that
-from tensorflow_model_analysis.metrics import metric_specs, metric_types, metric_util
-from tensorflow_model_analysis.proto import config_pb2
+from tensorflow_model_analysis.evaluators import metrics_plots_and_validations_evaluator
+from tensorflow_model_analysis.extractors import slice_key_extractor
+from tensorflow_model_analysis.metrics import metric_types
 
-from modules import metrics
-from modules.evaluation import PerImageMean, _Mean, eval_config
-from modules.settings import EvaluateSettings
+from modules.estimates import ROWS
+from modules.evaluation import (
+    Evaluation,
+    ImageStatistics,
+    MeasuredImage,
+    eval_config,
+    read_evaluation,
+    slice_name,
+    to_extracts,
+)
+from modules.measures import COLUMNS, STATISTICS
+from modules.settings import EvaluateSettings, SliceKey
 
-OVERALL = {"metric": "dice_mean", "at_least": 0.9}
-
-
-def config_of(**settings: Any) -> config_pb2.EvalConfig:
-    return eval_config(EvaluateSettings.model_validate(settings))
-
-
-def metric_configs(config: config_pb2.EvalConfig) -> dict[str, config_pb2.MetricConfig]:
-    (spec,) = config.metrics_specs
-    count, *means = spec.metrics
-    assert count.class_name == "ExampleCount"
-    assert {(one.class_name, one.module) for one in means} == {("PerImageMean", "modules.evaluation")}
-    return {one.config: one for one in means}
-
-
-def test_models() -> None:
-    assert [(spec.name, spec.signature_name, spec.is_baseline) for spec in config_of().model_specs] == [
-        ("candidate", "evaluate", False),
-        ("baseline", "evaluate", True),
-    ]
+SETTINGS = EvaluateSettings(
+    slices=(("is_augmented",), ("transform",), ("finding",), ("age",), ("is_augmented", "source")),
+    resamples=100,
+    min_patients=2,
+)
 
 
-def test_slices() -> None:
-    config = config_of(slices=[["source"], ["is_augmented", "finding"]])
-    assert [list(spec.feature_keys) for spec in config.slicing_specs] == [[], ["source"], ["is_augmented", "finding"]]
-    assert [list(spec.feature_keys) for spec in config_of().slicing_specs] == [
-        [],
-        ["is_augmented"],
-        ["augmentation"],
-        ["source"],
-        ["finding"],
-        ["is_augmented", "source"],
-        ["is_augmented", "finding"],
-    ]
+def image(name: str, dice: float, *, baseline: float | None = None, **changes: Any) -> MeasuredImage:
+    values = np.full((ROWS, len(COLUMNS)), np.nan)
+    values[0] = 0.5
+    values[0, COLUMNS.index("dice")] = dice
+    if baseline is not None:
+        values[1] = 0.5
+        values[1, COLUMNS.index("dice")] = baseline
+    plain = MeasuredImage(
+        set="test", image_id=name, original_id=name, patient_id=name, source="A", finding="unknown", view="PA",
+        sex="female", age=-1, is_augmented=False, augmentation="none", lung_fraction=0.3, values=values,
+    )  # fmt: skip
+    return plain._replace(**changes)
 
 
-def test_every_metric_of_an_image_is_measured() -> None:
-    assert list(metric_configs(config_of())) == [f'{{"name": "{name}"}}' for name in metrics.PER_IMAGE]
+def copy(name: str, dice: float, fired: str, **changes: Any) -> MeasuredImage:
+    return image(name, dice, is_augmented=True, augmentation=fired, **changes)
 
 
-def test_thresholds() -> None:
-    config = config_of(
-        thresholds=[
-            OVERALL,
-            {"metric": "dice_mean", "at_least": 0.8, "slice": {"is_augmented": 0, "source": "x"}},
-            {"metric": "recall", "at_least": 0.7},
-        ]
-    )
-    bounds = {
-        name: [
-            ([dict(spec.feature_values) for spec in one.slicing_specs], one.threshold.value_threshold.lower_bound.value)
-            for one in metric.per_slice_thresholds
-            if one.threshold.HasField("value_threshold")
-        ]
-        for name, metric in metric_configs(config).items()
+def evaluate(images: list[MeasuredImage], folder: Path, baseline: str | None = None) -> Evaluation:
+    """As the Evaluator does."""
+    config = eval_config(SETTINGS)
+    with beam.Pipeline() as pipeline:
+        _ = (
+            pipeline
+            | beam.Create(images, reshuffle=False)
+            | beam.Map(to_extracts, SETTINGS.small_lungs)
+            | tfma.ExtractAndEvaluate(
+                extractors=[slice_key_extractor.SliceKeyExtractor(eval_config=config, materialize=False)],
+                evaluators=[metrics_plots_and_validations_evaluator.MetricsPlotsAndValidationsEvaluator(config)],
+            )
+            | tfma.WriteResults(writers=tfma.default_writers(str(folder), eval_config=config))
+        )
+    return read_evaluation(str(folder), SETTINGS, baseline)
+
+
+IMAGES = [
+    image("a", 0.9, finding="edema", age=17.9),
+    image("b", 0.8, finding="edema", age=40),
+    copy("a-copy1", 0.7, "Rotate+GaussNoise", patient_id="a"),
+    copy("b-copy1", 0.6, "Rotate", patient_id="b", source="B"),
+    image("x", 0.5, set="other"),
+]
+
+
+@pytest.fixture(scope="module")
+def evaluation(tmp_path_factory: pytest.TempPathFactory) -> Evaluation:
+    return evaluate(IMAGES, tmp_path_factory.mktemp("evaluation"))
+
+
+def test_slices_by_hand(evaluation: Evaluation) -> None:
+    found = {one.slice: (one.examples, one.patients, one.metrics["dice_mean"].value) for one in evaluation.slices}
+    assert found == {
+        "overall": (4, 2, pytest.approx(0.75)),
+        "is_augmented:0": (2, 2, pytest.approx(0.85)),
+        "is_augmented:1": (2, 2, pytest.approx(0.65)),
+        "transform:Rotate": (2, 2, pytest.approx(0.65)),
+        "transform:GaussNoise": (1, 1, pytest.approx(0.7)),
+        "finding:edema": (2, 2, pytest.approx(0.85)),
+        "age:under-18": (1, 1, pytest.approx(0.9)),
+        "age:40-64": (1, 1, pytest.approx(0.8)),
+        "is_augmented:0,source:A": (2, 2, pytest.approx(0.85)),
+        "is_augmented:1,source:A": (1, 1, pytest.approx(0.7)),
+        "is_augmented:1,source:B": (1, 1, pytest.approx(0.6)),
+        "set:other": (1, 1, pytest.approx(0.5)),
+        "set:other,is_augmented:0": (1, 1, pytest.approx(0.5)),
+        "set:other,is_augmented:0,source:A": (1, 1, pytest.approx(0.5)),
     }
-    assert bounds == {
-        '{"name": "dice_mean"}': [([{}], 0.9), ([{"is_augmented": "0", "source": "x"}], 0.8)],
-        '{"name": "iou_mean"}': [],
-        '{"name": "pixel_accuracy"}': [],
-        '{"name": "precision"}': [],
-        '{"name": "recall"}': [([{}], 0.7)],
-    }
 
 
-def test_the_change_against_the_baseline_is_bounded_for_dice_over_all_images_alone() -> None:
-    found = metric_configs(config_of(max_regression=0.02))
-    assert not any(one.HasField("threshold") for one in found.values()), "would hold for every slice"
-    ((name, bound),) = [
-        (name, bound)
-        for name, one in found.items()
-        for bound in one.per_slice_thresholds
-        if bound.threshold.HasField("change_threshold")
-    ]
-    change = bound.threshold.change_threshold
-    assert name == '{"name": "dice_mean"}'
-    assert list(bound.slicing_specs) == [config_pb2.SlicingSpec()]
-    assert change.absolute.value == -0.02
-    assert change.direction == config_pb2.HIGHER_IS_BETTER
-    assert not change.HasField("relative")
+def test_the_order_of_slices(evaluation: Evaluation) -> None:
+    names = [one.slice for one in evaluation.slices]
+    assert names[0] == "overall"
+    assert names[-3:] == ["set:other", "set:other,is_augmented:0", "set:other,is_augmented:0,source:A"]
+    assert names.index("transform:Rotate") < names.index("is_augmented:0,source:A"), "by the number of keys"
+
+
+def test_a_slice_of_few_patients_is_said_to_be_small(evaluation: Evaluation) -> None:
+    enough = {one.slice: one.enough for one in evaluation.slices}
+    assert enough["transform:Rotate"]
+    assert not enough["transform:GaussNoise"]
+
+
+def test_all_statistics_are_there_with_intervals(evaluation: Evaluation) -> None:
+    overall = evaluation.find("test", {})
+    assert overall is not None
+    # Nothing was set against originals here, so that there are no drops.
+    assert set(overall.metrics) == {name for name, one in STATISTICS.items() if one.kind != "drop"}
+    assert all(one.interval is not None for one in overall.metrics.values())
+    assert overall.baseline is overall.difference is None
+
+
+def test_a_slice_is_found_by_its_keys(evaluation: Evaluation) -> None:
+    keys: dict[SliceKey, str] = {"source": "B", "is_augmented": "1"}
+    found = evaluation.find("test", keys)
+    assert found is not None
+    assert found.slice == "is_augmented:1,source:B"
+    assert evaluation.find("other", keys) is None
+
+
+def test_a_baseline(tmp_path: Path) -> None:
+    images = [image(f"i{index}", 0.9, baseline=0.7) for index in range(3)]
+    found = evaluate(images, tmp_path, "version 3")
+    overall = found.slices[0]
+    assert found.baseline == "version 3"
+    assert overall.baseline is not None
+    assert overall.difference is not None
+    assert overall.baseline["dice_mean"].value == pytest.approx(0.7)
+    change = overall.difference["dice_mean"]
+    assert (change.value, change.low, change.high) == pytest.approx((0.2, 0.2, 0.2))
+
+
+def test_it_is_read_back_as_json(evaluation: Evaluation) -> None:
+    assert Evaluation.model_validate_json(evaluation.model_dump_json()) == evaluation
+
+
+def test_tfma_writes_its_own_form_too(tmp_path: Path) -> None:
+    evaluate(IMAGES, tmp_path)
+    result = tfma.load_eval_result(str(tmp_path), model_name="candidate")
+    overall = dict(result.slicing_metrics)[(("set", "test"),)]
+    assert overall[""][""]["dice_mean"] == {"doubleValue": pytest.approx(0.75)}
+    assert "dice_mean_low" in overall[""][""]
 
 
 @pytest.mark.parametrize(
-    "has_baseline",
-    [False, True],
-    ids=["first run", "with a baseline"],
+    ("age", "band"),
+    [(0, "under-18"), (17.99, "under-18"), (18, "18-39"), (39.9, "18-39"), (64, "40-64"), (65, "65-and-over")],
 )
-def test_tfma_accepts_the_configuration(has_baseline: bool) -> None:
-    # What TFX's Evaluator does with it before anything else.
-    config = tfma.utils.update_eval_config_with_defaults(config_of(), has_baseline=has_baseline, rubber_stamp=True)
+def test_bands_of_age(age: float, band: str) -> None:
+    found = to_extracts(image("a", 1, age=age), 0.2)["features"]["age"]
+    assert found.tolist() == [band]
+
+
+def test_what_is_not_known_falls_into_no_slice() -> None:
+    features = to_extracts(image("a", 1), 0.2)["features"]
+    assert features["age"].size == features["finding"].size == features["transform"].size == 0
+    assert features["view"].tolist() == ["PA"]
+
+
+@pytest.mark.parametrize(("fraction", "lungs"), [(0.19, "small"), (0.2, "large")])
+def test_size_of_the_lungs(fraction: float, lungs: str) -> None:
+    assert to_extracts(image("a", 1, lung_fraction=fraction), 0.2)["features"]["lungs"].tolist() == [lungs]
+
+
+def test_a_transform_that_fired_twice_counts_once() -> None:
+    fired = to_extracts(copy("a", 1, "Rotate+Affine+Rotate"), 0.2)["features"]["transform"]
+    assert fired.tolist() == ["Affine", "Rotate"]
+
+
+@pytest.mark.parametrize(
+    ("set_", "keys", "name"),
+    [
+        ("test", {}, "overall"),
+        ("test", {"source": "St. Mary's", "is_augmented": "1"}, "is_augmented:1,source:St. Mary's"),
+        ("other", {}, "set:other"),
+        ("other", {"view": "AP"}, "set:other,view:AP"),
+    ],
+)
+def test_names(set_: str, keys: dict[SliceKey, str], name: str) -> None:
+    assert slice_name(set_, keys) == name
+
+
+def test_tfma_accepts_the_configuration() -> None:
+    config = tfma.utils.update_eval_config_with_defaults(eval_config(EvaluateSettings()), has_baseline=False)
     tfma.utils.verify_eval_config(config)
-    assert len(config.model_specs) == 1 + has_baseline
-    computations = metric_specs.to_computations(list(config.metrics_specs), eval_config=config)
-    names = [spec.name for spec in config.model_specs] if has_baseline else [""]
-    keys = {(key.name, key.model_name) for one in computations for key in one.keys}
-    assert keys >= {(name, model) for name in metrics.PER_IMAGE for model in names}
-
-
-def image(tp: float, fp: float, fn: float, tn: float) -> dict[str, np.ndarray]:
-    """Predictions for one image, as TFMA hands them over."""
-    return {
-        name: np.array([value], np.float32)
-        for name, value in zip(metrics.Counts._fields, (tp, fp, fn, tn), strict=True)
-    }
-
-
-# Dice 2/3 and 1 (nothing there, nothing found), so 5/6; and so on.
-FIRST, SECOND = image(1, 1, 0, 2), image(0, 0, 0, 4)
-BY_HAND = {"dice_mean": 5 / 6, "iou_mean": 3 / 4, "pixel_accuracy": 7 / 8, "precision": 3 / 4, "recall": 1.0}
-
-
-def extracts(*predictions: dict[str, Any]) -> list[dict[str, Any]]:
-    return [{"labels": None, "predictions": one, "example_weights": np.array([1.0])} for one in predictions]
-
-
-def check_mean(name: str, model_names: list[str], data: list[dict[str, Any]], expected: dict[str, float]) -> None:
-    computations = PerImageMean(name).computations(model_names=model_names)
-    assert [[key.model_name for key in one.keys] for one in computations] == [[one] for one in model_names]
-    for one, model_name in zip(computations, model_names, strict=True):
-        key = metric_types.MetricKey(name=name, model_name=model_name)
-
-        def matches(got: list[dict[Any, float]], key: Any = key, value: float = expected[model_name]) -> None:
-            assert got == [{key: pytest.approx(value)}]
-
-        with beam.Pipeline() as pipeline:
-            result = (
-                pipeline
-                | beam.Create(data)
-                | beam.Map(metric_util.to_standard_metric_inputs)
-                | beam.CombineGlobally(one.combiner)
-            )
-            assert_that(result, matches)
-
-
-@pytest.mark.parametrize("name", BY_HAND)
-def test_mean_over_two_images(name: str) -> None:
-    check_mean(name, [""], extracts(FIRST, SECOND), {"": BY_HAND[name]})
-
-
-def test_mean_beside_a_baseline() -> None:
-    data = extracts({"": FIRST, "baseline": SECOND}, {"": SECOND, "baseline": SECOND})
-    check_mean("dice_mean", ["", "baseline"], data, {"": 5 / 6, "baseline": 1.0})
-
-
-def test_the_mean_is_not_that_of_the_pixels() -> None:
-    # A large image of Dice 1 and a small one of Dice 0 weigh the same.
-    check_mean("dice_mean", [""], extracts(image(1000, 0, 0, 0), image(0, 1, 1, 0)), {"": 0.5})
-
-
-def test_grouping_and_order_do_not_matter() -> None:
-    mean = _Mean(key := metric_types.MetricKey(name="iou_mean"))
-    inputs = [metric_util.to_standard_metric_inputs(one) for one in extracts(FIRST, SECOND, image(1, 3, 0, 0))]
-    single = [mean.add_input(mean.create_accumulator(), one) for one in inputs]
-    left = mean.merge_accumulators([mean.merge_accumulators(single[:2]), single[2]])
-    right = mean.merge_accumulators([single[2], mean.create_accumulator(), mean.merge_accumulators(single[1::-1])])
-    assert mean.extract_output(left) == mean.extract_output(right) == {key: pytest.approx((0.5 + 1 + 0.25) / 3)}
-
-
-def test_no_images_have_no_mean() -> None:
-    mean = _Mean(key := metric_types.MetricKey(name="dice_mean"))
-    assert np.isnan(mean.extract_output(mean.create_accumulator())[key])
-
-
-def test_tfma_knows_the_metric_by_name() -> None:
-    assert metric_types.registered_metrics()["PerImageMean"] is PerImageMean
+    assert metric_types.registered_metrics()["ImageStatistics"] is ImageStatistics
+    keys = [list(spec.feature_keys) for spec in config.slicing_specs]
+    assert keys[0] == ["set"]
+    assert ["set", "transform"] in keys

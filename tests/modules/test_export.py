@@ -35,7 +35,7 @@ def spec(dtype: tf.DType) -> tuple[list[None], tf.DType]:
     ("name", "argument", "outputs"),
     [
         ("serving_default", "image_bytes", {"mask_png": tf.string, "lung_fraction": tf.float32}),
-        ("evaluate", "examples", dict.fromkeys(COUNTS, tf.float32)),
+        ("evaluate", "examples", {**dict.fromkeys((*COUNTS, "brier"), tf.float32), "mask_png": tf.string}),
         ("transform_features", "examples", {"image": tf.string, "mask": tf.string, "is_augmented": tf.int64}),
     ],
 )
@@ -103,6 +103,17 @@ def test_evaluate_counts_the_pixels_of_the_served_masks(
     expected = [counted(record.mask, mask) for record, mask in zip(scenes, masks_of(served["mask_png"]), strict=True)]
     assert np.stack([answer[name] for name in COUNTS], axis=1).tolist() == expected
     assert all(min(row[:1] + row[3:]) > 0 for row in expected), "pixels of both kinds are found"
+    assert answer["mask_png"].numpy().tolist() == served["mask_png"].numpy().tolist()
+
+
+def test_evaluate_takes_the_squared_error_of_the_probabilities(
+    signatures: SimpleNamespace, scenes: list[Record], normalise: Callable[[Record], NDArray[np.float32]]
+) -> None:
+    # Where the network sees what is stored, its answer is the brightness itself.
+    record = next(record for record in scenes if record.image.shape == (SIZE, SIZE))
+    probability = 1 / (1 + np.exp(-normalise(record)[..., 0]))
+    expected = np.mean((probability - (record.mask == 255)) ** 2)
+    assert signatures.evaluate(examples=tf.constant([encode(record)]))["brier"].numpy() == pytest.approx([expected])
 
 
 def test_transform_features(
@@ -124,7 +135,9 @@ def test_no_images_give_no_masks(signatures: SimpleNamespace) -> None:
     answer = signatures.serving_default(image_bytes=tf.constant([], tf.string))
     assert {name: value.shape.as_list() for name, value in answer.items()} == {"mask_png": [0], "lung_fraction": [0]}
     counts = signatures.evaluate(examples=tf.constant([], tf.string))
-    assert {name: value.shape.as_list() for name, value in counts.items()} == {name: [0] for name in COUNTS}
+    assert {name: value.shape.as_list() for name, value in counts.items()} == {
+        key: [0] for key in (*COUNTS, "brier", "mask_png")
+    }
 
 
 ALONE = """

@@ -16,21 +16,21 @@ from modules import metrics
 Mask = NDArray[np.uint8]
 Pixels = set[tuple[int, int]]
 
-# Truth and prediction as [[a, b], [c, d]]; counts TP, FP, FN, TN; Dice, IoU, accuracy, precision, recall.
+# Truth and prediction as [[a, b], [c, d]]; counts TP, FP, FN, TN; Dice, IoU, accuracy, precision, recall, area error.
 BY_HAND = {
-    "both empty": ([[0, 0], [0, 0]], [[0, 0], [0, 0]], (0, 0, 0, 4), (1, 1, 1, 1, 1)),
-    "both full": ([[1, 1], [1, 1]], [[1, 1], [1, 1]], (4, 0, 0, 0), (1, 1, 1, 1, 1)),
-    "perfect": ([[1, 0], [0, 1]], [[1, 0], [0, 1]], (2, 0, 0, 2), (1, 1, 1, 1, 1)),
-    "inverted": ([[1, 0], [0, 1]], [[0, 1], [1, 0]], (0, 2, 2, 0), (0, 0, 0, 0, 0)),
-    "all missed": ([[1, 1], [1, 1]], [[0, 0], [0, 0]], (0, 0, 4, 0), (0, 0, 0, 1, 0)),
-    "all invented": ([[0, 0], [0, 0]], [[1, 1], [1, 1]], (0, 4, 0, 0), (0, 0, 0, 0, 1)),
-    "one missed": ([[1, 1], [0, 0]], [[1, 0], [0, 0]], (1, 0, 1, 2), (2 / 3, 1 / 2, 3 / 4, 1, 1 / 2)),
-    "one invented": ([[1, 0], [0, 0]], [[1, 1], [0, 0]], (1, 1, 0, 2), (2 / 3, 1 / 2, 3 / 4, 1 / 2, 1)),
-    "one each": ([[1, 1], [0, 0]], [[1, 0], [1, 0]], (1, 1, 1, 1), (1 / 2, 1 / 3, 1 / 2, 1 / 2, 1 / 2)),
-    "too large": ([[1, 0], [0, 0]], [[1, 1], [1, 1]], (1, 3, 0, 0), (2 / 5, 1 / 4, 1 / 4, 1 / 4, 1)),
-    "too small": ([[1, 1], [1, 1]], [[1, 0], [0, 0]], (1, 0, 3, 0), (2 / 5, 1 / 4, 1 / 4, 1, 1 / 4)),
+    "both empty": ([[0, 0], [0, 0]], [[0, 0], [0, 0]], (0, 0, 0, 4), (1, 1, 1, 1, 1, 0)),
+    "both full": ([[1, 1], [1, 1]], [[1, 1], [1, 1]], (4, 0, 0, 0), (1, 1, 1, 1, 1, 0)),
+    "perfect": ([[1, 0], [0, 1]], [[1, 0], [0, 1]], (2, 0, 0, 2), (1, 1, 1, 1, 1, 0)),
+    "inverted": ([[1, 0], [0, 1]], [[0, 1], [1, 0]], (0, 2, 2, 0), (0, 0, 0, 0, 0, 0)),
+    "all missed": ([[1, 1], [1, 1]], [[0, 0], [0, 0]], (0, 0, 4, 0), (0, 0, 0, 1, 0, 1)),
+    "all invented": ([[0, 0], [0, 0]], [[1, 1], [1, 1]], (0, 4, 0, 0), (0, 0, 0, 0, 1, 1)),
+    "one missed": ([[1, 1], [0, 0]], [[1, 0], [0, 0]], (1, 0, 1, 2), (2 / 3, 1 / 2, 3 / 4, 1, 1 / 2, 1 / 2)),
+    "one invented": ([[1, 0], [0, 0]], [[1, 1], [0, 0]], (1, 1, 0, 2), (2 / 3, 1 / 2, 3 / 4, 1 / 2, 1, 1 / 2)),
+    "one each": ([[1, 1], [0, 0]], [[1, 0], [1, 0]], (1, 1, 1, 1), (1 / 2, 1 / 3, 1 / 2, 1 / 2, 1 / 2, 0)),
+    "too large": ([[1, 0], [0, 0]], [[1, 1], [1, 1]], (1, 3, 0, 0), (2 / 5, 1 / 4, 1 / 4, 1 / 4, 1, 3 / 4)),
+    "too small": ([[1, 1], [1, 1]], [[1, 0], [0, 0]], (1, 0, 3, 0), (2 / 5, 1 / 4, 1 / 4, 1, 1 / 4, 3 / 4)),
 }
-NAMES = ("dice_mean", "iou_mean", "pixel_accuracy", "precision", "recall")
+NAMES = ("dice", "iou", "pixel_accuracy", "precision", "recall", "lung_area_error")
 
 
 def batch(*masks: Mask | list[list[int]]) -> Mask:
@@ -44,7 +44,7 @@ def numbers(counts: metrics.Counts) -> list[tuple[float, ...]]:
 
 def all_metrics(truth: Mask, prediction: Mask) -> dict[str, list[float]]:
     counts = metrics.count(truth, prediction)
-    return {name: np.asarray(metric(counts)).tolist() for name, metric in metrics.PER_IMAGE.items()}
+    return {name: np.asarray(metric(counts)).tolist() for name, metric in metrics.OVERLAP.items()}
 
 
 @pytest.mark.parametrize(("truth", "prediction", "counts", "values"), BY_HAND.values(), ids=BY_HAND)
@@ -61,7 +61,7 @@ def test_images_of_a_batch_are_counted_apart() -> None:
     rows = list(BY_HAND.values())
     truth, prediction = batch(*[row[0] for row in rows]), batch(*[row[1] for row in rows])
     assert numbers(metrics.count(truth, prediction)) == [row[2] for row in rows]
-    assert all_metrics(truth, prediction)["dice_mean"] == pytest.approx([row[3][0] for row in rows])
+    assert all_metrics(truth, prediction)["dice"] == pytest.approx([row[3][0] for row in rows])
 
 
 def test_counts_are_float32() -> None:
@@ -103,11 +103,12 @@ def dice_of_sets(a: Pixels, b: Pixels) -> Fraction:
 
 
 REFERENCE: dict[str, Callable[[Pixels, Pixels, Pixels], Fraction]] = {
-    "dice_mean": lambda truth, found, _: dice_of_sets(truth, found),
-    "iou_mean": lambda truth, found, _: share(truth & found, truth | found),
+    "dice": lambda truth, found, _: dice_of_sets(truth, found),
+    "iou": lambda truth, found, _: share(truth & found, truth | found),
     "pixel_accuracy": lambda truth, found, image: share(image - (truth ^ found), image),
     "precision": lambda truth, found, _: share(truth & found, found),
     "recall": lambda truth, found, _: share(truth & found, truth),
+    "lung_area_error": lambda truth, found, _: Fraction(abs(len(truth) - len(found)), max(len(truth), len(found), 1)),
 }
 
 
@@ -124,10 +125,10 @@ def test_equals_set_arithmetic(name: str, pair: tuple[Mask, Mask]) -> None:
 @given(pair=mask_pairs())
 def test_laws(pair: tuple[Mask, Mask]) -> None:
     there, back = all_metrics(batch(pair[0]), batch(pair[1])), all_metrics(batch(pair[1]), batch(pair[0]))
-    (dice,), (iou,) = there["dice_mean"], there["iou_mean"]
+    (dice,), (iou,) = there["dice"], there["iou"]
     assert dice == pytest.approx(2 * iou / (1 + iou), abs=1e-6)
     assert there["precision"] == back["recall"]
-    assert all(there[name] == back[name] for name in ("dice_mean", "iou_mean", "pixel_accuracy"))
+    assert all(there[name] == back[name] for name in ("dice", "iou", "pixel_accuracy"))
     assert sum(numbers(metrics.count(batch(pair[0]), batch(pair[1])))[0]) == pair[0].size
 
 
@@ -136,8 +137,8 @@ def test_equals_scikit_learn() -> None:
     draw = np.random.default_rng(5)
     truth, found = draw.integers(0, 2, (2, 4, 16, 16)).astype(np.uint8)
     for name, reference in {
-        "dice_mean": skm.f1_score,
-        "iou_mean": skm.jaccard_score,
+        "dice": skm.f1_score,
+        "iou": skm.jaccard_score,
         "pixel_accuracy": skm.accuracy_score,
         "precision": skm.precision_score,
         "recall": skm.recall_score,
@@ -152,4 +153,4 @@ def test_plain_numbers_are_taken_too() -> None:
 
 
 def test_the_metrics_of_an_image() -> None:
-    assert tuple(metrics.PER_IMAGE) == NAMES
+    assert tuple(metrics.OVERLAP) == NAMES

@@ -1,14 +1,12 @@
 """Settings: defaults that hold together, and refusals word for word."""
 
 import json
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
-from modules import metrics
-from modules.settings import EvaluateSettings, Metric, ModelSettings, Settings, SliceKey, Threshold, TrainSettings
-from schema import features
+from modules.settings import EvaluateSettings, ModelSettings, Settings, TrainSettings
 
 
 def problems(kind: type[Settings], **values: Any) -> list[tuple[str, str]]:
@@ -26,6 +24,11 @@ def test_defaults_survive_the_way_through_tfx(kind: type[Settings]) -> None:
 @pytest.mark.parametrize("kind", [ModelSettings, TrainSettings, EvaluateSettings])
 def test_unknown_keys_are_refused(kind: type[Settings]) -> None:
     assert problems(kind, epoch=3) == [("epoch", "Extra inputs are not permitted")]
+
+
+def test_copies_are_trained_on_unless_they_are_switched_off() -> None:
+    assert TrainSettings().copies
+    assert not TrainSettings.model_validate({"copies": False}).copies
 
 
 def test_settings_are_frozen() -> None:
@@ -64,7 +67,11 @@ def test_halvable_sizes(image_size: int, levels: int) -> None:
         (TrainSettings, "patience", 0, "Input should be greater than or equal to 1"),
         (TrainSettings, "seed", -1, "Input should be greater than or equal to 0"),
         (TrainSettings, "seed", 2**32, "Input should be less than 4294967296"),
-        (EvaluateSettings, "max_regression", -0.01, "Input should be greater than or equal to 0"),
+        (EvaluateSettings, "tolerance", 0, "Input should be greater than 0"),
+        (EvaluateSettings, "small_lungs", 1.1, "Input should be less than or equal to 1"),
+        (EvaluateSettings, "min_patients", 0, "Input should be greater than or equal to 1"),
+        (EvaluateSettings, "resamples", 99, "Input should be greater than or equal to 100"),
+        (EvaluateSettings, "confidence", 0.5, "Input should be greater than 0.5"),
     ],
     ids=lambda value: getattr(value, "__name__", str(value)),
 )
@@ -90,28 +97,6 @@ def test_other_devices_are_refused(devices: str) -> None:
     assert problems(TrainSettings, devices=devices) == [("devices", message)]
 
 
-def test_a_bound_on_all_images_is_demanded() -> None:
-    message = "Value error, thresholds must hold one for all images (without `slice`)"
-    on_a_slice = {"metric": "dice_mean", "at_least": 0.9, "slice": {"is_augmented": 0}}
-    assert problems(EvaluateSettings, thresholds=[]) == [("", message)]
-    assert problems(EvaluateSettings, thresholds=[on_a_slice]) == [("", message)]
-    both = EvaluateSettings(thresholds=(on_a_slice, {"metric": "recall", "at_least": 0.5}))
-    assert both.thresholds[0].slice == {"is_augmented": 0}
-    assert both.thresholds[1].slice == {}
-
-
-@pytest.mark.parametrize("at_least", [-0.1, 1.1, float("nan")])
-def test_a_bound_is_a_share(at_least: float) -> None:
-    assert [key for key, _ in problems(Threshold, metric="recall", at_least=at_least)] == ["at_least"]
-
-
-def test_unknown_metrics_and_slices_are_refused() -> None:
-    metric = "Input should be 'dice_mean', 'iou_mean', 'pixel_accuracy', 'precision' or 'recall'"
-    key = "Input should be 'is_augmented', 'augmentation', 'source', 'finding', 'view' or 'sex'"
-    assert problems(Threshold, metric="dice", at_least=0.5) == [("metric", metric)]
-    assert problems(EvaluateSettings, slices=[["age"]]) == [("slices.0.0", key)]
-
-
-def test_names_agree_with_code() -> None:
-    assert get_args(Metric) == tuple(metrics.PER_IMAGE)
-    assert set(get_args(SliceKey)) <= set(features.STATISTICS)
+def test_unknown_slices_are_refused() -> None:
+    keys = "'is_augmented', 'transform', 'source', 'finding', 'view', 'sex', 'age' or 'lungs'"
+    assert problems(EvaluateSettings, slices=[["scanner"]]) == [("slices.0.0", f"Input should be {keys}")]

@@ -221,6 +221,81 @@ def test_the_learning_rate_follows_the_images_of_a_step(
     assert rates[4] == pytest.approx(last, abs=1e-9)
 
 
+@pytest.fixture
+def mixed_args(fn_args: MakeArgs, transform_graph: Path, tmp_path: Path) -> MakeArgs:
+    """Makes arguments of a training on, and validation by, what Transform wrote of six originals and three copies."""
+
+    def make(**settings: Any) -> Any:
+        args = fn_args(tmp_path, learning_rate=0.02, **settings)
+        args.train_files = args.eval_files = [str(transform_graph / "examples*.gz")]
+        return args
+
+    return make
+
+
+def test_a_training_on_originals_has_as_many_steps(
+    mixed_args: MakeArgs, keep_model: list[keras.Model], caplog: pytest.LogCaptureFixture
+) -> None:
+    steps = {}
+    for copies in (True, False):
+        caplog.clear()
+        with caplog.at_level(logging.DEBUG, "lungseg.trainer"):
+            run_fn(args := mixed_args(epochs=3, patience=3, copies=copies))
+        steps[copies] = [(one.epoch, one.step, one.steps) for one in caplog.records if one.levelno == logging.DEBUG]
+        assert {len(values) for values in history_of(args).values()} == {3}
+        assert ("training on 9 examples with 1 replica(s), 3 steps an epoch, float32") in caplog.messages
+        read = caplog.messages[:2]
+        assert read == (["9 examples of 1 kB"] * 2 if copies else ["6 originals of 1 kB"] * 2)
+    assert steps[True] == steps[False] == [(epoch, step, 3) for epoch in (1, 2, 3) for step in (1, 2, 3)]
+
+
+def test_a_training_on_originals_can_be_repeated_to_the_bit(mixed_args: MakeArgs) -> None:
+    def trained(copies: bool) -> Any:
+        done = train(read_job(args := mixed_args(copies=copies)), args)
+        done.checkpoint.remove()
+        return done
+
+    one, again, other = trained(False), trained(False), trained(True)
+    assert one.history == again.history
+    assert all(np.array_equal(a, b) for a, b in zip(one.model.get_weights(), again.model.get_weights(), strict=True))
+    assert one.history["loss"] != other.history["loss"]
+
+
+def test_a_training_on_originals_is_validated_by_originals(mixed_args: MakeArgs, keep_model: list[keras.Model]) -> None:
+    run_fn(args := mixed_args(copies=False))
+    (model,) = keep_model
+    model.compile(optimizer="sgd")
+    loop = Loop(tf.distribute.get_strategy(), model, DiceCrossEntropy(), 3)
+    history = history_of(args)
+    best = int(np.argmax(history["val_dice"]))
+    by_originals = loop.evaluate(read_examples(args.eval_files, SIZE, "drop"))
+    assert by_originals["loss"] == pytest.approx(history["val_loss"][best], abs=1e-6)
+    by_all = loop.evaluate(read_examples(args.eval_files, SIZE))
+    assert by_all["loss"] != pytest.approx(history["val_loss"][best], abs=1e-4)
+
+
+def test_a_training_on_originals_goes_on_from_its_own_checkpoint_alone(
+    mixed_args: MakeArgs, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Break(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+            if epoch == 1:
+                raise KeyboardInterrupt
+
+    settings = {"epochs": 3, "patience": 3}
+    args = mixed_args(copies=False, **settings)
+    whole = train(read_job(args), args)
+    whole.checkpoint.remove()
+    with pytest.raises(KeyboardInterrupt):
+        train(read_job(args), args, Break())
+    with caplog.at_level(logging.INFO, "lungseg.trainer"):
+        with_copies = mixed_args(copies=True, **settings)
+        train(read_job(with_copies), with_copies)
+        assert "going on" not in caplog.text
+        assert train(read_job(args), args).history == whole.history
+    assert "going on after epoch 1 from " in caplog.text
+
+
 def test_tuned_values_replace_settings(fn_args: MakeArgs, tmp_path: Path) -> None:
     args = fn_args(tmp_path)
     args.hyperparameters = {"space": [], "values": {"train.learning_rate": 0.5, "model.filters": 3}}

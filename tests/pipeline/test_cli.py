@@ -20,7 +20,7 @@ from pipeline.local_runner import ComponentError
 
 Lungseg = Callable[..., tuple[int, str, str]]
 
-COMMANDS = ("demo", "phantoms", "ingest", "run", "predict")
+COMMANDS = ("demo", "phantoms", "ingest", "augment-preview", "run", "study", "predict", "promote", "history")
 
 
 @pytest.fixture
@@ -128,6 +128,15 @@ def test_without_a_command_help_is_shown(lungseg: Lungseg) -> None:
         ),
         (["run", "--data", "x", "--set", "root=y"], "--set root: give the folder with --root"),
         (["run", "--data", "x", "--set", "data.root=y"], "--set data.root: give the folder with --data"),
+        (
+            ["study", "--data", "x", "--external", "north"],
+            "--external north: must be NAME=DIR, such as other-hospital=data-of-it",
+        ),
+        (["run", "--data", "x", "--external", "n=a", "--external", "n=b"], "--external: two sets have one name"),
+        (
+            ["study", "--data", "x", "--set", "tune.trials=2"],
+            "a study trains twice from scratch: set tune.trials to 0 and train.warm_start to false",
+        ),
         (["demo", "--root", "/proc/lungseg"], "root '/proc/lungseg' cannot be written: No such file or directory"),
         (["predict", "--model", "m", "--output", "o", "none.png"], "image 'none.png' does not exist"),
     ],
@@ -237,8 +246,10 @@ def test_run_ends_with_the_decision(
 
     monkeypatch.setattr(run, "run", fake)
     arguments = ("run", "--config", "demo", "--data", "d", "--root", "r", "-v", "--set", "train.epochs=2")
-    assert lungseg(*arguments, "--set", "augment.copies.train=3") == (code, "", "")
+    external = ("--external", "north=n", "--external", "south=/s")
+    assert lungseg(*arguments, *external, "--set", "augment.copies.train=3") == (code, "", "")
     ((config, verbose),) = seen
+    assert config.data.external == {"north": tmp_path / "n", "south": Path("/s")}
     assert verbose
     assert (config.data.root, config.root) == (tmp_path / "d", tmp_path / "r")
     assert (config.train.epochs, config.augment.copies) == (2, {"train": 3})

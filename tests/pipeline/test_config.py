@@ -116,9 +116,9 @@ def test_set_several_values_of_one_section_that_the_preset_lacks() -> None:
     assert config.augment.resolve().copies_of("test") == 0
 
 
-def test_set_replaces_thresholds_as_a_whole() -> None:
-    config = load("cpu", evaluate__thresholds="[{metric: iou_mean, at_least: 0.5}]")
-    assert [(one.metric, one.at_least, one.slice) for one in config.evaluate.thresholds] == [("iou_mean", 0.5, {})]
+def test_set_replaces_rules_as_a_whole() -> None:
+    config = load("cpu", evaluate__rules="[{metric: iou_mean, at_least: 0.5}]")
+    assert [(one.metric, one.at_least, one.slice) for one in config.evaluate.rules] == [("iou_mean", 0.5, {})]
 
 
 @settings(max_examples=25, deadline=None)
@@ -133,7 +133,7 @@ def test_any_number_as_python_writes_it(rate: float) -> None:
         ("train.epoch=3", "train.epochs"),
         ("train.lerning_rate=1", "train.learning_rate"),
         ("model.size=64", "model.image_size"),
-        ("evaluate.treshold=1", "evaluate.thresholds"),
+        ("evaluate.rule=1", "evaluate.rules"),
         ("epochs=3", "train.epochs"),
         ("data.rot=/x", "data.root"),
     ],
@@ -164,13 +164,17 @@ def test_an_unknown_key_names_the_nearest(assignment: str, nearest: str) -> None
         ("data.eval_buckets=0", "data.eval_buckets: Input should be greater than or equal to 1, is 0"),
         ("name=a_b", "name: String should match pattern '^[a-z0-9]([a-z0-9-]*[a-z0-9])?$', is 'a_b'"),
         ("model.image_size=100", "model: image_size 100 must be a multiple of 16 (2 to the power of levels)"),
-        ("evaluate.thresholds=[]", "evaluate: thresholds must hold one for all images (without `slice`)"),
-        ("evaluate.thresholds=[{metric: dice_mean, at_least: 0.5, slice: {source: a}}]",
-         "evaluate: thresholds must hold one for all images (without `slice`)"),
-        ("evaluate.thresholds=[{metric: dice_mean, at_least: 2}]",
-         "evaluate.thresholds.0.at_least: Input should be less than or equal to 1, is 2"),
-        ("evaluate.slices=[[colour]]", "evaluate.slices.0.0: Input should be 'is_augmented', 'augmentation', 'source', "
-         "'finding', 'view' or 'sex', is 'colour'"),
+        ("evaluate.rules=[]", "evaluate: rules must hold one for all images (without `slice`)"),
+        ("evaluate.rules=[{metric: dice_mean, at_least: 0.5, slice: {source: a}}]",
+         "evaluate: rules must hold one for all images (without `slice`)"),
+        ("evaluate.rules=[{metric: dice, at_least: 0.5}]",
+         "evaluate.rules.0: unknown metric 'dice'; the nearest known one is 'dice_p5'"),
+        ("data.external={test: d}",
+         "data: external set 'test' has the name of a split of the data: name it otherwise"),
+        ("data.external={A b: d}",
+         "data.external.A b: String should match pattern '^[a-z0-9]([a-z0-9-]*[a-z0-9])?$', is 'A b'"),
+        ("evaluate.slices=[[colour]]", "evaluate.slices.0.0: Input should be 'is_augmented', 'transform', 'source', "
+         "'finding', 'view', 'sex', 'age' or 'lungs', is 'colour'"),
         ("train=3", "train: Input should be a valid dictionary or instance of TrainSettings, is 3"),
         ("data=7", "data: Input should be a valid dictionary or instance of DataSettings, is 7"),
     ],

@@ -13,9 +13,12 @@ import pytest
 from rich.console import Console
 from tfx.types import standard_artifacts
 
-from pipeline.console import RunView, bar, show_result, terminal
+from modules.estimates import Estimate
+from modules.evaluation import Evaluation, Slice
+from modules.rules import Judgement
+from pipeline.console import RunView, bar, show_result, show_study, terminal
 from pipeline.local_runner import ComponentRun
-from pipeline.result import Result, SliceResult
+from pipeline.result import Result, SliceResult, Study
 
 
 def python(code: str, *arguments: object) -> subprocess.CompletedProcess[str]:
@@ -194,10 +197,18 @@ def test_a_failure_ends_the_status(screen: io.StringIO) -> None:
 
 
 def result_of(*slices: str, failures: tuple[str, ...] = ()) -> Result:
+    metrics = {"dice_mean": 0.98765, "iou_mean": 0.9, "hd95": 0.02, "nsd": 1}
     found = [
-        SliceResult(slice=name, examples=12 + index, metrics={"dice_mean": 0.98765, "pixel_accuracy": 1, "recall": 0.5})
+        SliceResult(
+            slice=name,
+            examples=12 + index,
+            patients=6,
+            metrics=metrics,
+            intervals={"dice_mean": (0.97, 0.99)} if index == 0 else {},
+        )
         for index, name in enumerate(slices)
     ]
+    rule = {"metric": "dice_mean", "slice": "overall", "kind": "at_least", "bound": 0.9, "reason": "is what it is"}
     return Result(
         status="not_blessed",
         pushed_version=None,
@@ -205,36 +216,67 @@ def result_of(*slices: str, failures: tuple[str, ...] = ()) -> Result:
         data_span=1,
         policy="chest",
         failures=list(failures),
+        rules=[Judgement.model_validate({**rule, "passed": True}), Judgement.model_validate({**rule, "passed": False})],
         slices=found,
         components=[],
     )
 
 
-def test_the_table(console: Console, screen: io.StringIO) -> None:
-    failures = ("dice_mean on overall is 0.5000, must be at least 0.9000",)
-    shown = ("overall", "is_augmented:0", "is_augmented:1,source:A")
-    show_result(console, result_of(*shown, "augmentation:none", "augmentation:Rotate+GaussNoise", failures=failures))
-    title, _, head, _, *rows, _, hidden, failed = screen.getvalue().splitlines()
-    assert title.strip() == "Unseen patients, means over images"
-    assert head.split("┃")[1:-1] == [*(" slice                   ", " images ", "   dice ", " accuracy ", " recall ")]
+@pytest.fixture
+def wide(screen: io.StringIO) -> Console:
+    return Console(file=screen, width=140, markup=False, highlight=False)
+
+
+def test_the_table(wide: Console, screen: io.StringIO) -> None:
+    failures = ("dice_mean on overall: is 0.5000, must be at least 0.9",)
+    show_result(wide, result_of("overall", "is_augmented:0", "is_augmented:1,source:A", failures=failures))
+    title, _, head, _, *rows, _, hidden, passed, failed = screen.getvalue().splitlines()
+    assert title.strip() == "Unseen patients, means over images with 95 % intervals"
+    assert [cell.strip() for cell in head.split("┃")[1:-1]] == [
+        "slice", "images", "Dice", "HD95 / width", "drop to copies",
+    ]  # fmt: skip
     assert [[cell.strip() for cell in row.split("│")[1:-1]] for row in rows] == [
-        ["overall", "12", "0.9877", "1.0000", "0.5000"],
-        ["is_augmented:0", "13", "0.9877", "1.0000", "0.5000"],
-        ["is_augmented:1,source:A", "14", "0.9877", "1.0000", "0.5000"],
+        ["overall", "12", "0.9877 (0.9700 to 0.9900)", "0.0200", "-"],
+        ["is_augmented:0", "13", "0.9877", "0.0200", "-"],
     ]
-    assert hidden == "and 2 slices by transform in result.json"
+    assert hidden == "and 1 slices of two keys in the report"
+    assert passed == "passed: dice_mean on overall: is what it is"
     assert failed == f"failed: {failures[0]}"
 
 
-def test_the_table_of_a_run_without_slices_by_transform(console: Console, screen: io.StringIO) -> None:
-    show_result(console, result_of("overall"))
-    assert "result.json" not in screen.getvalue()
+def test_the_table_of_a_run_without_crosses(wide: Console, screen: io.StringIO) -> None:
+    show_result(wide, result_of("overall"))
+    assert "in the report" not in screen.getvalue()
     assert "failed" not in screen.getvalue()
 
 
+def test_a_study(wide: Console, screen: io.StringIO) -> None:
+    def estimates(dice: float) -> dict[str, Estimate]:
+        return {"dice_mean": Estimate(value=dice, low=dice - 0.01, high=dice + 0.01), "hd95": Estimate(value=0.02)}
+
+    one = {"set": "test", "keys": {}, "examples": 12, "patients": 12, "enough": True}
+    compared = {"metrics": estimates(0.96), "baseline": estimates(0.95), "difference": estimates(0.01)}
+    evaluation = {"baseline": "originals only", "tolerance": 0.01, "min_patients": 10, "confidence": 0.95}
+    slices = [Slice(slice=name, **one, **compared) for name in ("overall", "is_augmented:0,sex:male")]
+    study = Study(pipeline="a", policy="chest", evaluation=Evaluation(**evaluation, slices=slices), components=[])
+    show_study(wide, study)
+    _, _, _, _, *rows, _ = screen.getvalue().splitlines()
+    assert [[cell.strip() for cell in row.split("│")[1:-1]] for row in rows] == [
+        [
+            "overall",
+            "12",
+            "dice",
+            "0.9600 (0.9500 to 0.9700)",
+            "0.9500 (0.9400 to 0.9600)",
+            "0.0100 (0.0000 to 0.0200)",
+        ],
+        ["overall", "12", "hd95", "0.0200", "0.0200", "0.0200"],
+    ]
+
+
 @pytest.mark.parametrize("name", ["source:clinic [a]", "source:[/b]"])
-def test_a_slice_name_is_no_markup(console: Console, screen: io.StringIO, name: str) -> None:
-    show_result(console, result_of("overall", name, failures=(f"dice_mean on {name} is low",)))
+def test_a_slice_name_is_no_markup(wide: Console, screen: io.StringIO, name: str) -> None:
+    show_result(wide, result_of("overall", name, failures=(f"dice_mean on {name} is low",)))
     assert screen.getvalue().count(name) == 2
 
 

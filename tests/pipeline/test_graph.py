@@ -10,10 +10,10 @@ from tfx.orchestration import metadata
 from tfx.proto.orchestration import pipeline_pb2
 
 from components.augmenter.policy import Policy
-from modules.evaluation import eval_config
+from modules.settings import EvaluateSettings
 from pipeline import graph
 from pipeline.config import PRESETS, Config, load_config
-from pipeline.graph import code_version, create_pipeline
+from pipeline.graph import code_version, create_pipeline, create_study
 from schema import features
 
 Nodes = dict[str, pipeline_pb2.PipelineNode]
@@ -77,14 +77,90 @@ def test_edges(nodes: Nodes) -> None:
             "schema": schema,
         },
         "BaselineResolver": {"examples": augmented},
-        "Evaluator": {
-            "examples": augmented,
+        "Evaluator": {"examples": augmented, "model": "Trainer.model", "baseline_model": "BaselineResolver.model"},
+        "ServingProbe": {"examples": augmented, "model": "Trainer.model"},
+        "Pusher": {
             "model": "Trainer.model",
-            "baseline_model": "BaselineResolver.model",
-            "schema": schema,
+            "blessing": "Evaluator.blessing",
+            "infra_blessing": "ServingProbe.infra_blessing",
         },
-        "Pusher": {"model": "Trainer.model", "model_blessing": "Evaluator.blessing"},
+        "Reporter": {
+            "examples": augmented,
+            "statistics": "StatisticsGen.statistics",
+            "model": "Trainer.model",
+            "model_run": "Trainer.model_run",
+            "evaluation": "Evaluator.evaluation",
+            "blessing": "Evaluator.blessing",
+            "infra_blessing": "ServingProbe.infra_blessing",
+            "pushed_model": "Pusher.pushed_model",
+            "baseline_model": "BaselineResolver.model",
+        },
     }
+
+
+EXTERNAL = {"north": Path("/sets/north"), "south": Path("/sets/old/south")}
+
+
+def with_external(*names: str) -> Config:
+    external = {name: EXTERNAL[name] for name in names}
+    return load_config("demo", {}, data=Path("/data"), root=Path("/root"), external=external)
+
+
+def test_external_sets_are_only_tested_on() -> None:
+    nodes = nodes_of(with_external("north", "south"))
+    read = "ExternalExampleGen.examples"
+    assert inputs(nodes, "IndependenceCheck") == {"examples": "ImportExampleGen.examples", "external_examples": read}
+    assert inputs(nodes, "ExternalAugmenter") == {"examples": read}
+    assert "IndependenceCheck" in nodes["ExternalAugmenter"].upstream_nodes, "what is trained on is not tested on"
+    takers = {name for name in nodes if "ExternalAugmenter.augmented_examples" in inputs(nodes, name).values()}
+    assert takers == {"Evaluator", "Reporter"}
+
+
+def test_external_sets_are_read_whole_and_a_split_each() -> None:
+    nodes = nodes_of(with_external("north", "south"))
+    assert parameter(nodes, "ExternalExampleGen", "input_base") == "/sets"
+    assert json.loads(parameter(nodes, "ExternalExampleGen", "input_config"))["splits"] == [
+        {"name": "north", "pattern": "north/span-*/records-*"},
+        {"name": "south", "pattern": "old/south/span-*/records-*"},
+    ]
+    assert json.loads(parameter(nodes, "ExternalExampleGen", "output_config")) == {}
+
+
+def test_a_single_external_set_is_not_split() -> None:
+    nodes = nodes_of(with_external("north"))
+    (split,) = json.loads(parameter(nodes, "ExternalExampleGen", "input_config"))["splits"]
+    assert split == {"name": "north", "pattern": "span-*/records-*"}
+    assert json.loads(parameter(nodes, "ExternalExampleGen", "output_config")) == {
+        "split_config": {"splits": [{"name": "north", "hash_buckets": 1}]}
+    }
+
+
+@pytest.fixture(scope="module")
+def study() -> Nodes:
+    ir = compiler.Compiler().compile(create_study(with_external("north")))
+    assert ir.pipeline_info.id == "lungseg-study"
+    return {node.pipeline_node.node_info.id: node.pipeline_node for node in ir.nodes}
+
+
+def test_a_study_compares_two_trainings(study: Nodes) -> None:
+    assert inputs(study, "Evaluator") == {
+        "examples": "Augmenter.augmented_examples",
+        "external_examples": "ExternalAugmenter.augmented_examples",
+        "model": "Trainer.model",
+        "baseline_model": "OriginalsTrainer.model",
+    }
+    assert parameter(study, "Evaluator", "baseline_name") == "originals only"
+    assert inputs(study, "Reporter")["baseline_model_run"] == "OriginalsTrainer.model_run"
+    assert parameter(study, "Reporter", "kind") == "study"
+    assert not {"BaselineResolver", "ServingProbe", "Pusher"} & set(study), "nothing is released"
+
+
+def test_a_study_trains_alike_but_for_the_copies(study: Nodes) -> None:
+    plain, originals = (json.loads(parameter(study, name, "custom_config")) for name in ("Trainer", "OriginalsTrainer"))
+    assert plain["train"].pop("copies") is True
+    assert originals["train"].pop("copies") is False
+    assert plain == originals
+    assert inputs(study, "Trainer") == inputs(study, "OriginalsTrainer")
 
 
 def test_a_warm_start_takes_the_baseline() -> None:
@@ -169,7 +245,6 @@ def test_transform_learns_from_training_data_and_leaves_the_test_split_alone(nod
     assert splits == {"analyze": ["train"], "transform": ["train", "eval"]}
     assert json.loads(parameter(nodes, "Trainer", "train_args")) == {"splits": ["train"]}
     assert json.loads(parameter(nodes, "Trainer", "eval_args")) == {"splits": ["eval"]}
-    assert json.loads(parameter(nodes, "Evaluator", "example_splits")) == ["test"]
 
 
 def test_settings_arrive() -> None:
@@ -185,8 +260,10 @@ def test_settings_arrive() -> None:
         "image_size": config.model.image_size,
         "code_version": code_version(),
     }
-    found = json.loads(parameter(nodes, "Evaluator", "eval_config"))
-    assert len(found["slicing_specs"]) == len(eval_config(config.evaluate).slicing_specs)
+    assert EvaluateSettings.model_validate_json(parameter(nodes, "Evaluator", "settings")) == config.evaluate
+    reported = json.loads(parameter(nodes, "Reporter", "settings"))
+    assert reported["augment"] == config.augment.resolve().model_dump(mode="json")
+    assert (reported["pipeline"], reported["train"]["epochs"]) == ("lungseg", 3)
 
 
 @pytest.mark.parametrize(("component_id", "name"), [("Transform", "preprocessing_fn"), ("Trainer", "run_fn")])
@@ -198,8 +275,7 @@ def test_dotted_paths_import(nodes: Nodes, component_id: str, name: str) -> None
 
 
 def test_baseline_and_pusher_share_the_serving_folder(nodes: Nodes) -> None:
-    destination = json.loads(parameter(nodes, "Pusher", "push_destination"))
-    assert destination == {"filesystem": {"base_directory": "/root/serving"}}
+    assert parameter(nodes, "Pusher", "serving_dir") == "/root/serving"
     assert parameter(nodes, "BaselineResolver", "serving_dir") == "/root/serving"
 
 
@@ -208,7 +284,7 @@ def test_baseline_and_pusher_share_the_serving_folder(nodes: Nodes) -> None:
     [
         ({"train__epochs": "3"}, True),
         ({"model__filters": "4"}, True),
-        ({"evaluate__max_regression": "0.5"}, True),
+        ({"evaluate__min_patients": "5"}, True),
         ({"beam__mode": "multi_processing"}, False),
         ({"name": "other"}, False),
     ],
@@ -250,4 +326,4 @@ def test_a_new_code_version_retrains_and_judges_anew(nodes: Nodes, monkeypatch: 
     changed = {
         component_id for component_id in nodes if nodes[component_id].parameters != after[component_id].parameters
     }
-    assert changed == {"Augmenter", "Transform", "Trainer", "BaselineResolver"}
+    assert changed == {"Augmenter", "Transform", "Trainer", "BaselineResolver", "Evaluator", "Reporter"}

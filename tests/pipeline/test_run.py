@@ -13,7 +13,7 @@ from pipeline.config import load_config
 from pipeline.errors import UserError
 from pipeline.local_runner import ComponentRun
 from pipeline.result import Result, SliceResult
-from pipeline.run import check_data, check_root, run
+from pipeline.run import _verdict, check_data, check_root, run, study
 
 
 def test_data_folder_missing(tmp_path: Path) -> None:
@@ -105,7 +105,7 @@ def test_a_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], blessed: bool
 ) -> None:
     """All but the pipeline itself: what is shown, logged, written and returned."""
-    slices = [SliceResult(slice="overall", examples=4, metrics={"dice_mean": 0.5})]
+    slices = [SliceResult(slice="overall", examples=4, patients=4, metrics={"dice_mean": 0.5}, intervals={})]
     collected = Result(
         status="blessed" if blessed else "not_blessed",
         pushed_version="17" if blessed else None,
@@ -113,25 +113,58 @@ def test_a_run(
         data_span=1,
         policy="chest",
         failures=[] if blessed else ["dice_mean on overall is 0.5000, must be at least 0.9000"],
+        rules=[],
         slices=slices,
         components=[],
     )
     monkeypatch.setattr("pipeline.graph.create_pipeline", lambda config, _: config.name)
     monkeypatch.setattr("pipeline.local_runner.LocalRunner", FakeRunner)
     monkeypatch.setattr("pipeline.result.collect_result", lambda _, runs: collected if runs else None)
+    monkeypatch.setattr("pipeline.result.report_of", lambda _: report)
     monkeypatch.setattr(sys, "argv", ["lungseg", "run", "--data", "data"])
-    (tmp_path / "span-1").mkdir()
-    (tmp_path / "span-1" / "records-0").touch()
+    report = tmp_path / "artifact"
+    for path in (tmp_path / "data" / "span-1" / "records-0", report / "index.html", tmp_path / "root/report/old.html"):
+        path.parent.mkdir(parents=True)
+        path.touch()
     root = tmp_path / "root"
-    assert run(load_config("demo", {}, data=tmp_path, root=root), verbose=False) is blessed
+    assert run(load_config("demo", {}, data=tmp_path / "data", root=root), verbose=False) is blessed
     shown = capfd.readouterr().out.splitlines()
     assert shown[0] == f"Libraries' output goes to {root}/log.txt"
     assert "  done, 1.5 s: nothing" in shown
     decision = f"blessed and pushed in 0.0 minutes: the model lies in {root}/serving/17"
     assert (decision if blessed else "not blessed, nothing pushed, after 0.0 minutes") in shown
     assert [line for line in shown if line.startswith("failed: ")] == [f"failed: {one}" for one in collected.failures]
-    assert shown[-1] == f"All figures: {root}/result.json"
+    assert shown[-2:] == [f"Report: {root}/report/index.html", f"All figures: {root}/result.json"]
+    assert [path.name for path in (root / "report").iterdir()] == ["index.html"], "the last report is gone"
     assert Result.model_validate_json((root / "result.json").read_text()) == collected
     assert "a library on lungseg" in (root / "log.txt").read_text()
     # Beam would read our options as its own.
     assert sys.argv == ["lungseg"]
+
+
+@pytest.mark.parametrize(
+    ("version", "end"),
+    [("3", ": it lies in {serving}/3"), ("4", "; now version 3 serves, as `lungseg promote` or a later run has it")],
+)
+def test_an_unchanged_run_says_so(tmp_path: Path, version: str, end: str) -> None:
+    (tmp_path / "3").mkdir()
+    (tmp_path / "3" / "saved_model.pb").touch()
+    found = _verdict(tmp_path, version, [ComponentRun("Pusher", 0, True, {})], start=0)
+    unchanged = f"nothing has changed since this model was blessed and pushed as version {version}"
+    assert found == unchanged + end.format(serving=tmp_path)
+
+
+@pytest.mark.parametrize("setting", ["tune.trials", "train.warm_start"])
+def test_a_study_favours_none_of_the_two(tmp_path: Path, setting: str) -> None:
+    config = load_config("demo", {setting: "1" if setting == "tune.trials" else "true"}, data=tmp_path, root=tmp_path)
+    message = "^a study trains twice from scratch: set tune.trials to 0 and train.warm_start to false$"
+    with pytest.raises(UserError, match=message):
+        study(config)
+
+
+def test_external_data_that_is_missing(tmp_path: Path) -> None:
+    (tmp_path / "span-1").mkdir()
+    (tmp_path / "span-1" / "records-0").touch()
+    config = load_config("demo", {}, data=tmp_path, root=tmp_path, external={"north": tmp_path / "none"})
+    with pytest.raises(UserError, match=f"^data folder '{tmp_path}/none' does not exist"):
+        run(config)

@@ -1,0 +1,1 @@
+"""Judges a model on test sets: slices, intervals, comparison with a baseline, rules."""

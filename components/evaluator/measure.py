@@ -1,0 +1,148 @@
+"""Measures a model, and perhaps a baseline, on each image of a set, on all cores of a Beam worker."""
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
+
+import apache_beam as beam
+import cv2
+import numpy as np
+import tensorflow as tf
+
+from modules import boundary, metrics
+from modules.estimates import BASELINE, CANDIDATE, ROWS, Floats
+from modules.evaluation import MeasuredImage
+from modules.measures import COLUMNS, LOWER_IS_BETTER, MEASURES
+from schema import record
+from schema.record import Pixels, Record
+
+READ: Final = "read"
+
+_BATCH = 16
+_OUTLINES = ("hd95", "hd95_px", "asd", "asd_px", "nsd")
+_WORSE = np.array([1.0 if name in LOWER_IS_BETTER else -1.0 for name in MEASURES])
+
+
+class MeasureError(ValueError):
+    """A record or model that cannot be measured; the message names the set or the model."""
+
+
+class MeasureImages(beam.PTransform):
+    """Serialized records of one set in, `MeasuredImage`s out; counts what it reads in the set's namespace."""
+
+    def __init__(self, models: Mapping[str, str], set_: str, tolerance: float) -> None:
+        """Takes what to measure.
+
+        Args:
+            models: folders of SavedModels by `CANDIDATE` and, where there is one, `BASELINE`.
+            set_: name of the set.
+            tolerance: of the surface Dice, as a share of the image's width.
+        """
+        super().__init__()
+        self._measure = _Measure(models, set_, tolerance)
+
+    def expand(self, records: beam.PCollection) -> beam.PCollection:
+        """Measures images, then sets copies against their originals."""
+        return (
+            records
+            | beam.BatchElements(min_batch_size=_BATCH, max_batch_size=_BATCH)
+            | beam.ParDo(self._measure)
+            | beam.GroupBy(lambda image: image.original_id)
+            | beam.FlatMap(lambda grouped: set_against_original(grouped[1]))
+        )
+
+
+def set_against_original(images: Iterable[MeasuredImage]) -> Iterator[MeasuredImage]:
+    """Fills in by how much each copy is worse than its original; the images are an original and its copies."""
+    images = list(images)
+    originals = [image.values for image in images if not image.is_augmented]
+    for image in images:
+        if image.is_augmented and originals:
+            drop = np.full_like(image.values[2:], np.nan)
+            drop[:, : len(MEASURES)] = _WORSE * (image.values[:2] - originals[0][:2])[:, : len(MEASURES)]
+            image = image._replace(values=np.concatenate([image.values[:2], drop]))  # noqa: PLW2901
+        yield image
+
+
+class _Measure(beam.DoFn):
+    """TensorFlow predicts a batch on all cores; then threads measure outlines, for OpenCV releases the GIL."""
+
+    def __init__(self, models: Mapping[str, str], set_: str, tolerance: float) -> None:
+        self._models = models
+        self._set = set_
+        self._tolerance = tolerance
+
+    def setup(self) -> None:
+        cv2.setNumThreads(1)
+        self._loaded = {name: _load(name, folder) for name, folder in self._models.items()}
+        self._pool = ThreadPoolExecutor(os.cpu_count() or 1)
+
+    def process(self, batch: list[bytes]) -> Iterator[MeasuredImage]:
+        beam.metrics.Metrics.counter(self._set, READ).inc(len(batch))
+        records = list(self._pool.map(self._decode, batch))
+        values = np.full((len(batch), ROWS, len(COLUMNS)), np.nan)
+        for row, model in enumerate((CANDIDATE, BASELINE)):
+            if model in self._loaded:
+                answers = self._loaded[model].signatures["evaluate"](examples=tf.constant(batch))
+                values[:, row] = self._values(records, {name: answer.numpy() for name, answer in answers.items()})
+        for one, measured in zip(records, values, strict=True):
+            yield _describe(self._set, one, measured)
+
+    def teardown(self) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def _decode(self, serialized: bytes) -> Record:
+        try:
+            return record.decode(serialized)
+        except record.RecordError as error:
+            msg = f"set '{self._set}': {error}"
+            raise MeasureError(msg) from error
+
+    def _values(self, records: list[Record], answers: dict[str, Any]) -> Floats:
+        """What is measured on a batch's masks, float64 [batch, len(COLUMNS)]."""
+        counts = metrics.Counts(*[answers[name] for name in metrics.Counts._fields])
+        overlap = {name: np.asarray(metric(counts)) for name, metric in metrics.OVERLAP.items()}
+        masks = [one.mask for one in records]
+        outlines = np.array(list(self._pool.map(self._measure_outlines, masks, answers["mask_png"])))
+        by_name = {**answers, **overlap, **dict(zip(_OUTLINES, outlines.T, strict=True))}
+        return np.stack([by_name[name] for name in COLUMNS], axis=-1).astype(np.float64)
+
+    def _measure_outlines(self, mask: Pixels, mask_png: bytes) -> tuple[float, ...]:
+        predicted = cv2.imdecode(np.frombuffer(mask_png, np.uint8), cv2.IMREAD_GRAYSCALE)
+        distances = boundary.surface_distances(mask, np.asarray(predicted, np.uint8))
+        width = mask.shape[1]
+        hd95, asd = boundary.hausdorff_95(distances), boundary.average_surface_distance(distances)
+        nsd = boundary.surface_dice(distances, self._tolerance * width)
+        return hd95 / width, hd95, asd / width, asd, nsd
+
+
+def _load(name: str, folder: str) -> Any:
+    loaded = tf.saved_model.load(folder)
+    signature = loaded.signatures.get("evaluate")
+    needed = {*metrics.Counts._fields, "brier", "mask_png"}
+    if signature is None or not needed <= set(signature.structured_outputs):
+        msg = (
+            f"the {name} model has no signature 'evaluate' that gives {', '.join(sorted(needed))}: it was exported by "
+            "another version of lungseg; start a new root, or put a model of this version back with `lungseg promote`"
+        )
+        raise MeasureError(msg)
+    return loaded
+
+
+def _describe(set_: str, of: Record, values: Floats) -> MeasuredImage:
+    return MeasuredImage(
+        set=set_,
+        image_id=of.image_id,
+        original_id=of.original_id,
+        patient_id=of.patient_id,
+        source=of.source,
+        finding=of.finding,
+        view=of.view,
+        sex=of.sex,
+        age=of.age,
+        is_augmented=of.is_augmented,
+        augmentation=of.augmentation,
+        lung_fraction=cv2.countNonZero(of.mask) / of.mask.size,
+        values=values,
+    )

@@ -1,0 +1,1 @@
+"""Makes sure that external test sets hold nothing that is trained on."""

@@ -1,0 +1,1 @@
+"""Puts a model that passed both judgements into the serving folder."""

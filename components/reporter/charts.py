@@ -1,0 +1,267 @@
+"""The report's charts as SVG, each in two widths: for a desk and for a phone.
+
+They carry no fonts, so that they are set in those of the page's reader.
+"""
+
+import base64
+import functools
+import io
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from components.reporter.evidence import History
+from components.reporter.figures import Numbers, write_estimate
+
+INK: Final = "#1b2430"
+MUTED: Final = "#5a6472"
+LINE: Final = "#d5dbe3"
+ACCENT: Final = "#0a5c8f"
+OTHER: Final = "#a84b00"
+"""The other training of a study."""
+
+_CURVES = {"loss": "Loss", "accuracy": "Pixel accuracy", "dice": "Dice"}
+_PIXELS_AN_INCH = 72
+_WIDE, _NARROW = 976, 350
+_FONTS = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Liberation Sans', Arial, sans-serif"
+_STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "report",
+    "font.family": "DejaVu Sans",
+    "font.size": 12,
+    "text.color": INK,
+    "axes.labelcolor": MUTED,
+    "axes.edgecolor": LINE,
+    "axes.titlesize": 12,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelsize": 11,
+    "ytick.labelsize": 11,
+    "grid.color": LINE,
+    "grid.linewidth": 0.7,
+}
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A chart as `data:` addresses.
+
+    Attributes:
+        wide: for a desk and for paper.
+        narrow: for a phone.
+        text: what it shows, for those who do not see it.
+    """
+
+    wide: str
+    narrow: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of a forest plot.
+
+    Attributes:
+        label: at its left.
+        estimate: its mark and its interval.
+        note: behind the label, such as how many patients there are.
+        heading: above it, where a group begins.
+        judged: whether there are patients enough; drawn hollow and grey otherwise.
+    """
+
+    label: str
+    estimate: Numbers
+    note: str = ""
+    heading: str = ""
+    judged: bool = True
+
+
+def forest(statistic: str, rows: Sequence[Row], *, axis: str, reference: float | None, signed: bool = False) -> Chart:
+    """Estimates with their intervals, one below the other (forest plot).
+
+    Args:
+        statistic: which, for how its numbers are written.
+        rows: from top to bottom; those without a value are left out.
+        axis: what the horizontal axis shows.
+        reference: where to draw a vertical line.
+        signed: whether the numbers are differences.
+    """
+    drawn = [row for row in rows if row.estimate["value"] is not None]
+    values = [write_estimate(statistic, row.estimate, signed=signed) for row in drawn]
+    few = ["" if row.judged else ", too few patients to judge" for row in drawn]
+    told = [f"{row.label} {value}{note}" for row, value, note in zip(drawn, values, few, strict=True)]
+    make = functools.partial(_forest, drawn, values, axis, reference)
+    return Chart(_render(make, _WIDE), _render(make, _NARROW), f"{axis}: {'; '.join(told)}")
+
+
+def curves(history: History, other: History | None, best: int | None, other_best: int | None) -> Chart:
+    """Loss, accuracy and Dice over the epochs.
+
+    Args:
+        history: of the training; figures that it lacks are left out.
+        other: of the other training of a study.
+        best: number of the epoch, from 1, whose weights are kept.
+        other_best: likewise.
+    """
+    arms = [_Arm("", history, best, ACCENT)]
+    if other:
+        arms = [_Arm("with copies, ", history, best, ACCENT), _Arm("originals only, ", other, other_best, OTHER)]
+    make = functools.partial(_curves, arms)
+    return Chart(_render(make, _WIDE), _render(make, _NARROW), _tell_curves(history, best))
+
+
+def _forest(rows: Sequence[Row], values: Sequence[str], axis: str, reference: float | None, width: int) -> Figure:
+    """In the narrow form labels stand above their marks, in the wide one beside them."""
+    narrow = width == _NARROW
+    step = 40 if narrow else 27
+    tops = [step * number + 30 * sum(bool(row.heading) for row in rows[: number + 1]) for number in range(len(rows))]
+    figure, axes = _forest_axes(width, (tops[-1] if tops else 0) + step, _range(rows, reference))
+    axes.set_xlabel(axis, loc="left" if narrow else "center")
+    if reference is not None:
+        axes.axvline(reference, color=INK, linewidth=1, linestyle=(0, (4, 3)))
+    for row, value, top in zip(rows, values, tops, strict=True):
+        colour = INK if row.judged else MUTED
+        beside = top + (11 if narrow else step / 2)
+        room = (width - 7 * len(value)) // 7 if narrow else 40
+        label = _shorten(row.label, max(6, room - len(row.note) - 1))
+        _draw_row(axes, row, top + (29 if narrow else step / 2))
+        _write(axes, 0, beside, f"{label} {row.note}", color=colour)
+        _write(axes, 1, beside, value, color=colour, ha="right")
+        if row.heading:
+            _write(axes, 0, top - 10, row.heading, weight="bold", color=INK)
+    return figure
+
+
+def _forest_axes(width: int, rows_height: int, limits: tuple[float, float]) -> tuple[Figure, Axes]:
+    """Axes of which a unit is a pixel from top to bottom, with room for text at the sides and for the axis below."""
+    narrow = width == _NARROW
+    left, right, below = (8, 8, 50) if narrow else (280, 250, 50)
+    height = rows_height + below
+    figure = Figure(figsize=(width / _PIXELS_AN_INCH, height / _PIXELS_AN_INCH), dpi=_PIXELS_AN_INCH)
+    axes = figure.add_axes((left / width, below / height, (width - left - right) / width, rows_height / height))
+    axes.set_ylim(rows_height, 0)
+    axes.set_xlim(*limits)
+    axes.set_yticks([])
+    axes.spines["left"].set_visible(False)
+    axes.grid(axis="x")
+    axes.set_axisbelow(True)
+    axes.xaxis.set_major_locator(MaxNLocator(4 if narrow else 6))
+    return figure, axes
+
+
+def _draw_row(axes: Axes, row: Row, y: float) -> None:
+    colour, line = (ACCENT, 2.4) if row.judged else (MUTED, 1.4)
+    low, value, high = (_height(row.estimate[name]) for name in ("low", "value", "high"))
+    axes.plot([low, high], [y, y], color=colour, linewidth=line, solid_capstyle="butt")
+    axes.plot([low, high], [y, y], color=colour, marker="|", markersize=7, markeredgewidth=1.4, linestyle="")
+    axes.plot(
+        [value], [y], marker="o" if row.judged else "D", markersize=7 if row.judged else 6, color=colour,
+        markerfacecolor=colour if row.judged else "white", clip_on=False, linestyle="",
+    )  # fmt: skip
+
+
+def _write(axes: Axes, x: float, y: float, text: str, **style: Any) -> None:
+    """Writes at `x`, a share of the figure's width, and at `y` of the data."""
+    frame = axes.get_position()
+    axes.text(
+        (x - frame.x0) / frame.width, y, text, transform=axes.get_yaxis_transform(), va="center", zorder=4,
+        # Names are no formulas, and the lines behind them must not cross them out.
+        parse_math=False, bbox={"facecolor": "white", "edgecolor": "none", "pad": 1}, **style,
+    )  # fmt: skip
+
+
+def _range(rows: Sequence[Row], reference: float | None) -> tuple[float, float]:
+    ends = [row.estimate[name] for row in rows for name in ("low", "value", "high")]
+    known = [one for one in [*ends, reference] if one is not None]
+    lowest, highest = (min(known), max(known)) if known else (0.0, 1.0)
+    margin = max(0.04 * (highest - lowest), 5e-4)
+    return lowest - margin, highest + margin
+
+
+class _Arm(NamedTuple):
+    """A training: what its curves are called, its history, its best epoch and its colour."""
+
+    name: str
+    history: History
+    best: int | None
+    colour: str
+
+
+def _curves(arms: Sequence[_Arm], width: int) -> Figure:
+    narrow = width == _NARROW
+    names = [name for name in _CURVES if name in arms[0].history]
+    height = 200 * len(names) + 60 if narrow else 320
+    figure = Figure(
+        figsize=(width / _PIXELS_AN_INCH, height / _PIXELS_AN_INCH), dpi=_PIXELS_AN_INCH, layout="constrained"
+    )
+    for number, name in enumerate(names, 1):
+        axes = figure.add_subplot(*((len(names), 1) if narrow else (1, len(names))), number)
+        axes.set_title(_CURVES[name])
+        axes.grid(axis="y")
+        axes.set_axisbelow(True)
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))
+        axes.yaxis.set_major_locator(MaxNLocator(5))
+        if number == len(names) or not narrow:
+            axes.set_xlabel("Epoch")
+        for arm in arms:
+            _draw_curve(axes, arm.history.get(name), f"{arm.name}training", arm.colour, (0, (3, 2)))
+            _draw_curve(axes, arm.history.get(f"val_{name}"), f"{arm.name}validation", arm.colour, "-", arm.best)
+    if names:
+        handles, labels = figure.axes[0].get_legend_handles_labels()
+        columns = 1 if narrow and len(arms) > 1 else 2
+        figure.legend(handles, labels, loc="outside lower left", ncols=columns, frameon=False, handlelength=2.6)
+    return figure
+
+
+def _draw_curve(
+    axes: Axes, values: Sequence[float | None] | None, name: str, colour: str, style: Any, best: int | None = None
+) -> None:
+    if not values:
+        return
+    heights = [_height(value) for value in values]
+    epochs = range(1, len(values) + 1)
+    # A training of one epoch has no line to draw.
+    marker = "." if len(values) == 1 else ""
+    axes.plot(epochs, heights, label=name, color=colour, linestyle=style, linewidth=1.8, marker=marker)
+    if best is not None and best <= len(values):
+        axes.plot([best], [heights[best - 1]], marker="o", markersize=7, color=colour, mfc="white", mew=2)
+
+
+def _height(value: float | None) -> float:
+    """The number as matplotlib takes it: gaps are NaN."""
+    return float("nan") if value is None else value
+
+
+def _tell_curves(history: History, best: int | None) -> str:
+    told = []
+    for name in (f"{kind}{curve}" for curve in _CURVES for kind in ("", "val_")):
+        known = [value for value in history.get(name, []) if value is not None]
+        if known:
+            of = f"validation {name[4:]}" if name.startswith("val_") else f"training {name}"
+            told.append(f"{of} from {known[0]:.3f} to {known[-1]:.3f}")
+    end = f"; best epoch {best}" if best else ""
+    return "Curves over the epochs: " + "; ".join(told) + end
+
+
+def _shorten(text: str, length: int) -> str:
+    return text if len(text) <= length else text[: length - 1] + "…"
+
+
+def _render(make: Callable[[int], Figure], width: int) -> str:
+    buffer = io.StringIO()
+    with mpl.rc_context(_STYLE), warnings.catch_warnings():
+        # Names in other scripts are laid out with DejaVu Sans but shown in the reader's fonts.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        make(width).savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    svg = buffer.getvalue().replace("'DejaVu Sans'", _FONTS)
+    return f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}"

@@ -1,0 +1,103 @@
+"""The Reporter: everything that was found out about a model in, one page out."""
+
+from tfx import types
+from tfx.dsl.components.base import base_component, executor_spec
+from tfx.types import channel_utils, component_spec, standard_artifacts
+
+from components.reporter import executor
+from components.reporter.evidence import RUN
+
+
+class Report(types.Artifact):
+    """A folder with `index.html`, `report.json` and `model_card.md`."""
+
+    TYPE_NAME = "Report"
+
+
+class ReporterSpec(component_spec.ComponentSpec):
+    """Inputs, outputs and parameters of the Reporter."""
+
+    INPUTS = {
+        executor.EXAMPLES: component_spec.ChannelParameter(type=standard_artifacts.Examples),
+        executor.EXTERNAL_EXAMPLES: component_spec.ChannelParameter(type=standard_artifacts.Examples, optional=True),
+        executor.STATISTICS: component_spec.ChannelParameter(type=standard_artifacts.ExampleStatistics, optional=True),
+        executor.MODEL: component_spec.ChannelParameter(type=standard_artifacts.Model),
+        executor.MODEL_RUN: component_spec.ChannelParameter(type=standard_artifacts.ModelRun),
+        executor.BASELINE_MODEL_RUN: component_spec.ChannelParameter(type=standard_artifacts.ModelRun, optional=True),
+        executor.EVALUATION: component_spec.ChannelParameter(type=standard_artifacts.ModelEvaluation),
+        executor.BLESSING: component_spec.ChannelParameter(type=standard_artifacts.ModelBlessing, optional=True),
+        executor.INFRA_BLESSING: component_spec.ChannelParameter(type=standard_artifacts.InfraBlessing, optional=True),
+        executor.PUSHED_MODEL: component_spec.ChannelParameter(type=standard_artifacts.PushedModel, optional=True),
+        executor.BASELINE_MODEL: component_spec.ChannelParameter(type=standard_artifacts.Model, optional=True),
+    }
+    OUTPUTS = {executor.REPORT: component_spec.ChannelParameter(type=Report)}
+    PARAMETERS = {
+        executor.SETTINGS: component_spec.ExecutionParameter(type=str),
+        executor.CODE_VERSION: component_spec.ExecutionParameter(type=str),
+        executor.KIND: component_spec.ExecutionParameter(type=str),
+    }
+
+
+class Reporter(base_component.BaseComponent):
+    """Writes the report on a model: the decision, what it rests on, and where it comes from."""
+
+    SPEC_CLASS = ReporterSpec
+    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
+
+    def __init__(
+        self,
+        examples: types.BaseChannel,
+        model: types.BaseChannel,
+        model_run: types.BaseChannel,
+        evaluation: types.BaseChannel,
+        settings: str,
+        code_version: str,
+        kind: str = RUN,
+        external_examples: types.BaseChannel | None = None,
+        statistics: types.BaseChannel | None = None,
+        baseline_model_run: types.BaseChannel | None = None,
+        blessing: types.BaseChannel | None = None,
+        infra_blessing: types.BaseChannel | None = None,
+        pushed_model: types.BaseChannel | None = None,
+        baseline_model: types.BaseChannel | None = None,
+    ) -> None:
+        """Wires the component.
+
+        Args:
+            examples: with augmented copies, as the Augmenter wrote them.
+            model: what was trained.
+            model_run: holds the history of its training.
+            evaluation: what was measured on the test sets.
+            settings: of the run, as JSON, by section: `pipeline` (its name), `model`, `train`, `augment` (the policy)
+                and `evaluate`.
+            code_version: identifies the code that made all this.
+            kind: `run`, or `study` where two trainings, with copies and without, are compared instead of one being
+                judged.
+            external_examples: a split an external test set, named after it.
+            statistics: of the examples before they were augmented.
+            baseline_model_run: of the other training of a study.
+            blessing: whether the model keeps the rules.
+            infra_blessing: whether its export can be served.
+            pushed_model: whether it is served.
+            baseline_model: the model blessed last; the channel may be empty.
+        """
+        spec = ReporterSpec(
+            **{
+                executor.EXAMPLES: examples,
+                executor.EXTERNAL_EXAMPLES: external_examples,
+                executor.STATISTICS: statistics,
+                executor.MODEL: model,
+                executor.MODEL_RUN: model_run,
+                executor.BASELINE_MODEL_RUN: baseline_model_run,
+                executor.EVALUATION: evaluation,
+                executor.BLESSING: blessing,
+                executor.INFRA_BLESSING: infra_blessing,
+                executor.PUSHED_MODEL: pushed_model,
+                executor.BASELINE_MODEL: baseline_model,
+                executor.REPORT: channel_utils.as_channel([Report()]),
+                executor.SETTINGS: settings,
+                executor.CODE_VERSION: code_version,
+                executor.KIND: kind,
+            }
+        )
+        super().__init__(spec=spec)

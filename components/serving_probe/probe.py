@@ -1,0 +1,333 @@
+"""Tries an exported model out: `python -I probe.py MODEL_DIR REQUESTS_DIR ANSWER_FILE`.
+
+Runs as a script of its own, where only TensorFlow can be imported. It reads files from the requests' folder:
+
+    stored/*    images as they are stored
+    variants/*  images of other kinds, each named by its kind
+    records/*   the records that the stored images are from
+    broken/*    what must be refused, each named by its kind
+
+and writes JSON: `checks`, a list of {"check", "passed", "detail"}; `latency_ms`, by images a request {"median", "p95"};
+`masks`, the answers to the stored images, and `images`, what `transform_features` makes of the records, in base64.
+"""
+
+import base64
+import importlib.abc
+import importlib.util
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Final
+
+REFUSED: Final = frozenset(
+    {
+        "schema", "modules", "components", "pipeline", "keras", "tf_keras", "tensorflow_transform", "tfx", "tfx_bsl",
+        "apache_beam", "albumentations", "cv2",
+    }
+)  # fmt: skip
+"""Packages that the model must do without."""
+
+
+class _Without(importlib.abc.MetaPathFinder):
+    """Finds nothing of the refused packages, as if they were not installed.
+
+    An error in their place would stop TensorFlow, which looks for Keras and does without.
+    """
+
+    def __init__(self, finders: Sequence[Any]) -> None:
+        self._finders = tuple(finders)
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if name.partition(".")[0] in REFUSED:
+            return None
+        return next((found for one in self._finders if (found := one.find_spec(name, path, target))), None)
+
+
+if __name__ == "__main__":
+    sys.meta_path[:] = [_Without(sys.meta_path)]
+
+import numpy as np  # noqa: E402
+import tensorflow as tf  # noqa: E402
+
+SERVE, EVALUATE, TRANSFORM = "serving_default", "evaluate", "transform_features"
+STORED = "stored PNG"
+MAX_DIFFERENCE = 0.001
+"""Share of the pixels that may differ: sums in another order may tip what lies at the threshold."""
+
+_FRACTION_ERROR = 1e-5
+_LATENCY_BATCHES = (1, 8)
+_LATENCY_SECONDS = 1.5
+_LATENCY_REQUESTS = (3, 30)
+"""At least and at most so many of each size."""
+_GREY_8_BIT = b"\x08\x00"
+"""Bit depth and colour type in a PNG's header (ISO/IEC 15948, 11.2.2)."""
+
+
+class Failed(Exception):  # noqa: N818  # not an error of the program
+    """What a check found wrong."""
+
+
+@dataclass(frozen=True)
+class Served:
+    """An image, its mask as PNG, and the share of lung that came with it."""
+
+    image: bytes
+    mask: bytes
+    fraction: float
+
+    def lung(self) -> Any:
+        """The mask's pixels, uint8 [height, width]."""
+        return tf.io.decode_png(self.mask, channels=1).numpy()[..., 0]
+
+
+class Probe:
+    """One model under test; `run` gives the answer."""
+
+    def __init__(self, model_dir: str, requests: Path) -> None:
+        self._model_dir = model_dir
+        self._stored = list(_read(requests / "stored").values())
+        self._variants = _read(requests / "variants")
+        self._records = list(_read(requests / "records").values())
+        self._broken = _read(requests / "broken")
+        self._model: Any = None
+        self._served: dict[str, list[Served]] = {}
+        self._images: list[bytes] = []
+        self._rows: list[dict[str, str | bool]] = []
+
+    def run(self) -> dict[str, Any]:
+        """All checks, then the latency; without a model that loads, none but this."""
+        self._check("loads", self._load)
+        if self._model:
+            self._check_signatures()
+            for kind, files in {STORED: self._stored, **{kind: [one] for kind, one in self._variants.items()}}.items():
+                self._check(f"serves {kind}", partial(self._serve_each, kind, files))
+            self._check("batch", self._serve_together)
+            self._check("empty batch", self._serve_none)
+            self._check("mask format", partial(self._for_each_mask, _check_format))
+            self._check("mask size", partial(self._for_each_mask, _check_size))
+            self._check("mask pixels", partial(self._for_each_mask, _check_pixels))
+            self._check("lung_fraction", partial(self._for_each_mask, _check_fraction))
+            for kind, one in self._broken.items():
+                self._check(f"refuses {kind}", partial(self._refuse, one))
+            self._check("serves on", self._serve_again)
+        return {
+            "checks": self._rows,
+            "latency_ms": self._latency(),
+            "masks": [_to_text(one.mask) for one in self._served.get(STORED, [])],
+            "images": [_to_text(one) for one in self._images],
+        }
+
+    def _check(self, name: str, work: Callable[[], str]) -> None:
+        passed = False
+        try:
+            detail, passed = work(), True
+        except Failed as error:
+            detail = str(error)
+        except Exception as error:
+            # Whatever the model raises is its own failure, and no reason to leave out the other checks.
+            detail = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+        self._rows.append({"check": name, "passed": passed, "detail": detail})
+
+    def _load(self) -> str:
+        present = sorted(name for name in REFUSED if importlib.util.find_spec(name))
+        if present:
+            msg = f"can be imported, so that nothing is proved: {', '.join(present)}"
+            raise Failed(msg)
+        start = time.monotonic()
+        self._model = tf.saved_model.load(self._model_dir)
+        return f"in {time.monotonic() - start:.1f} s, without {', '.join(sorted(REFUSED))}"
+
+    def _check_signatures(self) -> None:
+        outputs = {"mask_png": tf.string, "lung_fraction": tf.float32}
+        self._check(f"signature {SERVE}", partial(self._signature, SERVE, "image_bytes", outputs))
+        for name in (EVALUATE, TRANSFORM):
+            self._check(f"signature {name}", partial(self._signature, name, "examples", None))
+        self._check(EVALUATE, self._evaluate)
+        self._check(TRANSFORM, self._transform)
+
+    def _function(self, name: str) -> Any:
+        if name not in self._model.signatures:
+            msg = f"there is no signature {name}"
+            raise Failed(msg)
+        return self._model.signatures[name]
+
+    def _signature(self, name: str, argument: str, outputs: dict[str, Any] | None) -> str:
+        function = self._function(name)
+        taken = {key: _describe(one) for key, one in function.structured_input_signature[1].items()}
+        wanted = {argument: "string [N]"}
+        if taken != wanted:
+            msg = f"takes {_list(taken)} instead of {_list(wanted)}"
+            raise Failed(msg)
+        given = {key: _describe(one) for key, one in function.structured_outputs.items()}
+        wanted = {key: f"{dtype.name} [N]" for key, dtype in outputs.items()} if outputs else given
+        if given != wanted:
+            msg = f"gives {_list(given)} instead of {_list(wanted)}"
+            raise Failed(msg)
+        loose = [key for key, one in function.structured_outputs.items() if one.shape.rank in (None, 0)]
+        if loose or not given:
+            msg = f"gives no value an example: {', '.join(loose) or 'nothing at all'}"
+            raise Failed(msg)
+        return f"{_list(taken)} -> {_list(given)}"
+
+    def _evaluate(self) -> str:
+        answer = self._function(EVALUATE)(examples=tf.constant(self._records))
+        _check_lengths(answer, len(self._records))
+        broken = [name for name, one in answer.items() if one.dtype.is_floating and not np.all(np.isfinite(one))]
+        if broken:
+            msg = f"not finite: {', '.join(broken)}"
+            raise Failed(msg)
+        return f"{len(self._records)} records"
+
+    def _transform(self) -> str:
+        answer = self._function(TRANSFORM)(examples=tf.constant(self._records))
+        _check_lengths(answer, len(self._records))
+        if "image" not in answer:
+            msg = "gives no image"
+            raise Failed(msg)
+        self._images = answer["image"].numpy().tolist()
+        return f"{len(self._records)} records"
+
+    def _serve(self, files: Sequence[bytes]) -> list[Served]:
+        answer = self._function(SERVE)(image_bytes=tf.constant(files, tf.string))
+        _check_lengths(answer, len(files))
+        masks, fractions = answer["mask_png"].numpy().tolist(), answer["lung_fraction"].numpy().tolist()
+        return [Served(*one) for one in zip(files, masks, fractions, strict=True)]
+
+    def _serve_each(self, kind: str, files: Sequence[bytes]) -> str:
+        self._served[kind] = [one for file in files for one in self._serve([file])]
+        return ", ".join(sorted({"{1} x {0}".format(*_size(file)) for file in files}))
+
+    def _serve_together(self) -> str:
+        alone = self._all_served()
+        together = self._serve([one.image for one in alone])
+        return _compare(alone, together, f"{len(alone)} images")
+
+    def _serve_none(self) -> str:
+        self._serve([])
+        return "no image, no mask"
+
+    def _for_each_mask(self, check: Callable[[Served], None]) -> str:
+        for one in self._all_served():
+            check(one)
+        return f"{len(self._all_served())} masks"
+
+    def _refuse(self, file: bytes) -> str:
+        try:
+            self._serve([file])
+        except tf.errors.OpError as error:
+            return type(error).__name__
+        msg = "answered with a mask"
+        raise Failed(msg)
+
+    def _serve_again(self) -> str:
+        before = self._all_served()[:1]
+        return _compare(before, self._serve([before[0].image]), "after what was refused")
+
+    def _all_served(self) -> list[Served]:
+        served = [one for kind in self._served.values() for one in kind]
+        if not served:
+            msg = "no image was answered"
+            raise Failed(msg)
+        return served
+
+    def _latency(self) -> dict[str, dict[str, float]]:
+        if STORED not in self._served:
+            return {}
+        return {str(images): self._measure(images) for images in _LATENCY_BATCHES}
+
+    def _measure(self, images: int) -> dict[str, float]:
+        files = [self._stored[index % len(self._stored)] for index in range(images)]
+        self._serve(files)  # the first of a size may be slower
+        least, most = _LATENCY_REQUESTS
+        seconds: list[float] = []
+        while len(seconds) < least or (len(seconds) < most and sum(seconds) < _LATENCY_SECONDS):
+            start = time.perf_counter()
+            self._serve(files)
+            seconds.append(time.perf_counter() - start)
+        median, p95 = np.percentile(np.multiply(seconds, 1000), [50, 95])
+        return {"median": round(float(median), 2), "p95": round(float(p95), 2)}
+
+
+def _check_format(served: Served) -> None:
+    if not served.mask.startswith(b"\x89PNG") or served.mask[24:26] != _GREY_8_BIT:
+        msg = "a mask is no 8-bit grey PNG"
+        raise Failed(msg)
+
+
+def _check_size(served: Served) -> None:
+    wanted, found = _size(served.image), served.lung().shape
+    if found != wanted:
+        msg = "{1} x {0} pixels for an image of {3} x {2}".format(*found, *wanted)
+        raise Failed(msg)
+
+
+def _check_pixels(served: Served) -> None:
+    stray = np.setdiff1d(served.lung(), (0, 255))
+    if stray.size:
+        msg = f"a mask holds {stray[0]}, not only 0 and 255"
+        raise Failed(msg)
+
+
+def _check_fraction(served: Served) -> None:
+    share = float(np.mean(served.lung() == 255))
+    if not abs(served.fraction - share) <= _FRACTION_ERROR:
+        msg = f"is {served.fraction:.6f} for a mask with {share:.6f}"
+        raise Failed(msg)
+
+
+def _check_lengths(answer: dict[str, Any], length: int) -> None:
+    for name, value in answer.items():
+        if value.shape[:1] != [length]:
+            msg = f"gives {name} {value.shape.as_list()} for {length}"
+            raise Failed(msg)
+
+
+def _compare(first: Sequence[Served], second: Sequence[Served], what: str) -> str:
+    total = differing = 0
+    for one, other in zip(first, second, strict=True):
+        lung, lung_again = one.lung(), other.lung()
+        if lung.shape != lung_again.shape:
+            msg = f"{what}: a mask has another size"
+            raise Failed(msg)
+        total += lung.size
+        differing += int(np.count_nonzero(lung != lung_again))
+    detail = f"{what}: {differing} of {total} pixels differ"
+    if differing > MAX_DIFFERENCE * total:
+        raise Failed(detail)
+    return detail
+
+
+def _describe(spec: Any) -> str:
+    dimensions = spec.shape.as_list() if spec.shape.rank is not None else ["..."]
+    named = ["N" if index == 0 and one is None else str(one or "?") for index, one in enumerate(dimensions)]
+    return f"{spec.dtype.name} [{', '.join(named)}]"
+
+
+def _list(described: dict[str, str]) -> str:
+    return ", ".join(f"{name} {text}" for name, text in sorted(described.items()))
+
+
+def _size(file: bytes) -> tuple[int, int]:
+    height, width, _ = tf.io.decode_image(file, channels=1, expand_animations=False).shape
+    return height, width
+
+
+def _read(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def _to_text(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+if __name__ == "__main__":
+    model_dir, requests_dir, answer_file = sys.argv[1:]
+    Path(answer_file).write_text(json.dumps(Probe(model_dir, Path(requests_dir)).run()))

@@ -1,0 +1,55 @@
+"""Compares served masks with those of the network as it was trained, rebuilt from its settings and weights."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from components.serving_probe.probe import MAX_DIFFERENCE
+from modules.preprocessing import parse_pixels
+from modules.settings import ModelSettings
+from modules.unet import unet
+from modules.weights import read_settings, read_weights
+
+
+def compare(model_dir: str, images: Sequence[bytes], masks: Sequence[bytes]) -> tuple[bool, str]:
+    """Whether the served masks are those of the training graph, and what was found.
+
+    Args:
+        model_dir: the SavedModel, with weights beside it.
+        images: what its `transform_features` makes of some records: serialized float16 [size, size, 1].
+        masks: what it answers to the same images: PNGs of any sizes.
+
+    Raises:
+        ValueError: the weights do not fit the network, or the images do not.
+    """
+    settings = read_settings(model_dir)
+    if settings is None:
+        return False, "no weights lie beside the model (assets.extra/weights.npz) to compare it with"
+    if not images or len(images) != len(masks):
+        return False, f"{len(masks)} masks and {len(images)} transformed images came back, so nothing can be compared"
+    served = [tf.io.decode_png(mask, channels=1)[..., 0].numpy() == 255 for mask in masks]
+    expected = _predict(settings, model_dir, images, [lung.shape for lung in served])
+    total = sum(lung.size for lung in served)
+    differing = sum(int(np.count_nonzero(one != other)) for one, other in zip(served, expected, strict=True))
+    return differing <= MAX_DIFFERENCE * total, f"{differing} of {total} pixels differ"
+
+
+def _predict(
+    settings: ModelSettings, model_dir: str, images: Sequence[bytes], sizes: Sequence[tuple[int, int]]
+) -> list[NDArray[np.bool_]]:
+    """Bool masks of the given sizes [height, width]."""
+    # As the probe does: a GPU rounds otherwise.
+    with tf.device("CPU"):
+        network = unet(settings)
+        read_weights(network, settings, model_dir)
+        masks = []
+        for serialized, size in zip(images, sizes, strict=True):
+            image = tf.cast(parse_pixels(serialized, tf.float16, settings.image_size), tf.float32)[tf.newaxis]
+            lung = tf.sigmoid(network(image, training=False))
+            if settings.average_mirrored:
+                mirrored = tf.sigmoid(network(image[:, :, ::-1], training=False))
+                lung = (lung + mirrored[:, :, ::-1]) / 2
+            masks.append((tf.image.resize(lung, size)[0, ..., 0] > 0.5).numpy())
+    return masks

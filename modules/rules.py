@@ -1,0 +1,102 @@
+"""May the model serve? Applies the rules to what was measured.
+
+>>> decide(evaluation, settings.rules).blessed
+True
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from pydantic import BaseModel
+
+from modules.evaluation import TEST_SET, Evaluation, Slice, slice_name
+from modules.measures import STATISTICS
+from modules.settings import Bound, Rule, SliceKey
+
+DECISION_FILE: Final = "decision.json"
+
+
+class Judgement(BaseModel):
+    """One rule and whether it holds."""
+
+    metric: str
+    slice: str
+    kind: Bound
+    bound: float
+    value: float | None = None
+    """What is compared with the bound: the statistic, the drop, or by how much the model is worse than the baseline;
+    None where there is nothing to compare."""
+    low: float | None = None
+    high: float | None = None
+    baseline: float | None = None
+    """The baseline's value of the statistic."""
+    passed: bool
+    reason: str
+
+
+class Decision(BaseModel):
+    """What `decision.json` holds."""
+
+    blessed: bool
+    baseline: str | None
+    """The model that was compared with, in words."""
+    rules: list[Judgement]
+
+
+def decide(evaluation: Evaluation, rules: Sequence[Rule]) -> Decision:
+    """Judges every rule; the model is blessed if all hold."""
+    judgements = [_judge(rule, evaluation) for rule in rules]
+    return Decision(blessed=all(one.passed for one in judgements), baseline=evaluation.baseline, rules=judgements)
+
+
+def _judge(rule: Rule, evaluation: Evaluation) -> Judgement:
+    set_ = str(rule.slice.get("set", TEST_SET))
+    keys: dict[SliceKey, str] = {key: str(value) for key, value in rule.slice.items() if key != "set"}
+    where = slice_name(set_, keys)
+    found = evaluation.find(set_, keys)
+    stated: dict[str, Any] = {"metric": rule.metric, "slice": where, "kind": rule.kind, "bound": rule.bound}
+    if found is None:
+        return Judgement(**stated, passed=False, reason=f"no image falls into the slice {where}")
+    measured = _measure(rule, found)
+    if rule.kind == "max_regression" and found.difference is None:
+        return Judgement(**stated, passed=True, reason="there is no model yet to compare with")
+    if not found.enough:
+        few = f"{found.patients} patients are too few to judge by, {evaluation.min_patients} are needed"
+        return Judgement(**stated, **measured, passed=False, reason=few)
+    if measured["value"] is None:
+        return Judgement(**stated, **measured, passed=False, reason="there are no copies to compare with")
+    passed, reason = _compare(rule, measured)
+    return Judgement(**stated, **measured, passed=passed, reason=reason)
+
+
+def _measure(rule: Rule, of: Slice) -> dict[str, float | None]:
+    """Value, interval and baseline; a regression is positive where the model is worse."""
+    statistic = STATISTICS[rule.metric]
+    baseline = of.baseline[rule.metric].value if of.baseline and rule.metric in of.baseline else None
+    if rule.kind == "max_regression":
+        change = (of.difference or {}).get(rule.metric)
+        if change is None or change.value is None:
+            return {"value": None, "low": None, "high": None, "baseline": baseline}
+        ends = [change.low, change.value, change.high]
+        low, value, high = ends if statistic.lower_is_better else [_minus(end) for end in reversed(ends)]
+        return {"value": value, "low": low, "high": high, "baseline": baseline}
+    estimate = of.metrics.get(f"{statistic.measure}_drop" if rule.kind == "max_drop" else rule.metric)
+    if estimate is None:
+        return {"value": None, "low": None, "high": None, "baseline": baseline}
+    return {"value": estimate.value, "low": estimate.low, "high": estimate.high, "baseline": baseline}
+
+
+def _minus(value: float | None) -> float | None:
+    return None if value is None else -value
+
+
+def _compare(rule: Rule, measured: dict[str, float | None]) -> tuple[bool, str]:
+    value, bound = measured["value"] or 0.0, rule.bound
+    if rule.kind == "at_least":
+        return value >= bound, f"is {value:.4f}, must be at least {bound:g}"
+    if rule.kind == "at_most":
+        return value <= bound, f"is {value:.4f}, may be at most {bound:g}"
+    if rule.kind == "max_drop":
+        return value <= bound, f"copies are worse than originals by {value:.4f}, may be by {bound:g}"
+    worst = value if measured["high"] is None else measured["high"]
+    return worst <= bound, f"changed for the worse by {value:.4f}, perhaps by {worst:.4f}, may by {bound:g}"

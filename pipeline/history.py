@@ -1,0 +1,241 @@
+"""The runs under a root, as their metadata tell of them: what `lungseg history` lists.
+
+    >>> [(run.started, run.status) for run in read_history(Path("lungseg-run"))]
+    [('2026-03-01T09:30+01:00', 'blessed')]
+
+Names of files, nodes and keys are repeated here, and JSON is read as it is: importing what wrote them takes TFX and
+TFMA, a quarter of a minute.
+"""
+
+import datetime
+import json
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from ml_metadata import errors
+from ml_metadata.metadata_store import metadata_store
+from ml_metadata.proto import metadata_store_pb2
+from rich.console import Console
+from rich.table import Table
+
+from pipeline.errors import UserError
+
+METADATA_FILE: Final = "metadata.sqlite"
+EVALUATION_FILE: Final = "evaluation.json"
+DECISION_FILE: Final = "decision.json"
+NODE_CONTEXT: Final = "node"
+RUN_CONTEXT: Final = "pipeline_run"
+STUDY_SUFFIX: Final = "-study"
+
+Kind = Literal["run", "study"]
+Status = Literal["blessed", "not_blessed", "done", "failed", "unfinished"]
+
+_DECIDING: Final[dict[Kind, str]] = {"run": "Pusher", "study": "Evaluator"}
+"""The node after which the outcome is known."""
+_SHORT = 8
+
+_ROUND_REASON = re.compile(r"^Error when executing query: |\s+query: .*|\. .*", re.DOTALL)
+"""What MLMD puts around a reason: the statement that failed, or advice on migration."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run or study; None where it is not known, or no more."""
+
+    started: str
+    """Local time with its offset, to the minute, as ISO 8601."""
+    pipeline: str | None
+    kind: Kind
+    span: int | None
+    policy: str | None
+    policy_hash: str | None
+    dice_originals: float | None
+    """Mean Dice, 0-1, on originals of the test split."""
+    dice_copies: float | None
+    """Mean Dice, 0-1, on their augmented copies."""
+    status: Status
+    """A study is `done` rather than `blessed`; `unfinished` runs were cut off, or go on."""
+    reason: str | None
+    """Of `not_blessed`, the first rule that was broken, or `serving probe`; of `failed`, the component."""
+    version: str | None
+    """What the model is called in the serving folder, if it was pushed."""
+
+
+@dataclass(frozen=True)
+class _Node:
+    """What one component did in one run; the artifacts that it made, or found in the cache, by key."""
+
+    id: str
+    pipeline: str
+    state: int
+    outputs: dict[str, Any]
+
+
+def read_history(root: Path) -> list[Run]:
+    """Lists the runs and studies under a root, the oldest first. Changes nothing there.
+
+    Args:
+        root: what was given to `lungseg run` or `lungseg study`.
+
+    Raises:
+        UserError: there are no runs, or their metadata cannot be read.
+    """
+    store = root / METADATA_FILE
+    # A run that was killed at once leaves an empty file.
+    found = _read_store(store) if store.is_file() and store.stat().st_size else []
+    if not found:
+        msg = f"'{root}' holds no runs: make one with `lungseg run --root {root}`"
+        raise UserError(msg)
+    return [_describe(started, nodes) for started, nodes in found]
+
+
+def show_history(console: Console, runs: Iterable[Run]) -> None:
+    """Prints a table of runs, a row each."""
+    table = Table(title="Runs, with Dice on originals and on copies of the test set", title_justify="left")
+    for name in ("started", "span", "policy", "originals", "copies", "version", "outcome"):
+        number = name in {"span", "originals", "copies", "version"}
+        table.add_column(name, justify="right" if number else "left", no_wrap=number, overflow="fold")
+    for run in runs:
+        policy = f"{run.policy} {(run.policy_hash or '')[:_SHORT]}".rstrip() if run.policy else None
+        cells = (run.span, policy, _rounded(run.dice_originals), _rounded(run.dice_copies), run.version)
+        shown = ["-" if cell is None else str(cell) for cell in cells]
+        table.add_row(f"{datetime.datetime.fromisoformat(run.started):%Y-%m-%d %H:%M}", *shown, _outcome(run))
+    console.print(table)
+
+
+def to_json(runs: Iterable[Run]) -> str:
+    """The runs as a JSON list of objects with the fields of `Run`."""
+    return json.dumps([asdict(run) for run in runs], indent=1)
+
+
+def _rounded(dice: float | None) -> str | None:
+    return None if dice is None else f"{dice:.4f}"
+
+
+def _outcome(run: Run) -> str:
+    words: dict[Status, str | None] = {
+        "not_blessed": run.reason or "not blessed",
+        "done": None,
+        "failed": f"failed in {run.reason}",
+    }
+    said = (run.kind if run.kind == "study" else None, words.get(run.status, run.status))
+    return ": ".join(word for word in said if word)
+
+
+def _read_store(path: Path) -> list[tuple[datetime.datetime, list[_Node]]]:
+    """When each run started, and its nodes; the oldest run first."""
+    config = metadata_store_pb2.ConnectionConfig()
+    config.sqlite.filename_uri = str(path)
+    config.sqlite.connection_mode = metadata_store_pb2.SqliteMetadataSourceConfig.READONLY
+    try:
+        store = metadata_store.MetadataStore(config)
+        contexts = sorted(store.get_contexts_by_type(RUN_CONTEXT), key=lambda one: one.create_time_since_epoch)
+        executions = [[one.id for one in store.get_executions_by_context(context.id)] for context in contexts]
+        nodes = _read_nodes(store)  # the last to be read, so that none is missing where a run goes on
+    except (RuntimeError, errors.StatusError) as error:
+        reason = _ROUND_REASON.sub("", str(error))
+        msg = f"'{path}' cannot be read: {reason}; use the version of lungseg that wrote it, or another root"
+        raise UserError(msg) from error
+    return [
+        (
+            datetime.datetime.fromtimestamp(context.create_time_since_epoch / 1000).astimezone(),
+            [nodes[one] for one in of_run],
+        )
+        for context, of_run in zip(contexts, executions, strict=True)
+    ]
+
+
+def _read_nodes(store: metadata_store.MetadataStore) -> dict[int, _Node]:
+    """All executions by id, in few calls."""
+    found = {
+        one.id: (context.name.rpartition("."), one.last_known_state)
+        for context in store.get_contexts_by_type(NODE_CONTEXT)
+        for one in store.get_executions_by_context(context.id)
+    }
+    outputs = _read_outputs(store, found)
+    return {id_: _Node(node, pipeline, state, outputs[id_]) for id_, ((pipeline, _, node), state) in found.items()}
+
+
+def _read_outputs(store: metadata_store.MetadataStore, executions: Iterable[int]) -> dict[int, dict[str, Any]]:
+    """Artifacts of each execution by key, without those that it failed to make."""
+    events = [
+        one for one in store.get_events_by_execution_ids(executions) if one.type == metadata_store_pb2.Event.OUTPUT
+    ]
+    artifacts = {one.id: one for one in store.get_artifacts_by_id({event.artifact_id for event in events})}
+    outputs: dict[int, dict[str, Any]] = defaultdict(dict)
+    for event in events:
+        outputs[event.execution_id][event.path.steps[0].key] = artifacts[event.artifact_id]
+    return outputs
+
+
+def _describe(started: datetime.datetime, nodes: Sequence[_Node]) -> Run:
+    pipeline = nodes[0].pipeline if nodes else None
+    kind: Kind = "study" if pipeline and pipeline.endswith(STUDY_SUFFIX) else "run"
+    made = {(node.id, key): artifact for node in nodes for key, artifact in node.outputs.items()}
+    augmented = made.get(("Augmenter", "augmented_examples"))
+    dice = _dice(made.get(("Evaluator", "evaluation")))
+    status, reason = _judge(kind, nodes, made)
+    return Run(
+        started=started.isoformat(timespec="minutes"),
+        pipeline=pipeline,
+        kind=kind,
+        span=_number(made.get(("ImportExampleGen", "examples")), "span"),
+        policy=_text(augmented, "policy"),
+        policy_hash=_text(augmented, "policy_hash"),
+        dice_originals=dice.get("is_augmented:0"),
+        dice_copies=dice.get("is_augmented:1"),
+        status=status,
+        reason=reason,
+        version=_text(made.get(("Pusher", "pushed_model")), "pushed_version"),
+    )
+
+
+def _judge(kind: Kind, nodes: Sequence[_Node], made: dict[tuple[str, str], Any]) -> tuple[Status, str | None]:
+    states = metadata_store_pb2.Execution
+    failed = next((node.id for node in nodes if node.state == states.FAILED), None)
+    if failed:
+        return "failed", failed
+    done = {node.id for node in nodes if node.state in (states.COMPLETE, states.CACHED)}
+    if len(done) < len(nodes) or _DECIDING[kind] not in done:
+        return "unfinished", None
+    if kind == "study":
+        return "done", None
+    blessing = made.get(("Evaluator", "blessing"))
+    if _number(blessing, "blessed") != 1:
+        return "not_blessed", _broken_rule(blessing)
+    # Runs of before there was a probe have been served without.
+    if "ServingProbe" in done and _number(made.get(("ServingProbe", "infra_blessing")), "blessed") != 1:
+        return "not_blessed", "serving probe"
+    return "blessed", None
+
+
+def _dice(evaluation: Any) -> dict[str, float]:
+    """Mean Dice by slice, where there is one."""
+    slices = _read_json(evaluation, EVALUATION_FILE).get("slices", [])
+    found = {one["slice"]: one["metrics"].get("dice_mean", {}).get("value") for one in slices}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _broken_rule(blessing: Any) -> str | None:
+    rules = _read_json(blessing, DECISION_FILE).get("rules", [])
+    return next((f"{one['metric']} on {one['slice']}: {one['reason']}" for one in rules if not one["passed"]), None)
+
+
+def _read_json(artifact: Any, name: str) -> dict[str, Any]:
+    """A file of an artifact; empty where it was removed, or cannot be read."""
+    try:
+        return json.loads((Path(artifact.uri) / name).read_text()) if artifact else {}
+    except (OSError, ValueError):
+        return {}
+
+
+def _text(artifact: Any, name: str) -> str | None:
+    return artifact.custom_properties[name].string_value or None if artifact else None
+
+
+def _number(artifact: Any, name: str) -> int | None:
+    return artifact.custom_properties[name].int_value if artifact else None

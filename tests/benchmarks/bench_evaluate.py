@@ -1,0 +1,217 @@
+"""Speed and memory of the Evaluator against stock TFMA fed with full masks, in one run: `make bench-evaluate`.
+
+Both segment the same 512-pixel records with the same exported model, and both take statistics on the same slices. The
+reference hands TFMA what its documentation asks for: masks as labels and predictions, every pixel an element, with
+stock metrics for accuracy, precision and recall. The Evaluator is the whole of `Executor.Do`, outlines and intervals
+included. Memory is the peak of a fresh process each: of the Evaluator for 500 and for 5,000 records, of the reference
+for as many as it is timed on.
+"""
+
+import argparse
+import json
+import logging
+import os
+import platform
+import statistics
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from measure import peak_megabytes, peak_of, seconds
+
+EVALUATOR, REFERENCE = "evaluator", "full masks"
+ROUNDS = 3
+RECORDS = 96
+START_UP_RECORDS = 16
+FEW, MANY = 500, 5000
+DISTINCT = 50
+"""Different images among the records; the rest repeats them under other names."""
+NETWORK_SIZE, FILTERS = 128, 8
+SLICES = ((), ("is_augmented",), ("source",), ("is_augmented", "source"))
+
+
+def write_examples(folder: Path, count: int) -> None:
+    import tensorflow as tf
+
+    from pipeline.phantoms import phantom
+    from schema.record import Record, encode
+
+    images = [phantom(seed=0, patient=number, image=1, size=512) for number in range(1, min(count, DISTINCT) + 1)]
+    split = folder / "Split-test"
+    split.mkdir(parents=True)
+    with tf.io.TFRecordWriter(str(split / "data_tfrecord-00000-of-00001")) as writer:
+        for number in range(count):
+            image, mask = images[number % len(images)]
+            name = f"phantom-{number}"
+            writer.write(encode(Record(image, mask, name, name, source="phantom", width=512, height=512)))
+
+
+def export_network(folder: Path, examples: Path) -> None:
+    """A U-Net as the Trainer exports it, untrained: what it answers costs the same."""
+    import apache_beam as beam
+    import tensorflow_transform.beam as tft_beam
+    from google.protobuf import text_format
+    from tensorflow_metadata.proto.v0 import schema_pb2
+    from tfx_bsl.public.tfxio import TFExampleRecord
+
+    from modules.export import export_model
+    from modules.preprocessing import preprocessing_fn
+    from modules.settings import ModelSettings
+    from modules.unet import unet
+    from schema import features
+
+    schema = text_format.Parse(features.SCHEMA_FILE.read_text(), schema_pb2.Schema())
+    source = TFExampleRecord(str(examples / "Split-test" / "*"), schema=schema, telemetry_descriptors=["bench"])
+    with beam.Pipeline() as pipeline, tft_beam.Context(temp_dir=str(folder / "tmp")):
+        batches = pipeline | source.BeamSource()
+        transform_fn = (batches, source.TensorAdapterConfig()) | tft_beam.AnalyzeDataset(
+            lambda inputs: preprocessing_fn(inputs, {"image_size": NETWORK_SIZE})
+        )
+        _ = transform_fn | tft_beam.WriteTransformFn(str(folder / "transform"))
+    network = unet(ModelSettings(image_size=NETWORK_SIZE, filters=FILTERS))
+    export_model(network, str(folder / "transform" / "transform_fn"), str(folder / "Format-Serving"))
+
+
+def run_evaluator(model_dir: Path, source: Path, target: Path) -> None:
+    from tfx.types import standard_artifacts
+
+    from components.evaluator import executor
+    from modules.settings import EvaluateSettings
+
+    examples, model = standard_artifacts.Examples(), standard_artifacts.Model()
+    examples.uri, examples.split_names, model.uri = str(source), '["test"]', str(model_dir)
+    outputs = {
+        executor.EVALUATION: standard_artifacts.ModelEvaluation(),
+        executor.BLESSING: standard_artifacts.ModelBlessing(),
+    }
+    for key, artifact in outputs.items():
+        artifact.uri = str(target / key)
+        (target / key).mkdir(parents=True)
+    executor.Executor().Do(
+        {executor.EXAMPLES: [examples], executor.MODEL: [model]},
+        {key: [artifact] for key, artifact in outputs.items()},
+        {
+            executor.SETTINGS: EvaluateSettings(slices=SLICES[1:]).model_dump_json(),
+            executor.BASELINE_NAME: "",
+            executor.CODE_VERSION: "",
+        },
+    )
+
+
+def run_reference(model_dir: Path, source: Path, target: Path) -> None:
+    import apache_beam as beam
+    import tensorflow_model_analysis as tfma
+    from tensorflow_model_analysis.evaluators import metrics_plots_and_validations_evaluator
+    from tensorflow_model_analysis.extractors import slice_key_extractor
+
+    config = tfma.EvalConfig(
+        model_specs=[tfma.ModelSpec()],
+        slicing_specs=[tfma.SlicingSpec(feature_keys=keys) for keys in SLICES],
+        metrics_specs=[
+            tfma.MetricsSpec(
+                metrics=[tfma.MetricConfig(class_name=name) for name in ("BinaryAccuracy", "Precision", "Recall")]
+            )
+        ],
+    )
+    with beam.Pipeline() as pipeline:
+        _ = (
+            pipeline
+            | beam.io.ReadFromTFRecord(str(source / "Split-test" / "*"))
+            | beam.BatchElements(min_batch_size=16, max_batch_size=16)
+            | beam.ParDo(segmenter(str(model_dir / "Format-Serving")))
+            | tfma.ExtractAndEvaluate(
+                extractors=[slice_key_extractor.SliceKeyExtractor(eval_config=config, materialize=False)],
+                evaluators=[metrics_plots_and_validations_evaluator.MetricsPlotsAndValidationsEvaluator(config)],
+            )
+            | tfma.WriteResults(writers=tfma.default_writers(str(target), eval_config=config))
+        )
+
+
+def segmenter(model_dir: str) -> object:
+    """A DoFn from serialized records to TFMA's extracts, with a label and a prediction for every pixel."""
+    import apache_beam as beam
+    import cv2
+    import numpy as np
+    import tensorflow as tf
+    import tensorflow_model_analysis as tfma
+
+    from schema import record
+
+    class Segment(beam.DoFn):
+        def setup(self) -> None:
+            self._model = tf.saved_model.load(model_dir)
+
+        def process(self, batch: list[bytes]) -> Iterator[dict[str, object]]:
+            answers = self._model.signatures["evaluate"](examples=tf.constant(batch))
+            for serialized, png in zip(batch, answers["mask_png"].numpy(), strict=True):
+                one = record.decode(serialized)
+                predicted = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_GRAYSCALE)
+                yield {
+                    tfma.FEATURES_KEY: {
+                        "is_augmented": np.array([int(one.is_augmented)]),
+                        "source": np.array([one.source]),
+                    },
+                    tfma.LABELS_KEY: (one.mask.ravel() / 255).astype(np.float32),
+                    tfma.PREDICTIONS_KEY: (predicted.ravel() / 255).astype(np.float32),
+                    tfma.EXAMPLE_WEIGHTS_KEY: np.ones(1),
+                }
+
+    return Segment()
+
+
+RUNS = {EVALUATOR: run_evaluator, REFERENCE: run_reference}
+
+
+def measure_speed(folder: Path, model_dir: Path) -> list[dict[str, float]]:
+    """Images a second of both in each turn; what a run costs without records is taken off."""
+    few, many = folder / "few", folder / "many"
+    write_examples(few, START_UP_RECORDS)
+    write_examples(many, START_UP_RECORDS + RECORDS)
+    turns = []
+    for turn in range(ROUNDS):
+        took = {
+            (name, source): seconds(lambda: RUNS[name](model_dir, source, folder / f"{name}-{turn}-{source.name}"))  # noqa: B023
+            for name in RUNS
+            for source in (few, many)
+        }
+        turns.append({name: RECORDS / (took[name, many] - took[name, few]) for name in RUNS})
+    return turns
+
+
+def measure_memory(folder: Path, model_dir: Path, name: str, count: int) -> float:
+    """Peak resident megabytes of a fresh process that evaluates `count` records."""
+    source = folder / f"memory-{count}"
+    if not source.exists():
+        write_examples(source, count)
+    return peak_of(__file__, "--memory-of", name, model_dir, source, folder / f"{name}-memory-{count}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--memory-of", nargs=4, help=argparse.SUPPRESS)
+    child = parser.parse_args().memory_of
+    logging.disable(logging.WARNING)
+    if child:
+        name, *paths = child
+        RUNS[name](*map(Path, paths))
+        print(peak_megabytes())
+        return
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_examples(folder / "sample", START_UP_RECORDS)
+        export_network(folder, folder / "sample")
+        turns = measure_speed(folder, folder)
+        few, many = (measure_memory(folder, folder, EVALUATOR, count) for count in (FEW, MANY))
+        reference = measure_memory(folder, folder, REFERENCE, RECORDS)
+    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, 512 x 512")
+    print(f"{'images a second':24}{EVALUATOR:>14}{REFERENCE:>14}")
+    for number, turn in enumerate(turns, 1):
+        print(f"{f'turn {number}':24}{turn[EVALUATOR]:14.1f}{turn[REFERENCE]:14.1f}")
+    print(f"{'':24}{f'{MANY} images':>14}{f'{FEW} images':>14}{f'full masks, {RECORDS}':>18}")
+    print(f"{'peak memory, MB':24}{many:14.0f}{few:14.0f}{reference:18.0f}")
+    speedup = statistics.median(turn[EVALUATOR] / turn[REFERENCE] for turn in turns)
+    print(json.dumps({"speedup": round(speedup, 3), "memory_ratio": round(many / few, 3)}))
+
+
+if __name__ == "__main__":
+    main()

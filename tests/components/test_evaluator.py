@@ -1,0 +1,281 @@
+"""The Evaluator on real records and real exported models."""
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+import tensorflow as tf
+import tensorflow_transform.beam as tft_beam
+from google.protobuf import text_format
+from tensorflow_metadata.proto.v0 import schema_pb2
+from tfx.types import Artifact, channel_utils, standard_artifacts
+from tfx_bsl.public.tfxio import TFExampleBeamRecord
+
+from components.evaluator.component import Evaluator
+from components.evaluator.executor import Executor
+from components.evaluator.measure import MeasureError, set_against_original
+from modules.estimates import ROWS
+from modules.evaluation import Evaluation, MeasuredImage
+from modules.export import export_model
+from modules.measures import COLUMNS, MEASURES
+from modules.preprocessing import preprocessing_fn
+from modules.rules import Decision
+from modules.settings import EvaluateSettings
+from schema import features
+from schema.record import Record, encode
+
+SIZE = 16
+SETTINGS = EvaluateSettings.model_validate(
+    {
+        "rules": [
+            {"metric": "dice_mean", "at_least": 0.5},
+            {"metric": "dice_mean", "max_regression": 0.01},
+        ],
+        "min_patients": 3,
+        "resamples": 100,
+    }
+)
+
+
+@pytest.fixture(scope="session")
+def transform_graph(tmp_path_factory: pytest.TempPathFactory, make_record: Callable[..., Record]) -> Path:
+    output = tmp_path_factory.mktemp("transform")
+    schema = text_format.Parse(features.SCHEMA_FILE.read_text(), schema_pb2.Schema())
+    source = TFExampleBeamRecord(physical_format="inmem", schema=schema, telemetry_descriptors=["test"])
+    with beam.Pipeline() as pipeline, tft_beam.Context(temp_dir=str(output / "tmp")):
+        batches = (
+            pipeline | beam.Create([encode(scene(make_record, index)) for index in range(4)]) | source.BeamSource()
+        )
+        transform_fn = (batches, source.TensorAdapterConfig()) | tft_beam.AnalyzeDataset(
+            lambda inputs: preprocessing_fn(inputs, {"image_size": SIZE})
+        )
+        _ = transform_fn | tft_beam.WriteTransformFn(str(output))
+    return output
+
+
+def scene(make_record: Callable[..., Record], index: int, **changes: Any) -> Record:
+    """A bright square that is lung, in an image of its own place and patient."""
+    image = np.full((SIZE, SIZE), 20, np.uint8)
+    top = 2 + index % 6
+    image[top : top + 8, 4:12] = 200
+    mask = np.where(image > 100, 255, 0).astype(np.uint8)
+    plain = {"image": image, "mask": mask, "patient_id": f"p{index}", "width": SIZE, "height": SIZE}
+    return make_record(f"i{index}", **{**plain, **changes})
+
+
+def copy_of(record: Record, **changes: Any) -> Record:
+    return replace(record, image_id=record.name_copy(1), is_augmented=True, augmentation="Rotate", **changes)
+
+
+def export(folder: Path, transform_graph: Path, bias: float) -> Artifact:
+    """A network that takes for lung what is brighter than the mean by some measure."""
+    image = keras.Input((SIZE, SIZE, 1))
+    model = keras.Model(image, keras.layers.Conv2D(1, 1)(image))
+    model.set_weights([np.full((1, 1, 1, 1), 20.0), np.array([bias])])
+    export_model(model, str(transform_graph / "transform_fn"), str(folder / "Format-Serving"))
+    artifact = standard_artifacts.Model()
+    artifact.uri = str(folder)
+    return artifact
+
+
+@pytest.fixture(scope="session")
+def good(tmp_path_factory: pytest.TempPathFactory, transform_graph: Path) -> Artifact:
+    return export(tmp_path_factory.mktemp("good"), transform_graph, 0.0)
+
+
+@pytest.fixture(scope="session")
+def bad(tmp_path_factory: pytest.TempPathFactory, transform_graph: Path) -> Artifact:
+    """Takes everything for lung."""
+    return export(tmp_path_factory.mktemp("bad"), transform_graph, 1000.0)
+
+
+def write_examples(folder: Path, **splits: list[Record]) -> Artifact:
+    artifact = standard_artifacts.Examples()
+    artifact.uri, artifact.split_names = str(folder), json.dumps(list(splits))
+    for name, records in splits.items():
+        (folder / f"Split-{name}").mkdir(parents=True)
+        with tf.io.TFRecordWriter(str(folder / f"Split-{name}" / "data_tfrecord-0")) as writer:
+            for record in records:
+                writer.write(encode(record))
+    return artifact
+
+
+@pytest.fixture
+def examples(tmp_path: Path, make_record: Callable[..., Record]) -> Artifact:
+    """Five patients with a copy each; the copy of the last has lost its image."""
+    originals = [scene(make_record, index) for index in range(5)]
+    dark = np.full((SIZE, SIZE), 20, np.uint8)
+    copies = [copy_of(one) for one in originals[:4]] + [copy_of(originals[4], image=dark)]
+    return write_examples(tmp_path / "examples", train=[], test=[*originals, *copies])
+
+
+Outputs = dict[str, Artifact]
+Evaluate = Callable[..., Outputs]
+
+
+@pytest.fixture
+def evaluate(tmp_path: Path) -> Evaluate:
+    def run(
+        model: Artifact, examples: Artifact, settings: EvaluateSettings = SETTINGS, **others: list[Artifact]
+    ) -> Outputs:
+        outputs = {"evaluation": standard_artifacts.ModelEvaluation(), "blessing": standard_artifacts.ModelBlessing()}
+        for key, artifact in outputs.items():
+            artifact.uri = str(tmp_path / key)
+            shutil.rmtree(artifact.uri, ignore_errors=True)
+            Path(artifact.uri).mkdir()
+        Executor(Executor.Context(tmp_dir=str(tmp_path / "tmp"), unique_id="1")).Do(
+            {"examples": [examples], "model": [model], **others},
+            {key: [artifact] for key, artifact in outputs.items()},
+            {"settings": settings.model_dump_json(), "baseline_name": "", "code_version": ""},
+        )
+        return outputs
+
+    return run
+
+
+def read(outputs: Outputs) -> tuple[Evaluation, Decision, pd.DataFrame]:
+    evaluation, blessing = Path(outputs["evaluation"].uri), Path(outputs["blessing"].uri)
+    return (
+        Evaluation.model_validate_json((evaluation / "evaluation.json").read_text()),
+        Decision.model_validate_json((blessing / "decision.json").read_text()),
+        pd.read_csv(evaluation / "images.csv").set_index("image_id").sort_index(),
+    )
+
+
+def test_a_good_model(evaluate: Evaluate, good: Artifact, examples: Artifact) -> None:
+    outputs = evaluate(good, examples)
+    evaluation, decision, images = read(outputs)
+    # Nine images are segmented to the pixel; in the last, nothing is found.
+    assert images.loc["i0", "dice"] == images.loc["i3-copy1", "dice"] == 1
+    assert images.loc["i4-copy1", "dice"] == 0
+    assert images.loc["i4-copy1", "hd95_px"] == pytest.approx(SIZE * np.sqrt(2)), "a missed lung costs the diagonal"
+    assert images.loc["i4-copy1", "hd95"] == pytest.approx(np.sqrt(2))
+    assert images.loc["i4-copy1", "original_id"] == "i4"
+    assert images["brier"].max() > 0.2
+    assert len(images) == 10
+    overall = evaluation.slices[0].metrics
+    assert overall["dice_mean"].value == pytest.approx(0.9)
+    assert overall["dice_drop"].value == pytest.approx(0.2), "one of five copies is worse by 1"
+    assert overall["hd95_drop"].value == pytest.approx(np.sqrt(2) / 5)
+    assert overall["nsd"].value == pytest.approx(0.9)
+    copies = evaluation.find("test", {"transform": "Rotate"})
+    assert copies is not None
+    assert (copies.examples, copies.metrics["dice_mean"].value) == (5, pytest.approx(0.8))
+    assert decision.blessed
+    assert outputs["blessing"].get_int_custom_property("blessed") == 1
+    assert sorted(path.name for path in Path(outputs["blessing"].uri).iterdir()) == ["BLESSED", "decision.json"]
+
+
+def test_a_worse_model_is_not_blessed_against_the_baseline(
+    evaluate: Evaluate, good: Artifact, bad: Artifact, examples: Artifact
+) -> None:
+    good.set_int_custom_property("version", 7)
+    outputs = evaluate(bad, examples, baseline_model=[good])
+    evaluation, decision, images = read(outputs)
+    assert decision.baseline == evaluation.baseline == "version 7"
+    share = 8 * 8 / SIZE**2
+    assert images.loc["i0", "dice"] == pytest.approx(2 * share / (1 + share))
+    assert images.loc["i0", "baseline_dice"] == 1
+    assert [one.passed for one in decision.rules] == [False, False]
+    assert outputs["blessing"].get_int_custom_property("blessed") == 0
+    assert (Path(outputs["blessing"].uri) / "NOT_BLESSED").exists()
+
+
+def test_an_equal_model_is_blessed(evaluate: Evaluate, good: Artifact, examples: Artifact) -> None:
+    evaluation, decision, _ = read(evaluate(good, examples, baseline_model=[good]))
+    assert decision.blessed
+    difference = evaluation.slices[0].difference
+    assert difference is not None
+    assert (difference["dice_mean"].low, difference["dice_mean"].high) == (0, 0)
+
+
+def test_external_sets_are_apart(
+    evaluate: Evaluate, good: Artifact, examples: Artifact, tmp_path: Path, make_record: Callable[..., Record]
+) -> None:
+    dark = np.full((SIZE, SIZE), 20, np.uint8)
+    external = write_examples(
+        tmp_path / "external",
+        north=[scene(make_record, 10), scene(make_record, 11, image=dark)],
+        south=[scene(make_record, 12)],
+    )
+    evaluation, _, images = read(evaluate(good, examples, external_examples=[external]))
+    found = {one.slice: (one.examples, one.metrics["dice_mean"].value) for one in evaluation.slices if not one.keys}
+    assert found == {"overall": (10, pytest.approx(0.9)), "set:north": (2, 0.5), "set:south": (1, 1.0)}
+    assert images["set"].value_counts().to_dict() == {"test": 10, "north": 2, "south": 1}
+
+
+def test_no_baseline_yet(evaluate: Evaluate, good: Artifact, examples: Artifact) -> None:
+    _, decision, images = read(evaluate(good, examples, baseline_model=[]))
+    assert (decision.baseline, decision.rules[1].reason) == (None, "there is no model yet to compare with")
+    assert not [name for name in images.columns if name.startswith("baseline")]
+
+
+def test_a_broken_record_leaves_no_judgement(evaluate: Evaluate, good: Artifact, examples: Artifact) -> None:
+    with tf.io.TFRecordWriter(f"{examples.uri}/Split-test/data_tfrecord-1") as writer:
+        writer.write(b"no record")
+    with pytest.raises(MeasureError, match=r"set 'test': record 'unknown', field '\(all\)': is no serialized"):
+        evaluate(good, examples)
+    folder = Path(examples.uri).parent
+    assert not [*(folder / "evaluation").iterdir(), *(folder / "blessing").iterdir()]
+
+
+def test_an_empty_set(evaluate: Evaluate, good: Artifact, tmp_path: Path) -> None:
+    examples = write_examples(tmp_path / "none", test=[])
+    with pytest.raises(
+        RuntimeError, match=r"^set 'test' has no records: there is nothing to judge by, so add patients"
+    ):
+        evaluate(good, examples)
+
+
+def test_a_baseline_of_another_version(evaluate: Evaluate, good: Artifact, examples: Artifact, tmp_path: Path) -> None:
+    module = tf.Module()
+    signature = tf.function(lambda examples: {"dice": examples}).get_concrete_function(tf.TensorSpec([None], tf.string))
+    tf.saved_model.save(module, str(tmp_path / "old" / "Format-Serving"), signatures={"evaluate": signature})
+    old = standard_artifacts.Model()
+    old.uri = str(tmp_path / "old")
+    with pytest.raises(MeasureError, match="the baseline model has no signature 'evaluate' that gives brier, "):
+        evaluate(good, examples, baseline_model=[old])
+
+
+def measured(image_id: str, is_augmented: bool, dice: float, hd95: float) -> MeasuredImage:
+    values = np.full((ROWS, len(COLUMNS)), np.nan)
+    values[0] = 0
+    values[0, COLUMNS.index("dice")], values[0, COLUMNS.index("hd95")] = dice, hd95
+    return MeasuredImage(
+        set="test", image_id=image_id, original_id="a", patient_id="p", source="s", finding="f", view="v", sex="x",
+        age=-1, is_augmented=is_augmented, augmentation="Rotate" if is_augmented else "none", lung_fraction=0.2,
+        values=values,
+    )  # fmt: skip
+
+
+def test_a_drop_is_positive_where_the_copy_is_worse() -> None:
+    original, copy = measured("a", False, 0.9, 0.02), measured("a-copy1", True, 0.8, 0.05)
+    found = {one.image_id: one.values for one in set_against_original([copy, original])}
+    drop = dict(zip(MEASURES, found["a-copy1"][2], strict=False))
+    assert (drop["dice"], drop["hd95"]) == pytest.approx((0.1, 0.03))
+    assert np.isnan(found["a"][2:]).all()
+    assert np.isnan(found["a-copy1"][3]).all(), "there is no baseline"
+
+
+def test_a_copy_without_its_original_has_no_drop() -> None:
+    (alone,) = set_against_original([measured("a-copy1", True, 0.8, 0.05)])
+    assert np.isnan(alone.values[2:]).all()
+
+
+def test_the_component(examples: Artifact) -> None:
+    component = Evaluator(
+        examples=channel_utils.as_channel([examples]),
+        model=channel_utils.as_channel([standard_artifacts.Model()]),
+        settings=SETTINGS,
+        code_version="1",
+    )
+    assert set(component.outputs) == {"evaluation", "blessing"}
+    assert EvaluateSettings.model_validate_json(component.exec_properties["settings"]) == SETTINGS

@@ -1,0 +1,445 @@
+"""The ServingProbe: a real export passes, each way in which an export can fail is found, and no failure stops it."""
+
+import json
+import logging
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+import cv2
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_transform as tft
+import tensorflow_transform.beam as tft_beam
+from tfx import types
+from tfx.types import artifact_utils, channel, standard_artifacts
+
+from components.serving_probe import executor, probe, training_graph
+from components.serving_probe.component import ServingProbe
+from components.serving_probe.requests import broken, variants, write_requests
+from modules.export import export_model
+from modules.preprocessing import preprocessing_fn
+from modules.settings import ModelSettings
+from modules.unet import unet
+from modules.weights import read_settings, write_weights
+from schema.record import Record, encode
+
+MakeRecord = Callable[..., Record]
+Run = Callable[..., types.Artifact]
+
+SETTINGS = ModelSettings(image_size=16, filters=4, levels=1)
+CHECKS = [
+    "loads",
+    "signature serving_default", "signature evaluate", "signature transform_features", "evaluate", "transform_features",
+    "serves stored PNG", "serves 16-bit PNG", "serves JPEG", "serves PNG of half the size", "serves PNG of one row",
+    "serves colour JPEG", "serves colour PNG", "serves wide PNG",
+    "batch", "empty batch", "mask format", "mask size", "mask pixels", "lung_fraction",
+    "refuses a truncated PNG", "refuses an empty file", "refuses random bytes", "serves on",
+    "training graph",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def records(make_record: MakeRecord) -> list[bytes]:
+    """Ten originals of noise, of two sizes, each followed by a copy."""
+    draw = np.random.default_rng(5)
+    made = []
+    for index in range(10):
+        shape = (24, 32) if index % 2 else (40, 20)
+        mask = np.zeros(shape, np.uint8)
+        mask[4:12, 3:15] = 255
+        changes = {"image": draw.integers(0, 256, shape, np.uint8), "mask": mask}
+        made.append(encode(make_record(f"r{index}", **changes)))
+        made.append(encode(make_record(f"r{index}-copy", is_augmented=True, augmentation="Affine", **changes)))
+    return made
+
+
+@pytest.fixture(scope="module")
+def originals(records: list[bytes]) -> list[bytes]:
+    """What is to be sent: the first eight."""
+    return records[0:16:2]
+
+
+@pytest.fixture(scope="module")
+def exported(records: list[bytes], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A U-Net as the Trainer exports it, in a Model artifact's folder."""
+    folder = tmp_path_factory.mktemp("model")
+    strings = dict.fromkeys(("image", "mask"), tf.io.FixedLenFeature([], tf.string))
+    metadata = tft.DatasetMetadata.from_feature_spec({**strings, "is_augmented": tf.io.FixedLenFeature([], tf.int64)})
+    rows = [features_of(record) for record in records]
+    with beam.Pipeline() as pipeline, tft_beam.Context(temp_dir=str(folder / "tmp")):
+        analyzed = (pipeline | beam.Create(rows), metadata) | tft_beam.AnalyzeDataset(
+            lambda inputs: preprocessing_fn(inputs, {"image_size": SETTINGS.image_size})
+        )
+        _ = analyzed | tft_beam.WriteTransformFn(str(folder / "graph"))
+    keras.utils.set_random_seed(1)
+    network = unet(SETTINGS)
+    served = str(folder / "Format-Serving")
+    export_model(network, str(folder / "graph" / "transform_fn"), served, average_mirrored=True)
+    write_weights(network, SETTINGS, served)
+    return folder
+
+
+def features_of(record: bytes) -> dict[str, Any]:
+    feature = tf.train.Example.FromString(record).features.feature
+    values = {name: feature[name].bytes_list.value[0] for name in ("image", "mask")}
+    return {**values, "is_augmented": feature["is_augmented"].int64_list.value[0]}
+
+
+@pytest.fixture
+def run(tmp_path: Path, records: list[bytes], caplog: pytest.LogCaptureFixture) -> Run:
+    """Calls the executor as TFX does: the folder of the output is there already."""
+    caplog.set_level(logging.INFO, "lungseg.probe")
+
+    def do(model_folder: Path, sent: Sequence[bytes] = records) -> types.Artifact:
+        examples, model = standard_artifacts.Examples(), standard_artifacts.Model()
+        blessing = standard_artifacts.InfraBlessing()
+        examples.split_names = artifact_utils.encode_split_names(["test"])
+        examples.uri, model.uri, blessing.uri = str(tmp_path / "in"), str(model_folder), str(tmp_path / "out")
+        Path(blessing.uri).mkdir()
+        write_shards(tmp_path / "in" / "Split-test", sent)
+        inputs: dict[str, list[types.Artifact]] = {"model": [model], "examples": [examples]}
+        executor.Executor().Do(inputs, {"infra_blessing": [blessing]}, {"split": "test"})
+        return blessing
+
+    return do
+
+
+def write_shards(folder: Path, records: Sequence[bytes]) -> None:
+    """The first shard as Beam writes it for the Augmenter, the second one as ExampleGen does."""
+    folder.mkdir(parents=True)
+    for name, compression, part in (("a", "", records[:6]), ("b.gz", "GZIP", records[6:])):
+        with tf.io.TFRecordWriter(str(folder / f"data_tfrecord-{name}"), compression) as writer:
+            for one in part:
+                writer.write(one)
+
+
+def report_of(blessing: types.Artifact) -> dict[str, Any]:
+    return dict(json.loads(Path(blessing.uri, "probe.json").read_text()))
+
+
+def failed_of(checks: Sequence[dict[str, Any]]) -> dict[str, str]:
+    return {one["check"]: one["detail"] for one in checks if not one["passed"]}
+
+
+def details_of(checks: Sequence[dict[str, Any]]) -> dict[str, str]:
+    return {one["check"]: one["detail"] for one in checks}
+
+
+def test_an_export_passes(run: Run, exported: Path, caplog: pytest.LogCaptureFixture) -> None:
+    blessing = run(exported)
+    assert blessing.get_int_custom_property("blessed") == 1
+    assert sorted(path.name for path in Path(blessing.uri).iterdir()) == ["INFRA_BLESSED", "probe.json"]
+    report = report_of(blessing)
+    assert failed_of(report["checks"]) == {}
+    assert report["blessed"] is True
+    assert [one["check"] for one in report["checks"]] == CHECKS
+    details = details_of(report["checks"])
+    assert details["serves stored PNG"] == "20 x 40, 32 x 24"
+    assert details["serves PNG of one row"] == "20 x 1"
+    assert details["serves PNG of half the size"] == "10 x 20"
+    assert details["evaluate"] == "8 records"
+    assert details["mask pixels"] == "15 masks"
+    pixels = 4 * (20 * 40 + 32 * 24)
+    assert re.fullmatch(f"[0-6] of {pixels} pixels differ", details["training graph"])
+    for images in ("1", "8"):
+        assert 0 < report["latency_ms"][images]["median"] <= report["latency_ms"][images]["p95"]
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert line == f"25 checks passed, one image in {report['latency_ms']['1']['median']:.0f} ms"
+
+
+def test_an_export_without_weights_does_not(
+    run: Run, exported: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    shutil.copytree(exported / "Format-Serving", tmp_path / "model" / "Format-Serving")
+    shutil.rmtree(tmp_path / "model" / "Format-Serving" / "assets.extra")
+    blessing = run(tmp_path / "model")
+    assert blessing.get_int_custom_property("blessed") == 0
+    assert sorted(path.name for path in Path(blessing.uri).iterdir()) == ["INFRA_NOT_BLESSED", "probe.json"]
+    report = report_of(blessing)
+    detail = "no weights lie beside the model (assets.extra/weights.npz) to compare it with"
+    assert failed_of(report["checks"]) == {"training graph": detail}
+    assert report["blessed"] is False
+    assert [record.getMessage() for record in caplog.records] == [f"not blessed: training graph: {detail}"]
+
+
+@pytest.fixture(scope="module")
+def answered(exported: Path, originals: list[bytes]) -> tuple[list[bytes], list[bytes]]:
+    """Transformed images and served masks of the originals."""
+    loaded = tf.saved_model.load(str(exported / "Format-Serving"))
+    images = loaded.signatures["transform_features"](examples=tf.constant(originals))["image"]
+    sent = tf.constant([features_of(record)["image"] for record in originals])
+    masks = loaded.signatures["serving_default"](image_bytes=sent)["mask_png"]
+    return images.numpy().tolist(), masks.numpy().tolist()
+
+
+@pytest.fixture
+def copied(exported: Path, tmp_path: Path) -> str:
+    return str(shutil.copytree(exported / "Format-Serving", tmp_path / "copied"))
+
+
+def test_the_same_weights_give_the_same_masks(copied: str, answered: tuple[list[bytes], list[bytes]]) -> None:
+    passed, detail = training_graph.compare(copied, *answered)
+    assert passed, detail
+    shares = [np.mean(tf.io.decode_png(mask).numpy() == 255) for mask in answered[1]]
+    assert 0.05 < np.mean(shares) < 0.95, "both kinds of pixels are there to differ"
+
+
+def test_other_weights_are_found_out(copied: str, answered: tuple[list[bytes], list[bytes]]) -> None:
+    network = unet(SETTINGS)
+    network.set_weights([weight + 0.2 for weight in network.get_weights()])
+    write_weights(network, SETTINGS, copied)
+    passed, detail = training_graph.compare(copied, *answered)
+    assert not passed
+    assert re.fullmatch(r"\d{2,} of 6272 pixels differ", detail)
+
+
+def test_an_answer_without_mirroring_is_found_out(copied: str, answered: tuple[list[bytes], list[bytes]]) -> None:
+    settings = SETTINGS.model_copy(update={"average_mirrored": False})
+    keras.utils.set_random_seed(1)
+    write_weights(unet(settings), settings, copied)
+    assert training_graph.compare(copied, *answered)[0] is False
+
+
+def test_up_to_a_thousandth_of_the_pixels_may_differ(copied: str, answered: tuple[list[bytes], list[bytes]]) -> None:
+    images, masks = answered
+
+    def with_changes(count: int) -> tuple[bool, str]:
+        pixels = tf.io.decode_png(masks[0]).numpy()
+        pixels.reshape(-1)[:count] = 255 - pixels.reshape(-1)[:count]
+        return training_graph.compare(copied, images, [tf.io.encode_png(pixels).numpy(), *masks[1:]])
+
+    base = int(training_graph.compare(copied, images, masks)[1].split()[0])
+    assert base == 0
+    assert with_changes(6) == (True, "6 of 6272 pixels differ")
+    assert with_changes(7) == (False, "7 of 6272 pixels differ")
+
+
+def test_nothing_to_compare(copied: str) -> None:
+    expected = (False, "0 masks and 0 transformed images came back, so nothing can be compared")
+    assert training_graph.compare(copied, [], []) == expected
+    assert read_settings(copied) == SETTINGS
+
+
+class Bad(tf.Module):
+    """Answers everything, in wrong ways: masks of one size, with a pixel of 7, and a share that is not theirs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = tf.Variable(0, trainable=False)
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
+    def serve(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+        total = tf.shape(image_bytes)[0]
+        # Another mask for a request of many.
+        lung = tf.where(total > 1, 0, 255)
+        pixels = tf.cast(tf.concat([tf.fill([24, 31, 1], lung), tf.fill([24, 1, 1], 7)], 1), tf.uint8)
+        return {
+            "mask_png": tf.repeat(tf.io.encode_png(pixels), total),
+            "lung_fraction": tf.fill([total], 0.25),
+        }
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="records")])
+    def evaluate(self, records: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"loss": tf.constant(1.0)}
+
+
+@pytest.fixture(scope="module")
+def bad(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = str(tmp_path_factory.mktemp("bad") / "model")
+    model = Bad()
+    signatures = {"serving_default": model.serve, "evaluate": model.evaluate}
+    tf.saved_model.save(model, folder, signatures=signatures)
+    return folder
+
+
+def test_what_a_bad_model_does_wrong(bad: str, originals: list[bytes]) -> None:
+    answer = executor.probe(bad, originals)
+    failed = failed_of(answer["checks"])
+    assert failed.pop("evaluate").startswith("TypeError: ")
+    assert failed == {
+        "signature evaluate": "takes records string [N] instead of examples string [N]",
+        "signature transform_features": "there is no signature transform_features",
+        "transform_features": "there is no signature transform_features",
+        "batch": "15 images: 11160 of 11520 pixels differ",
+        "mask size": "32 x 24 pixels for an image of 20 x 40",
+        "mask pixels": "a mask holds 7, not only 0 and 255",
+        "lung_fraction": "is 0.250000 for a mask with 0.968750",
+        "refuses a truncated PNG": "answered with a mask",
+        "refuses an empty file": "answered with a mask",
+        "refuses random bytes": "answered with a mask",
+        "training graph": "no weights lie beside the model (assets.extra/weights.npz) to compare it with",
+    }
+
+
+class Loose(tf.Module):
+    """Signatures with wrong types, ranks and lengths; refuses every image."""
+
+    @tf.function(input_signature=[tf.TensorSpec([], tf.string, name="image_bytes")])
+    def serve(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+        with tf.control_dependencies([tf.debugging.Assert(tf.strings.length(image_bytes) < 0, ["never"])]):
+            return {"mask_png": tf.identity(image_bytes)}
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
+    def evaluate(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"loss": tf.constant(1.0)}
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
+    def transform_features(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"image": examples[1:]}
+
+
+def test_what_loose_signatures_do_wrong(tmp_path: Path, originals: list[bytes]) -> None:
+    model = Loose()
+    signatures = {
+        "serving_default": model.serve,
+        "evaluate": model.evaluate,
+        "transform_features": model.transform_features,
+    }
+    tf.saved_model.save(model, str(tmp_path), signatures=signatures)
+    answer = executor.probe(str(tmp_path), originals)
+    failed = failed_of(answer["checks"])
+    assert failed["signature serving_default"] == "takes image_bytes string [] instead of image_bytes string [N]"
+    assert failed["signature evaluate"] == "gives no value an example: loss"
+    assert failed["evaluate"] == "gives loss [] for 8"
+    assert failed["transform_features"] == "gives image [7] for 8"
+    assert failed["serves JPEG"].startswith("InvalidArgumentError: ")
+    assert failed["batch"] == failed["mask size"] == failed["serves on"] == "no image was answered"
+    assert answer["latency_ms"] == {}
+
+
+def test_what_cannot_be_loaded(tmp_path: Path, originals: list[bytes]) -> None:
+    (tmp_path / "saved_model.pb").write_bytes(b"damaged")
+    answer = executor.probe(str(tmp_path), originals)
+    assert [one["check"] for one in answer["checks"]] == ["loads", "training graph"]
+    assert len(failed_of(answer["checks"])) == 2
+    assert "\n" not in failed_of(answer["checks"])["loads"]
+
+
+def test_without_the_refusal_the_project_could_be_imported(
+    tmp_path: Path, exported: Path, originals: list[bytes]
+) -> None:
+    """So the check `loads`, which passes above, proves that the packages are out of reach."""
+    source = Path(probe.__file__).read_text()
+    assert source.count("    sys.meta_path[:] = [_Without(sys.meta_path)]\n") == 1
+    script = tmp_path / "open.py"
+    script.write_text(source.replace("    sys.meta_path[:] = [_Without(sys.meta_path)]\n", "    pass\n"))
+    write_requests(originals[:1], tmp_path / "requests")
+    arguments = [exported / "Format-Serving", tmp_path / "requests", tmp_path / "answer.json"]
+    subprocess.run([sys.executable, "-I", script, *arguments], check=True, capture_output=True, cwd=tmp_path)
+    answer = json.loads((tmp_path / "answer.json").read_text())
+    (row,) = answer["checks"]
+    assert row["passed"] is False
+    assert row["detail"].startswith("can be imported, so that nothing is proved: albumentations, apache_beam, ")
+    assert {"schema", "modules", "components", "pipeline", "keras", "tfx"} <= set(re.findall(r"\w+", row["detail"]))
+
+
+@pytest.mark.parametrize(
+    ("script", "detail"),
+    [
+        (
+            "import sys; print('first', file=sys.stderr); print('out of memory', file=sys.stderr); sys.exit(3)",
+            "ended with 3 and without an answer: out of memory",
+        ),
+        ("import os; os.abort()", "ended with -6 and without an answer: it wrote no error"),
+        ("pass", "ended with 0 and without an answer: it wrote no error"),
+        ("import time; time.sleep(60)", "no answer within 2 s"),
+    ],
+)
+def test_a_process_that_crashes_or_hangs_blesses_nothing(
+    run: Run,
+    exported: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    script: str,
+    detail: str,
+) -> None:
+    (tmp_path / "script.py").write_text(script)
+    monkeypatch.setattr(executor, "_SCRIPT", tmp_path / "script.py")
+    monkeypatch.setattr(executor, "_TIMEOUT_SECONDS", 2)
+    blessing = run(exported)
+    assert blessing.get_int_custom_property("blessed") == 0
+    assert report_of(blessing) == {
+        "blessed": False,
+        "checks": [{"check": "process", "passed": False, "detail": detail}],
+        "latency_ms": {},
+    }
+    assert sorted(path.name for path in Path(blessing.uri).iterdir()) == ["INFRA_NOT_BLESSED", "probe.json"]
+    assert [record.getMessage() for record in caplog.records] == [f"not blessed: process: {detail}"]
+
+
+LISTS = """
+import json, os, pathlib, sys
+sent = sorted(str(path) for path in pathlib.Path(sys.argv[2]).rglob("*") if path.is_file())
+pathlib.Path(os.environ["SEEN"]).write_text(json.dumps([sent, os.listdir(), sys.flags.isolated]))
+"""
+
+
+def test_the_first_originals_are_sent_from_an_empty_folder(
+    run: Run, exported: Path, originals: list[bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "script.py").write_text(LISTS)
+    monkeypatch.setattr(executor, "_SCRIPT", tmp_path / "script.py")
+    monkeypatch.setenv("SEEN", str(tmp_path / "seen"))
+    asked: list[Sequence[bytes]] = []
+    monkeypatch.setattr(executor, "write_requests", lambda sent, to: (asked.append(sent), write_requests(sent, to)))
+    run(exported)
+    assert asked == [originals]
+    sent, here, isolated = json.loads((tmp_path / "seen").read_text())
+    assert (here, isolated) == ([], 1)
+    assert [Path(path).parent.name for path in sent] == ["broken"] * 3 + ["records"] * 8 + ["stored"] * 8 + [
+        "variants"
+    ] * 7
+
+
+def test_a_split_without_originals(run: Run, exported: Path, records: list[bytes], tmp_path: Path) -> None:
+    expected = "split 'test' has no originals to send to the model: it needs patients, so add more of them"
+    with pytest.raises(RuntimeError, match=f"^{re.escape(expected)}$"):
+        run(exported, records[1::2])
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_variants_are_what_they_are_called() -> None:
+    image = np.random.default_rng(1).integers(0, 256, (24, 32), np.uint8)
+    decoded = {
+        kind: cv2.imdecode(np.frombuffer(file, np.uint8), cv2.IMREAD_UNCHANGED)
+        for kind, file in variants(image).items()
+    }
+    assert {kind: (pixels.shape, pixels.dtype.name) for kind, pixels in decoded.items()} == {
+        "PNG of half the size": ((12, 16), "uint8"),
+        "wide PNG": ((24, 44), "uint8"),
+        "PNG of one row": ((1, 32), "uint8"),
+        "16-bit PNG": ((24, 32), "uint16"),
+        "colour PNG": ((24, 32, 3), "uint8"),
+        "JPEG": ((24, 32), "uint8"),
+        "colour JPEG": ((24, 32, 3), "uint8"),
+    }
+    assert np.array_equal(decoded["16-bit PNG"], image.astype(np.uint16) * 16)
+
+
+def test_what_is_broken_is_broken() -> None:
+    png = cv2.imencode(".png", np.random.default_rng(1).integers(0, 256, (24, 32), np.uint8))[1].tobytes()
+    files = broken(png)
+    assert files["a truncated PNG"].startswith(b"\x89PNG")
+    for file in files.values():
+        with pytest.raises(tf.errors.InvalidArgumentError):
+            tf.io.decode_image(file)
+
+
+def test_the_component_is_wired() -> None:
+    model = channel.OutputChannel(standard_artifacts.Model, None, "model")
+    examples = channel.OutputChannel(standard_artifacts.Examples, None, "examples")
+    component = ServingProbe(model=model, examples=examples)
+    assert component.id == "ServingProbe"
+    assert component.inputs == {"model": model, "examples": examples}
+    outputs = {key: output.type for key, output in component.outputs.items()}
+    assert outputs == {"infra_blessing": standard_artifacts.InfraBlessing}
+    assert component.exec_properties == {"split": "test"}

@@ -1,0 +1,232 @@
+"""The report as a browser shows it: whole, alone, readable on a desk, on a phone and on paper."""
+
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import apache_beam as beam
+import cv2
+import keras
+import numpy as np
+import pytest
+import tensorflow_transform.beam as tft_beam
+from google.protobuf import text_format
+from playwright.sync_api import Browser, Page, sync_playwright
+from report_inputs import properties, write_run, write_study
+from tensorflow_metadata.proto.v0 import schema_pb2
+from tfx_bsl.tfxio.tf_example_record import TFExampleBeamRecord
+
+from components.reporter import executor
+from components.reporter.component import Report
+from modules.export import export_model
+from modules.preprocessing import preprocessing_fn
+from pipeline.phantoms import phantom
+from schema import features
+from schema.record import Record, encode
+
+pytestmark = pytest.mark.e2e
+
+SIZE = 128
+DESK, PHONE = (1280, 900), (390, 844)
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+SOURCES = ("phantom-a", "phantom-b")
+FINDINGS = ("normal", "tuberculosis", "effusion")
+
+
+@dataclass
+class Shown:
+    """A page in a browser, what its console said and what it asked for."""
+
+    page: Page
+    console: list[str]
+    requests: list[str]
+
+
+def records(first: int, count: int, source: str | None = None) -> list[Record]:
+    """Phantoms, each with a mirrored copy; every fourth is of the patient of the one before."""
+    made = []
+    for number in range(first, first + count):
+        image, mask = phantom(0, number, 1, SIZE)
+        original = Record(
+            image=np.asarray(image),
+            mask=np.asarray(mask),
+            image_id=f"{source or 'phantom'}-{number}",
+            patient_id=f"p{number - (number % 4 == 3)}",
+            source=source or SOURCES[number % 2],
+            width=SIZE,
+            height=SIZE,
+            finding=FINDINGS[0 if number % 3 else number % 2 + 1],
+            view="PA",
+            sex=("female", "male")[number % 2],
+            age=float(10 + 7 * number % 80) if number % 5 else -1.0,
+        )
+        copy = replace(
+            original,
+            image=cv2.flip(original.image, 1),
+            mask=cv2.flip(original.mask, 1),
+            image_id=original.name_copy(1),
+            is_augmented=True,
+            augmentation="HorizontalFlip" if number % 2 else "RandomGamma+HorizontalFlip",
+        )
+        made += [original, copy]
+    return made
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network that takes for lung what is darker than the training images' mean, exported as the Trainer does."""
+    folder = tmp_path_factory.mktemp("exported")
+    _write_transform_graph([encode(one) for one in records(1, 4)], folder / "graph")
+    image = keras.Input((SIZE, SIZE, 1))
+    model = keras.Model(image, keras.layers.Conv2D(1, 1)(image))
+    model.set_weights([-np.ones((1, 1, 1, 1)), np.zeros(1)])
+    export_model(model, str(folder / "graph/transform_fn"), str(folder / "model"))
+    return folder / "model"
+
+
+def _write_transform_graph(serialized: Sequence[bytes], output: Path) -> None:
+    schema = text_format.Parse(features.SCHEMA_FILE.read_text(), schema_pb2.Schema())
+    source = TFExampleBeamRecord(physical_format="inmem", schema=schema, telemetry_descriptors=["test"])
+    with beam.Pipeline() as pipeline, tft_beam.Context(temp_dir=str(output / "tmp")):
+        batches = pipeline | beam.Create(serialized, reshuffle=False) | source.BeamSource()
+        transform_fn = (batches, source.TensorAdapterConfig()) | tft_beam.AnalyzeDataset(
+            lambda inputs: preprocessing_fn(inputs, {"image_size": SIZE})
+        )
+        _ = transform_fn | tft_beam.WriteTransformFn(str(output))
+
+
+@pytest.fixture(scope="module", params=["run", "study"])
+def report(request: pytest.FixtureRequest, exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a report."""
+    folder = tmp_path_factory.mktemp(request.param)
+    splits = {"train": records(1, 12), "eval": records(13, 4), "test": records(17, 32)}
+    write = write_run if request.param == "run" else write_study
+    inputs = write(folder / "inputs", splits, {"hannover": records(49, 14, "hannover")}, exported)
+    made = Report()
+    made.uri = str(folder / "report")
+    (folder / "report").mkdir()
+    executor.Executor().Do(inputs, {"report": [made]}, properties(request.param))
+    return folder / "report"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    found = next((path for name in BROWSERS if (path := shutil.which(name))), None)
+    if found is None:
+        pytest.skip(f"none of the browsers {', '.join(BROWSERS)} is installed")
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield launched
+        launched.close()
+
+
+@pytest.fixture(params=[DESK, PHONE], ids=["desk", "phone"])
+def shown(request: pytest.FixtureRequest, browser: Browser, report: Path) -> Iterator[Shown]:
+    width, height = request.param
+    page = browser.new_page(viewport={"width": width, "height": height})
+    address = (report / "index.html").as_uri()
+    console: list[str] = []
+    requests: list[str] = []
+    page.on("console", lambda message: console.append(message.text))
+    page.on("pageerror", lambda error: console.append(str(error)))
+    page.on("request", lambda asked: requests.append(asked.url))
+    page.route(lambda url: not url.startswith("data:") and url != address, lambda route: route.abort())
+    page.goto(address)
+    page.wait_for_load_state("networkidle")
+    yield Shown(page, console, [one for one in requests if not one.startswith("data:") and one != address])
+    page.close()
+
+
+def test_is_whole_and_needs_nothing_else(shown: Shown) -> None:
+    assert shown.console == []
+    assert shown.requests == []
+    images = shown.page.eval_on_selector_all(
+        "img", "all => all.map(one => [one.complete, one.naturalWidth, one.alt.length])"
+    )
+    # Five charts; four pictures each of three groups of originals, of copies and of the external set, three cases each.
+    assert len(images) == 5 + 5 * 3 * 4
+    assert all(complete and width > 0 and alternative > 0 for complete, width, alternative in images)
+
+
+@pytest.mark.parametrize("unfolded", [False, True])
+def test_never_scrolls_sideways(shown: Shown, unfolded: bool) -> None:
+    shown.page.eval_on_selector_all("details", f"all => all.forEach(one => one.open = {str(unfolded).lower()})")
+    width, window = shown.page.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
+    assert width <= window
+    # What is wider than its box scrolls within it, and what is within it can be reached by keyboard.
+    boxes = shown.page.eval_on_selector_all(
+        ".scroll", "all => all.map(one => [getComputedStyle(one).overflowX, one.tabIndex])"
+    )
+    assert boxes
+    assert all(box == ["auto", 0] for box in boxes)
+
+
+def test_each_size_gets_its_charts(shown: Shown) -> None:
+    window = shown.page.evaluate("window.innerWidth")
+    widths = shown.page.eval_on_selector_all(
+        ".chart img",
+        "all => all.map(one => [0.75 * one.naturalWidth, one.clientWidth])",  # points to pixels
+    )
+    assert len(widths) == 5
+    assert all(drawn < 400 if window < 700 else drawn > 900 for drawn, _ in widths)
+    # Text of 12 pixels that is shrunk further could not be read.
+    assert all(seen >= 0.9 * drawn for drawn, seen in widths)
+
+
+def test_has_landmarks_and_one_heading(shown: Shown) -> None:
+    count = shown.page.locator
+    assert [count(name).count() for name in ("h1", "header", "nav", "main", "footer")] == [1, 1, 1, 1, 1]
+    assert shown.page.evaluate("document.documentElement.lang") == "en"
+    links = shown.page.eval_on_selector_all("nav a", "all => all.map(one => one.hash.slice(1))")
+    assert len(links) == len(set(links)) >= 11
+    assert all(count(f"section#{name}").count() == 1 for name in links)
+
+
+CONTRAST = """() => {
+  const luminance = colour => colour.match(/[\\d.]+/g).slice(0, 3).map(one => one / 255)
+    .map(one => one <= 0.04045 ? one / 12.92 : ((one + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, one, index) => sum + one * [0.2126, 0.7152, 0.0722][index], 0);
+  const ground = element => {
+    for (let one = element; one; one = one.parentElement) {
+      const colour = getComputedStyle(one).backgroundColor;
+      if (!colour.endsWith(', 0)')) return colour;
+    }
+    return 'rgb(255, 255, 255)';
+  };
+  const written = [...document.querySelectorAll('body *')].filter(
+    one => [...one.childNodes].some(node => node.nodeType === 3 && node.textContent.trim()));
+  return Math.min(...written.map(one => {
+    const both = [luminance(getComputedStyle(one).color), luminance(ground(one))].sort((a, b) => a - b);
+    return (both[1] + 0.05) / (both[0] + 0.05);
+  }));
+}"""
+"""The lowest contrast of all text, as WCAG 2.1 defines it."""
+
+
+def test_contrast_suffices(shown: Shown) -> None:
+    assert shown.page.evaluate(CONTRAST) >= 4.5
+
+
+def test_is_seen(shown: Shown, tmp_path: Path) -> None:
+    path = tmp_path / "page.png"
+    shown.page.screenshot(path=path, full_page=True)
+    pixels = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+    assert pixels.shape[0] > 5000
+    assert pixels.std() > 20
+
+
+def test_can_be_printed(browser: Browser, report: Path, tmp_path: Path) -> None:
+    # What A4 leaves between margins of 16 mm, in CSS pixels.
+    page = browser.new_page(viewport={"width": 673, "height": 1000})
+    page.emulate_media(media="print")
+    page.goto((report / "index.html").as_uri())
+    assert page.evaluate("document.documentElement.scrollWidth") <= 673
+    assert not page.locator("nav").is_visible()
+    page.pdf(path=tmp_path / "page.pdf", format="A4")
+    assert (tmp_path / "page.pdf").stat().st_size > 100_000
+    page.close()
+
+
+def test_is_small_enough_to_send(report: Path) -> None:
+    assert (report / "index.html").stat().st_size < 5_000_000
