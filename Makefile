@@ -17,8 +17,15 @@ help: ## List the targets
 demo: $(READY) ## The whole job on synthetic images: draw, ingest, train, judge, push (into lungseg-demo/)
 	@$(RUN)/lungseg demo
 
+.PHONY: browser
+browser: ## Chromium from the system's packages, in which the report is tested; without it those tests are skipped
+	@command -v chromium chromium-browser google-chrome >/dev/null \
+	  || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+	       && apt-get -qq update && apt-get -qq install --yes --no-install-recommends chromium >/dev/null 2>&1; } \
+	  || echo "No Chromium, and none could be installed: the report is not tested in a browser" >&2
+
 .PHONY: test
-test: lint ## Lint, types, unit and end-to-end tests
+test: lint browser ## Lint, types, unit and end-to-end tests
 	@$(RUN)/pytest -m "not slow"
 
 .PHONY: test-slow
