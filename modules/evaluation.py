@@ -115,7 +115,8 @@ def to_extracts(image: MeasuredImage, small_lungs: float) -> dict[str, Any]:
         },
         tfma.LABELS_KEY: np.empty(0),
         tfma.PREDICTIONS_KEY: {
-            "names": np.array([image.patient_id, image.image_id]),
+            # Patients are named within a source.
+            "names": np.array([f"{image.source}/{image.patient_id}", image.image_id]),
             "values": image.values,
         },
         tfma.EXAMPLE_WEIGHTS_KEY: np.ones(1),
@@ -184,7 +185,7 @@ def eval_config(settings: EvaluateSettings) -> config_pb2.EvalConfig:
     )
     return config_pb2.EvalConfig(
         model_specs=[config_pb2.ModelSpec()],
-        slicing_specs=[config_pb2.SlicingSpec(feature_keys=[_SET, *keys]) for keys in ((), *settings.slices)],
+        slicing_specs=[config_pb2.SlicingSpec(feature_keys=[_SET, *keys]) for keys in ((), *settings.all_slices())],
         metrics_specs=[config_pb2.MetricsSpec(metrics=[metric])],
     )
 

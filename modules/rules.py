@@ -21,6 +21,8 @@ class Judgement(BaseModel):
 
     metric: str
     slice: str
+    set: str
+    keys: dict[SliceKey, str]
     kind: Bound
     bound: float
     value: float | None = None
@@ -49,22 +51,32 @@ def decide(evaluation: Evaluation, rules: Sequence[Rule]) -> Decision:
     return Decision(blessed=all(one.passed for one in judgements), baseline=evaluation.baseline, rules=judgements)
 
 
+_NOTHING: dict[Bound, str] = {
+    "at_least": "has no value there",
+    "at_most": "has no value there",
+    "max_drop": "there are no copies to compare with",
+    "max_regression": "there are too few images to tell how sure the comparison is",
+}
+
+
 def _judge(rule: Rule, evaluation: Evaluation) -> Judgement:
     set_ = str(rule.slice.get("set", TEST_SET))
     keys: dict[SliceKey, str] = {key: str(value) for key, value in rule.slice.items() if key != "set"}
     where = slice_name(set_, keys)
     found = evaluation.find(set_, keys)
-    stated: dict[str, Any] = {"metric": rule.metric, "slice": where, "kind": rule.kind, "bound": rule.bound}
+    stated: dict[str, Any] = {
+        "metric": rule.metric, "slice": where, "set": set_, "keys": keys, "kind": rule.kind, "bound": rule.bound,
+    }  # fmt: skip
     if found is None:
         return Judgement(**stated, passed=False, reason=f"no image falls into the slice {where}")
     measured = _measure(rule, found)
-    if rule.kind == "max_regression" and found.difference is None:
+    if rule.kind == "max_regression" and evaluation.baseline is None:
         return Judgement(**stated, passed=True, reason="there is no model yet to compare with")
     if not found.enough:
         few = f"{found.patients} patients are too few to judge by, {evaluation.min_patients} are needed"
         return Judgement(**stated, **measured, passed=False, reason=few)
-    if measured["value"] is None:
-        return Judgement(**stated, **measured, passed=False, reason="there are no copies to compare with")
+    if measured["value"] is None or (rule.kind == "max_regression" and measured["high"] is None):
+        return Judgement(**stated, **measured, passed=False, reason=_NOTHING[rule.kind])
     passed, reason = _compare(rule, measured)
     return Judgement(**stated, **measured, passed=passed, reason=reason)
 
@@ -98,5 +110,5 @@ def _compare(rule: Rule, measured: dict[str, float | None]) -> tuple[bool, str]:
         return value <= bound, f"is {value:.4f}, may be at most {bound:g}"
     if rule.kind == "max_drop":
         return value <= bound, f"copies are worse than originals by {value:.4f}, may be by {bound:g}"
-    worst = value if measured["high"] is None else measured["high"]
+    worst = measured["high"] or 0.0
     return worst <= bound, f"changed for the worse by {value:.4f}, perhaps by {worst:.4f}, may by {bound:g}"

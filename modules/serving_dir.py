@@ -1,7 +1,7 @@
 """The serving folder: one numbered folder a pushed model, as TensorFlow Serving reads it, and which of them is current.
 
     serving/1/, serving/2/   models; TensorFlow Serving serves the highest number
-    serving/current.json     {"version": 2, "digest": "..."}
+    serving/current.json     {"version": 2, "digest": "...", "candidate": "...", "rival": "..."}
     serving/withdrawn/3/     a model that an earlier one has replaced again
     serving/.partial-.../    a push under way, or one that was killed
 
@@ -13,7 +13,7 @@ import json
 import os
 import time
 import uuid
-from typing import Final
+from typing import Final, NamedTuple
 
 import tensorflow as tf
 
@@ -24,6 +24,22 @@ _WITHDRAWN: Final = "withdrawn"
 _PARTIAL: Final = ".partial-"
 _LEFTOVER_SECONDS: Final = 3600
 """A partial folder as old as that was left by a push that was killed; a younger one may still be at work."""
+
+
+class _Pointer(NamedTuple):
+    """Which version is current.
+
+    Attributes:
+        version: its number.
+        digest: of its content.
+        candidate: identifies what made and judged it; empty where it was put back.
+        rival: what `rival_of` said when it was judged.
+    """
+
+    version: int
+    digest: str
+    candidate: str = ""
+    rival: str = ""
 
 
 def is_model(folder: str) -> bool:
@@ -40,17 +56,34 @@ def current_version(serving_dir: str) -> int | None:
     pointer = _read_pointer(serving_dir)
     if pointer is None:
         return _newest_model(serving_dir)
-    version, _ = pointer
-    if not is_model(_folder(serving_dir, version)):
+    if not is_model(_folder(serving_dir, pointer.version)):
         msg = (
-            f"'{_pointer_path(serving_dir)}' names version {version}, which is no model there: "
+            f"'{_pointer_path(serving_dir)}' names version {pointer.version}, which is no model there: "
             "put one back with `lungseg promote --to VERSION`"
         )
         raise ValueError(msg)
-    return version
+    return pointer.version
 
 
-def push(model_dir: str, serving_dir: str) -> int:
+def rival_of(candidate: str, serving_dir: str) -> str:
+    """Identifies the model that a candidate has to stand comparison with, as a key for caches.
+
+    That is the current one; but for the candidate that became it, the one that it was compared with, so that an
+    unchanged run finds its own result again instead of comparing the model with itself.
+
+    Raises:
+        ValueError: the pointer is damaged, or names what is no model.
+    """
+    version = current_version(serving_dir)
+    if version is None:
+        return "none"
+    pointer = _read_pointer(serving_dir)
+    if pointer and pointer.candidate == candidate:
+        return pointer.rival
+    return f"{version}:{_digest_of(serving_dir, version)}"
+
+
+def push(model_dir: str, serving_dir: str, candidate: str = "", rival: str = "") -> int:
     """Puts a model under the next number and makes it the current one; whole, or not at all.
 
     No number is used twice, not even that of a withdrawn model. A model equal to the newest one keeps its number.
@@ -58,6 +91,8 @@ def push(model_dir: str, serving_dir: str) -> int:
     Args:
         model_dir: a SavedModel.
         serving_dir: made if missing.
+        candidate: identifies what made and judged the model.
+        rival: what `rival_of` said before it was judged.
 
     Returns:
         The model's version, from 1.
@@ -72,7 +107,9 @@ def push(model_dir: str, serving_dir: str) -> int:
     version = _newest_model(serving_dir)
     if version is None or _digest_of(serving_dir, version) != model:
         version = _publish(model_dir, serving_dir)
-    _write_pointer(serving_dir, version, model)
+    elif (pointer := _read_pointer(serving_dir)) and pointer.version == version:
+        return version  # the pointer tells of the candidate that made it first
+    _write_pointer(serving_dir, _Pointer(version, model, candidate, rival))
     return version
 
 
@@ -94,7 +131,7 @@ def promote(serving_dir: str, version: int) -> list[int]:
     model = digest(withdrawn if is_model(withdrawn) else target)
     if tf.io.gfile.exists(withdrawn):
         _move(withdrawn, target)
-    _write_pointer(serving_dir, version, model)
+    _write_pointer(serving_dir, _Pointer(version, model))
     # Rising, so that no model in between becomes the highest for a moment.
     for higher in _versions(serving_dir):
         if higher > version:
@@ -166,7 +203,11 @@ def _newest_model(serving_dir: str) -> int | None:
 
 def _next_version(serving_dir: str) -> int:
     pointer = _read_pointer(serving_dir)
-    taken = [*_versions(serving_dir), *_versions(os.path.join(serving_dir, _WITHDRAWN)), pointer[0] if pointer else 0]
+    taken = [
+        *_versions(serving_dir),
+        *_versions(os.path.join(serving_dir, _WITHDRAWN)),
+        pointer.version if pointer else 0,
+    ]
     return max(taken) + 1
 
 
@@ -192,28 +233,29 @@ def _folder(serving_dir: str, version: int) -> str:
 
 def _digest_of(serving_dir: str, version: int) -> str:
     pointer = _read_pointer(serving_dir)
-    return pointer[1] if pointer and pointer[0] == version else digest(_folder(serving_dir, version))
+    return pointer.digest if pointer and pointer.version == version else digest(_folder(serving_dir, version))
 
 
 def _pointer_path(serving_dir: str) -> str:
     return os.path.join(serving_dir, _POINTER)
 
 
-def _read_pointer(serving_dir: str) -> tuple[int, str] | None:
+def _read_pointer(serving_dir: str) -> _Pointer | None:
     path = _pointer_path(serving_dir)
     if not tf.io.gfile.exists(path):
         return None
     try:
-        pointer = json.loads(read_bytes(path))
-        return int(pointer["version"]), str(pointer["digest"])
-    except (ValueError, KeyError, TypeError) as error:
+        stored = json.loads(read_bytes(path))
+        origin = (str(stored.get(name, "")) for name in ("candidate", "rival"))
+        return _Pointer(int(stored["version"]), str(stored["digest"]), *origin)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         msg = f"'{path}' is damaged: write it anew with `lungseg promote --to VERSION`"
         raise ValueError(msg) from error
 
 
-def _write_pointer(serving_dir: str, version: int, model: str) -> None:
+def _write_pointer(serving_dir: str, pointer: _Pointer) -> None:
     path = _pointer_path(serving_dir)
     temporary = os.path.join(serving_dir, f".{_POINTER}-{uuid.uuid4().hex}")
     with tf.io.gfile.GFile(temporary, "w") as file:
-        file.write(json.dumps({"version": version, "digest": model}))
+        file.write(json.dumps(pointer._asdict()))
     tf.io.gfile.rename(temporary, path, overwrite=True)

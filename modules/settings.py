@@ -9,7 +9,7 @@ The graph hands them to TFX as plain dictionaries (`model_dump`); `run_fn` and t
 import difflib
 from typing import Annotated, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
 from modules.measures import STATISTICS
 
@@ -133,11 +133,11 @@ class Rule(Settings):
     """Name of a statistic, such as `dice_mean`, `dice_p5`, `hd95`."""
     slice: dict[SliceKey | Literal["set"], str | int] = Field(default={})
     """Key and value, such as `{is_augmented: 0}`; `set` names an external test set; empty for the whole test split."""
-    at_least: float | None = None
-    at_most: float | None = None
-    max_drop: Annotated[float, Field(ge=0)] | None = None
+    at_least: FiniteFloat | None = None
+    at_most: FiniteFloat | None = None
+    max_drop: Annotated[FiniteFloat, Field(ge=0)] | None = None
     """By how much copies may be worse than their originals in the mean."""
-    max_regression: Annotated[float, Field(ge=0)] | None = None
+    max_regression: Annotated[FiniteFloat, Field(ge=0)] | None = None
     """By how much the model may be worse than the one blessed last, on the same images: the worse end of the interval
     of their difference counts. Passed where no model has been blessed."""
 
@@ -188,7 +188,7 @@ class EvaluateSettings(Settings):
         ("is_augmented", "view"),
         ("is_augmented", "lungs"),
     )
-    """Keys to slice each set by, one or several a slice; all images of a set are always a slice."""
+    """Keys to slice each set by, one or several a slice; a whole set, and what rules name, is a slice in any case."""
     rules: tuple[Rule, ...] = (Rule(metric="dice_mean", at_least=0.9), Rule(metric="dice_mean", max_regression=0.01))
     tolerance: Annotated[float, Field(gt=0, lt=1)] = 0.01
     """Of the surface Dice, as a share of the image's width."""
@@ -201,9 +201,15 @@ class EvaluateSettings(Settings):
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
     """Of the intervals."""
 
+    def all_slices(self) -> list[tuple[SliceKey, ...]]:
+        """The keys of each slice, those that rules ask for among them, without the whole of a set."""
+        of_rules = [tuple(key for key in rule.slice if key != "set") for rule in self.rules]
+        by_keys = {frozenset(keys): keys for keys in (*of_rules, *self.slices) if keys}
+        return list(by_keys.values())
+
     @model_validator(mode="after")
     def _bounds_the_whole(self) -> "EvaluateSettings":
-        if not any(not rule.slice for rule in self.rules):
-            msg = "rules must hold one for all images (without `slice`)"
+        if not any(rule.kind in ("at_least", "at_most") and not rule.slice for rule in self.rules):
+            msg = "rules must hold one for all images (at_least or at_most, without `slice`)"
             raise ValueError(msg)
         return self

@@ -43,6 +43,13 @@ class DataSettings(Settings):
             if name in ("train", "eval", "test"):
                 msg = f"external set '{name}' has the name of a split of the data: name it otherwise"
                 raise ValueError(msg)
+        folders = {"the data": self.root, **{f"external set '{name}'": one for name, one in self.external.items()}}
+        names: dict[Path, str] = {}
+        for name, folder in folders.items():
+            other = names.setdefault(folder.resolve(), name)
+            if other != name:
+                msg = f"{name} and {other} are one folder, '{folder}': test sets must hold nothing that is trained on"
+                raise ValueError(msg)
         return self
 
 
@@ -91,6 +98,16 @@ class Config(Settings):
             raise ValueError(msg)
         return self
 
+    @model_validator(mode="after")
+    def _judges_by_sets_that_there_are(self) -> "Config":
+        for rule in self.evaluate.rules:
+            name = rule.slice.get("set", "test")
+            if name != "test" and name not in self.data.external:
+                where = f"a rule on {rule.metric} is for external set '{name}', which is not given"
+                msg = f"{where}: add --external {name}=DIR"
+                raise ValueError(msg)
+        return self
+
     @property
     def serving_dir(self) -> Path:
         """Where blessed models are pushed to, a numbered folder each."""
@@ -129,7 +146,8 @@ def load_config(
         if data is not None:
             section["root"] = data.absolute()
         if external:
-            section["external"] = {**section.get("external", {}), **external}
+            of_file = section.get("external")
+            section["external"] = {**of_file, **external} if isinstance(of_file, dict) else dict(external)
     try:
         config = Config.model_validate(values)
         config.augment.resolve()

@@ -137,7 +137,7 @@ class RunView(logging.Handler):
 
 def show_result(console: Console, result: "Result") -> None:
     """Prints the table of the slices, and the rules."""
-    shown = [one for one in result.slices if one.slice.count(",") == 0]
+    shown = [one for one in result.slices if len(one.keys) <= 1]
     table = _table("Unseen patients, means over images with 95 % intervals", ("slice", "images", *_SHOWN.values()))
     for one in shown:
         cells = [_with_interval(one.metrics.get(name), one.intervals.get(name)) for name in _SHOWN]
@@ -158,16 +158,18 @@ def show_study(console: Console, study: "Study") -> None:
     columns = ("slice", "images", "metric", "with copies", "without", "difference")
     table = _table("What augmentation buys on unseen patients, with 95 % intervals", columns)
     for one in study.evaluation.slices:
-        if one.slice.count(",") == 0 and one.baseline and one.difference:
-            for name in _STUDIED:
-                three = (one.metrics[name], one.baseline[name], one.difference[name])
-                cells = [_with_interval(of.value, of.interval) for of in three]
-                table.add_row(one.slice, str(one.examples), name.removesuffix("_mean"), *cells)
+        for name, title in _STUDIED.items():
+            if len(one.keys) <= 1 and one.baseline and one.difference:
+                change = one.difference[name]
+                values = [f"{of[name].value:.4f}" for of in (one.metrics, one.baseline)]
+                table.add_row(
+                    one.slice, str(one.examples), title, *values, _with_interval(change.value, change.interval)
+                )
     console.print(table)
 
 
 _SHOWN = {"dice_mean": "Dice", "hd95": "HD95 / width", "dice_drop": "drop to copies"}
-_STUDIED = ("dice_mean", "hd95")
+_STUDIED = {"dice_mean": "Dice", "hd95": "HD95 / width"}
 
 
 def _table(title: str, columns: tuple[str, ...]) -> Table:

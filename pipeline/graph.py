@@ -10,7 +10,9 @@ ExampleGen - StatisticsGen - ImportSchemaGen - ExampleValidator
 import hashlib
 import json
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -37,27 +39,31 @@ from components.independence_check.component import IndependenceCheck
 from components.pusher.component import Pusher
 from components.reporter.component import Reporter
 from components.serving_probe.component import ServingProbe
+from modules.serving_dir import rival_of
 from pipeline.config import Config, DataSettings
 from schema import features
 
 RECORDS = "span-{SPAN}/records-*"
 """Pattern of record files below the data root."""
 
+_SOURCES = (".py", ".pbtxt", ".j2", ".css")
+_LIBRARIES = ("tensorflow", "keras", "tensorflow-transform", "albumentations", "opencv-python-headless")
+
 ORIGINALS_ONLY = "originals only"
 """Names the arm of a study that a training with copies is compared with."""
 
 
-def create_pipeline(config: Config, metadata: metadata_store_pb2.ConnectionConfig | None = None) -> Pipeline:
+def create_pipeline(config: Config, connection: metadata_store_pb2.ConnectionConfig | None = None) -> Pipeline:
     """Builds the graph of a run.
 
     Args:
         config: all that determines the run.
-        metadata: where the runner keeps metadata, if it is told so by the pipeline.
+        connection: where the runner keeps metadata, if it is told so by the pipeline.
     """
     data = _prepare(config)
-    resolver = BaselineResolver(
-        examples=data.examples, serving_dir=str(config.serving_dir), candidate=_candidate(config)
-    )
+    serving_dir, candidate = str(config.serving_dir), _candidate(config)
+    rival = rival_of(candidate, serving_dir)
+    resolver = BaselineResolver(examples=data.examples, serving_dir=serving_dir, candidate=candidate, rival=rival)
     baseline = resolver.outputs["model"]
     transform = _transform(config, data)
     tuners = [_tuner(config, data, transform, baseline)] if config.tune.trials else []
@@ -69,7 +75,9 @@ def create_pipeline(config: Config, metadata: metadata_store_pb2.ConnectionConfi
         model=model,
         blessing=evaluator.outputs["blessing"],
         infra_blessing=probe.outputs["infra_blessing"],
-        serving_dir=str(config.serving_dir),
+        serving_dir=serving_dir,
+        candidate=candidate,
+        rival=rival,
     )
     reporter = _reporter(
         config,
@@ -83,15 +91,15 @@ def create_pipeline(config: Config, metadata: metadata_store_pb2.ConnectionConfi
         baseline_model=baseline,
     )
     nodes = [*data.nodes, resolver, transform, *tuners, trainer, evaluator, probe, pusher, reporter]
-    return _pipeline(config, config.name, nodes, metadata)
+    return _pipeline(config, config.name, nodes, connection)
 
 
-def create_study(config: Config, metadata: metadata_store_pb2.ConnectionConfig | None = None) -> Pipeline:
+def create_study(config: Config, connection: metadata_store_pb2.ConnectionConfig | None = None) -> Pipeline:
     """Builds the graph of a study: one network trained with copies and one without, in as many steps.
 
     Args:
         config: of the run that is studied.
-        metadata: as of `create_pipeline`.
+        connection: as of `create_pipeline`.
     """
     data = _prepare(config)
     transform = _transform(config, data)
@@ -109,18 +117,18 @@ def create_study(config: Config, metadata: metadata_store_pb2.ConnectionConfig |
         config, data, trainer, evaluator, kind="study", baseline_model_run=originals_trainer.outputs["model_run"]
     )
     nodes = [*data.nodes, transform, trainer, originals_trainer, evaluator, reporter]
-    return _pipeline(config, f"{config.name}-study", nodes, metadata)
+    return _pipeline(config, f"{config.name}-study", nodes, connection)
 
 
 def _pipeline(
-    config: Config, name: str, nodes: list[BaseComponent], metadata: metadata_store_pb2.ConnectionConfig | None
+    config: Config, name: str, nodes: list[BaseComponent], connection: metadata_store_pb2.ConnectionConfig | None
 ) -> Pipeline:
     return Pipeline(
         pipeline_name=name,
         pipeline_root=str(config.root / "artifacts"),
         components=nodes,
         enable_cache=True,
-        metadata_connection_config=metadata,
+        metadata_connection_config=connection,
         beam_pipeline_args=[
             f"--direct_running_mode={config.beam.mode}",
             f"--direct_num_workers={config.beam.workers}",
@@ -216,9 +224,11 @@ def _split_by_patient(settings: DataSettings) -> example_gen_pb2.Output:
 
 
 def _candidate(config: Config) -> str:
-    """All that makes and judges the candidate, beside the examples."""
+    """Identifies all that makes and judges the candidate, beside the examples."""
     made_by = config.model_dump(mode="json", include={"model", "train", "tune", "evaluate"})
-    return json.dumps({**made_by, "code_version": code_version()}, sort_keys=True)
+    judged_on = {name: str(folder) for name, folder in config.data.external.items()}
+    everything = json.dumps({**made_by, "external": judged_on, "code_version": code_version()}, sort_keys=True)
+    return hashlib.sha256(everything.encode()).hexdigest()[:16]
 
 
 def _one_split(name: str) -> example_gen_pb2.Output:
@@ -301,17 +311,31 @@ def _reporter(
         settings=json.dumps(
             {**settings, "pipeline": config.name, "augment": config.augment.resolve().model_dump(mode="json")}
         ),
-        code_version=code_version(),
+        code_version=_report_version(),
         kind=kind,
         **of_kind,
     )
 
 
 def code_version() -> str:
-    """Hash of the code that makes copies and models.
+    """Hash of what makes copies, models and judgements: our code, the record's schema, and the libraries' versions.
 
     Part of the cache's key, so that nothing made before an upgrade is taken for new.
     """
+    return _hash_of(path for path in _sources() if "components/reporter" not in path.as_posix())
+
+
+def _report_version() -> str:
+    """Hash of all code, with that of the report."""
+    return _hash_of(_sources())
+
+
+def _sources() -> list[Path]:
     root = Path(__file__).parent.parent
-    sources = sorted(path for folder in ("schema", "modules", "components") for path in root.glob(f"{folder}/**/*.py"))
-    return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:16]
+    found = [path for folder in ("schema", "modules", "components") for path in root.glob(f"{folder}/**/*")]
+    return sorted(path for path in found if path.suffix in _SOURCES)
+
+
+def _hash_of(paths: Iterable[Path]) -> str:
+    versions = "".join(metadata.version(name) for name in _LIBRARIES)
+    return hashlib.sha256(b"".join([versions.encode(), *(path.read_bytes() for path in paths)])).hexdigest()[:16]

@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from modules.evaluation import EVALUATION_FILE, Evaluation, Slice
 from modules.rules import DECISION_FILE, Decision, Judgement
+from modules.settings import SliceKey
 from pipeline.config import Config
 from pipeline.local_runner import ComponentRun
 
@@ -20,6 +21,7 @@ class SliceResult(BaseModel):
 
     slice: str
     """`overall`, or `feature:value` pairs joined by commas; those of external sets begin with `set:NAME`."""
+    keys: dict[SliceKey, str]
     examples: int
     patients: int
     metrics: dict[str, float]
@@ -132,6 +134,7 @@ def _components(runs: list[ComponentRun]) -> list[ComponentResult]:
 def _slice_result(of: Slice) -> SliceResult:
     return SliceResult(
         slice=of.slice,
+        keys=of.keys,
         examples=of.examples,
         patients=of.patients,
         metrics={name: one.value for name, one in of.metrics.items() if one.value is not None},

@@ -44,9 +44,13 @@ def run(config: Config, *, verbose: bool = False) -> bool:
 
         with console.RunView(shown) as view:
             runner = LocalRunner(config.root, view)
-            runner.run(create_pipeline(config, runner.connection))
-        result = collect_result(config, runner.runs)
-        write_whole(config.root / RESULT_FILE, result)
+            try:
+                runner.run(create_pipeline(config, runner.connection))
+            finally:
+                # What serves must be on record, even if the report fails.
+                if any(one.id == "Pusher" for one in runner.runs):
+                    result = collect_result(config, runner.runs)
+                    write_whole(config.root / RESULT_FILE, result)
         _publish(report_of(runner.runs), config.root)
         console.show_result(shown, result)
         blessed = result.status == "blessed"
@@ -111,6 +115,12 @@ def _prepared(config: Config, verbose: bool) -> Iterator["Console"]:
 
             split_cpu(config.train.devices)  # other components compute with TensorFlow before the Trainer does
             import pipeline.graph  # noqa: F401  # takes a quarter of a minute
+            from modules.serving_dir import current_version
+
+            try:
+                current_version(str(config.serving_dir))
+            except ValueError as error:
+                raise UserError(str(error)) from error
         yield shown
 
 
@@ -124,6 +134,9 @@ def _verdict(serving_dir: Path, version: str | None, runs: "list[ComponentRun]",
         return f"blessed and pushed in {minutes:.1f} minutes: the model lies in {serving_dir / version}"
     current = current_version(str(serving_dir))
     unchanged = f"nothing has changed since this model was blessed and pushed as version {version}"
+    if current is None:
+        msg = f"{unchanged}, but '{serving_dir}' holds no model now: put it back, or start with a new --root"
+        raise UserError(msg)
     if str(current) == version:
         return f"{unchanged}: it lies in {serving_dir / version}"
     return f"{unchanged}; now version {current} serves, as `lungseg promote` or a later run has it"
@@ -131,11 +144,14 @@ def _verdict(serving_dir: Path, version: str | None, runs: "list[ComponentRun]",
 
 def _publish(report: Path, root: Path) -> None:
     """Puts the newest report in its place; a reader never finds half of one."""
-    partial, target = root / f".{REPORT_DIR}.partial", root / REPORT_DIR
-    shutil.rmtree(partial, ignore_errors=True)
+    partial, last, target = root / f".{REPORT_DIR}.partial", root / f".{REPORT_DIR}.last", root / REPORT_DIR
+    for leftover in (partial, last):
+        shutil.rmtree(leftover, ignore_errors=True)
     shutil.copytree(report, partial)
-    shutil.rmtree(target, ignore_errors=True)
+    if target.exists():
+        target.replace(last)
     partial.replace(target)
+    shutil.rmtree(last, ignore_errors=True)
 
 
 def check_data(data: Path) -> None:

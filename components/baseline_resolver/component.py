@@ -18,6 +18,7 @@ class BaselineResolverSpec(component_spec.ComponentSpec):
     PARAMETERS = {
         executor.SERVING_DIR: component_spec.ExecutionParameter(type=str),
         executor.CANDIDATE: component_spec.ExecutionParameter(type=str),
+        executor.RIVAL: component_spec.ExecutionParameter(type=str),
     }
 
 
@@ -27,15 +28,15 @@ class BaselineResolver(base_component.BaseComponent):
     SPEC_CLASS = BaselineResolverSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
 
-    def __init__(self, examples: types.BaseChannel, serving_dir: str, candidate: str) -> None:
+    def __init__(self, examples: types.BaseChannel, serving_dir: str, candidate: str, rival: str) -> None:
         """Wires the component.
 
         Args:
             examples: what the candidate is made from and judged on.
             serving_dir: where Pusher puts blessed models, a numbered folder each.
-            candidate: identifies everything else that makes and judges the candidate. The same examples and
-                candidate get the same baseline from the cache, so that an unchanged run finds its own result
-                again instead of comparing the model with itself.
+            candidate: identifies everything else that makes and judges the candidate.
+            rival: identifies what it has to stand comparison with (`modules.serving_dir.rival_of`). The same examples,
+                candidate and rival get the same baseline from the cache.
         """
         spec = BaselineResolverSpec(
             **{
@@ -43,6 +44,7 @@ class BaselineResolver(base_component.BaseComponent):
                 executor.MODEL: channel_utils.as_channel([standard_artifacts.Model()]),
                 executor.SERVING_DIR: serving_dir,
                 executor.CANDIDATE: candidate,
+                executor.RIVAL: rival,
             }
         )
         super().__init__(spec=spec)

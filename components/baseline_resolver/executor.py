@@ -16,6 +16,7 @@ EXAMPLES = "examples"
 MODEL = "model"
 SERVING_DIR = "serving_dir"
 CANDIDATE = "candidate"
+RIVAL = "rival"
 
 _LOG = logging.getLogger("lungseg.baseline")
 
@@ -34,7 +35,7 @@ class Executor(base_executor.BaseExecutor):
         Args:
             input_dict: `examples`, not read.
             output_dict: `model`: its custom property `version` tells which it is; emptied if there is none.
-            exec_properties: `serving_dir`, and `candidate`, which is not read.
+            exec_properties: `serving_dir`; `candidate` and `rival`, which are not read.
 
         Raises:
             ValueError: the serving folder's pointer is damaged, or names what is no model.

@@ -17,6 +17,7 @@ from tfx.dsl.components.base import base_beam_executor
 from tfx.types import artifact_utils
 from tfx.utils import io_utils, path_utils
 
+from components.augmenter.copies import COPIES, ORIGINALS
 from components.evaluator.measure import READ, MeasureImages
 from components.outputs import all_or_nothing
 from modules.estimates import BASELINE, CANDIDATE
@@ -46,6 +47,7 @@ CODE_VERSION = "code_version"
 IMAGES_FILE: Final = "images.csv"
 """In the evaluation: a row an image, with what was measured on it."""
 
+_WRITTEN = (ORIGINALS, COPIES)
 _DESCRIPTION = tuple(name for name in MeasuredImage._fields if name != "values")
 
 _LOG = logging.getLogger("lungseg.evaluator")
@@ -90,6 +92,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             baseline = exec_properties[BASELINE_NAME] or f"version {artifact.get_int_custom_property('version')}"
         self._measure(_sets(input_dict), models, settings, evaluation.uri)
         found = read_evaluation(evaluation.uri, settings, baseline)
+        _check_counts(found, input_dict)
         _write(found, evaluation.uri, EVALUATION_FILE)
         decision = decide(found, settings.rules)
         _write(decision, blessing.uri, DECISION_FILE)
@@ -181,6 +184,16 @@ def _reconcile(result: beam.runners.runner.PipelineResult, set_: str) -> None:
         raise RuntimeError(msg)
 
 
+def _check_counts(found: Evaluation, input_dict: Artifacts) -> None:
+    """What is judged by must be all that the Augmenter wrote."""
+    for one in found.slices:
+        source = input_dict[EXAMPLES] if one.set == TEST_SET else input_dict[EXTERNAL_EXAMPLES]
+        written = [artifact.get_int_custom_property(f"{one.set}_{kind}") for artifact in source for kind in _WRITTEN]
+        if not one.keys and any(written) and one.examples != sum(written):
+            msg = f"set '{one.set}' lost records: {sum(written)} written by the Augmenter, {one.examples} judged by"
+            raise RuntimeError(msg)
+
+
 def _write(contents: BaseModel, folder: str, name: str) -> None:
     io_utils.write_string_file(os.path.join(folder, name), contents.model_dump_json(indent=1) + "\n")
 
@@ -189,5 +202,5 @@ def _tell(evaluation: Evaluation) -> None:
     for one in evaluation.slices:
         if not one.keys:
             dice = one.metrics["dice_mean"]
-            interval = f" ({dice.low:.4f}-{dice.high:.4f})" if dice.low is not None else ""
+            interval = f" ({dice.low:.4f}-{dice.high:.4f})" if dice.interval else ""
             _LOG.info("%s: Dice %.4f%s on %d images", one.set, dice.value, interval, one.examples)

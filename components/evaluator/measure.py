@@ -57,6 +57,10 @@ def set_against_original(images: Iterable[MeasuredImage]) -> Iterator[MeasuredIm
     """Fills in by how much each copy is worse than its original; the images are an original and its copies."""
     images = list(images)
     originals = [image.values for image in images if not image.is_augmented]
+    if len(originals) > 1:
+        twice = images[0]
+        msg = f"set '{twice.set}': record '{twice.original_id}' is there twice: remove one and ingest the set again"
+        raise MeasureError(msg)
     for image in images:
         if image.is_augmented and originals:
             drop = np.full_like(image.values[2:], np.nan)
@@ -106,7 +110,12 @@ class _Measure(beam.DoFn):
         masks = [one.mask for one in records]
         outlines = np.array(list(self._pool.map(self._measure_outlines, masks, answers["mask_png"])))
         by_name = {**answers, **overlap, **dict(zip(_OUTLINES, outlines.T, strict=True))}
-        return np.stack([by_name[name] for name in COLUMNS], axis=-1).astype(np.float64)
+        values = np.stack([by_name[name] for name in COLUMNS], axis=-1).astype(np.float64)
+        for one, measured in zip(records, values, strict=True):
+            if not np.isfinite(measured).all():
+                msg = f"set '{self._set}': record '{one.image_id}' has no finite figures: the model answers with NaN"
+                raise MeasureError(msg)
+        return values
 
     def _measure_outlines(self, mask: Pixels, mask_png: bytes) -> tuple[float, ...]:
         predicted = cv2.imdecode(np.frombuffer(mask_png, np.uint8), cv2.IMREAD_GRAYSCALE)

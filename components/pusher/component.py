@@ -19,7 +19,11 @@ class PusherSpec(component_spec.ComponentSpec):
         executor.INFRA_BLESSING: component_spec.ChannelParameter(type=standard_artifacts.InfraBlessing),
     }
     OUTPUTS = {executor.PUSHED_MODEL: component_spec.ChannelParameter(type=standard_artifacts.PushedModel)}
-    PARAMETERS = {executor.SERVING_DIR: component_spec.ExecutionParameter(type=str)}
+    PARAMETERS = {
+        executor.SERVING_DIR: component_spec.ExecutionParameter(type=str),
+        executor.CANDIDATE: component_spec.ExecutionParameter(type=str),
+        executor.RIVAL: component_spec.ExecutionParameter(type=str),
+    }
 
 
 class Pusher(base_component.BaseComponent):
@@ -34,6 +38,8 @@ class Pusher(base_component.BaseComponent):
         blessing: types.BaseChannel,
         infra_blessing: types.BaseChannel,
         serving_dir: str,
+        candidate: str,
+        rival: str,
     ) -> None:
         """Wires the component.
 
@@ -42,6 +48,8 @@ class Pusher(base_component.BaseComponent):
             blessing: whether it is good enough.
             infra_blessing: whether its export can be served.
             serving_dir: gets a numbered folder a model (see `modules.serving_dir`).
+            candidate: identifies what made and judged the model.
+            rival: identifies what it was compared with (`modules.serving_dir.rival_of`).
         """
         spec = PusherSpec(
             **{
@@ -50,6 +58,8 @@ class Pusher(base_component.BaseComponent):
                 executor.INFRA_BLESSING: infra_blessing,
                 executor.PUSHED_MODEL: channel_utils.as_channel([standard_artifacts.PushedModel()]),
                 executor.SERVING_DIR: serving_dir,
+                executor.CANDIDATE: candidate,
+                executor.RIVAL: rival,
             }
         )
         super().__init__(spec=spec)

@@ -20,6 +20,8 @@ BLESSING = "blessing"
 INFRA_BLESSING = "infra_blessing"
 PUSHED_MODEL = "pushed_model"
 SERVING_DIR = "serving_dir"
+CANDIDATE = "candidate"
+RIVAL = "rival"
 
 PUSHED = "pushed"
 PUSHED_DESTINATION = "pushed_destination"
@@ -44,7 +46,7 @@ class Executor(base_executor.BaseExecutor):
             input_dict: `model`, `blessing` and `infra_blessing`, one artifact each.
             output_dict: `pushed_model`: its custom property `pushed` is 1 or 0; `pushed_destination`, a folder, and
                 `pushed_version` tell where a pushed model is, and `pushed.json` says the same. It holds no copy.
-            exec_properties: `serving_dir`.
+            exec_properties: `serving_dir`, `candidate` and `rival`.
 
         Raises:
             ValueError: the model or the serving folder's pointer is damaged.
@@ -61,7 +63,7 @@ class Executor(base_executor.BaseExecutor):
             return
         model = artifact_utils.get_single_instance(input_dict[MODEL])
         with all_or_nothing(pushed_model):
-            _push(path_utils.serving_model_path(model.uri), exec_properties[SERVING_DIR], pushed_model)
+            _push(path_utils.serving_model_path(model.uri), exec_properties, pushed_model)
 
 
 def _obstacle(model_blessing: types.Artifact, infra_blessing: types.Artifact) -> str | None:
@@ -72,9 +74,10 @@ def _obstacle(model_blessing: types.Artifact, infra_blessing: types.Artifact) ->
     return None
 
 
-def _push(model_dir: str, serving_dir: str, pushed_model: types.Artifact) -> None:
+def _push(model_dir: str, exec_properties: dict[str, Any], pushed_model: types.Artifact) -> None:
+    serving_dir = exec_properties[SERVING_DIR]
     before = current_version(serving_dir)
-    version = push(model_dir, serving_dir)
+    version = push(model_dir, serving_dir, exec_properties[CANDIDATE], exec_properties[RIVAL])
     destination = os.path.join(serving_dir, str(version))
     io_utils.write_string_file(
         os.path.join(pushed_model.uri, PUSHED_FILE), json.dumps({"version": version, "destination": destination})

@@ -15,7 +15,7 @@ from components.reporter.verdict import (
     COPIES,
     DICE,
     ORIGINALS,
-    describe_name,
+    describe_place,
     describe_slice,
     external_sets,
     judge,
@@ -91,7 +91,7 @@ def _key_figures(evidence: Evidence) -> list[Section]:
 
 
 def _rule(of: Judgement) -> Section:
-    stated = {"label": label(of.metric), "words": _RULES[of.kind], "where": describe_name(of.slice)}
+    stated = {"label": label(of.metric), "words": _RULES[of.kind], "where": describe_place(of.set, of.keys)}
     return {**stated, **of.model_dump()}
 
 

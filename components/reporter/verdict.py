@@ -1,12 +1,12 @@
 """The decision in plain words."""
 
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from components.reporter.evidence import STUDY, Evidence
 from components.reporter.figures import as_numbers, label, lower_is_better, write_estimate, write_interval
 from modules.estimates import Estimate
-from modules.evaluation import OVERALL, TEST_SET, Evaluation, Slice
+from modules.evaluation import TEST_SET, Evaluation, Slice
 from modules.settings import SliceKey
 from schema import features
 
@@ -64,11 +64,9 @@ def describe_slice(keys: dict[SliceKey, str]) -> str:
     return (words[0][0].upper() + ", ".join(words)[1:]) if words else "All images"
 
 
-def describe_name(name: str) -> str:
-    """A slice's name in words."""
-    keys: dict[Any, str] = dict(pair.split(":", 1) for pair in name.split(",") if name != OVERALL)
-    of_set = keys.pop("set", None)
-    return f"External set {of_set}: {describe_slice(keys).lower()}" if of_set else describe_slice(keys)
+def describe_place(set_: str, keys: dict[SliceKey, str]) -> str:
+    """A slice of a set in words."""
+    return describe_slice(keys) if set_ == TEST_SET else f"External set {set_}: {describe_slice(keys).lower()}"
 
 
 def _run(evidence: Evidence) -> tuple[Outcome, str, str]:
@@ -79,7 +77,7 @@ def _run(evidence: Evidence) -> tuple[Outcome, str, str]:
     rules = f"all {len(decision.rules)} rules hold" if len(decision.rules) > 1 else "its rule holds"
     if failed or not decision.blessed:
         broken = f"{len(failed)} of {len(decision.rules)} rules {'does' if len(failed) == 1 else 'do'} not hold"
-        why = "; ".join(f"{label(one.metric)}, {describe_name(one.slice)}: {one.reason}" for one in failed)
+        why = "; ".join(f"{label(one.metric)}, {describe_place(one.set, one.keys)}: {one.reason}" for one in failed)
         return "refused", "Must not serve", f"This model must not serve: {broken} ({why})."
     if probe is not None and not probe["blessed"]:
         wrong = sum(not check["passed"] for check in probe["checks"])

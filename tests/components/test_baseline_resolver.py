@@ -39,7 +39,9 @@ def resolve(tmp_path: Path, serving: Path) -> Resolve:
         model.uri = str(tmp_path / "model")
         (tmp_path / "model").mkdir()
         outputs: dict[str, list[types.Artifact]] = {"model": [model]}
-        executor.Executor().Do({"examples": []}, outputs, {"serving_dir": str(serving), "candidate": "{}"})
+        executor.Executor().Do(
+            {"examples": []}, outputs, {"serving_dir": str(serving), "candidate": "{}", "rival": "none"}
+        )
         return outputs["model"]
 
     return do
@@ -109,11 +111,11 @@ def test_the_serving_folder_stays_as_it_was(resolve: Resolve, serving: Path) -> 
 
 def test_the_component_is_wired() -> None:
     examples = channel.OutputChannel(standard_artifacts.Examples, None, "examples")
-    resolver = BaselineResolver(examples=examples, serving_dir="/serving", candidate="{}")
+    resolver = BaselineResolver(examples=examples, serving_dir="/serving", candidate="{}", rival="none")
     assert resolver.id == "BaselineResolver"
     assert resolver.inputs == {"examples": examples}
     assert {key: output.type for key, output in resolver.outputs.items()} == {"model": standard_artifacts.Model}
-    assert resolver.exec_properties == {"serving_dir": "/serving", "candidate": "{}"}
+    assert resolver.exec_properties == {"serving_dir": "/serving", "candidate": "{}", "rival": "none"}
 
 
 @component
@@ -152,7 +154,9 @@ def test_in_a_pipeline_the_same_candidate_keeps_its_baseline(tmp_path: Path, ser
 
     def run(candidate: str) -> list[str]:
         data = Data()
-        resolver = BaselineResolver(examples=data.outputs["examples"], serving_dir=str(serving), candidate=candidate)
+        resolver = BaselineResolver(
+            examples=data.outputs["examples"], serving_dir=str(serving), candidate=candidate, rival="none"
+        )
         judge = Judge(JudgeSpec(baseline=resolver.outputs["model"], seen=str(tmp_path / "seen")))
         LocalDagRunner().run(
             Pipeline(

@@ -227,6 +227,28 @@ def test_a_broken_record_leaves_no_judgement(evaluate: Evaluate, good: Artifact,
     assert not [*(folder / "evaluation").iterdir(), *(folder / "blessing").iterdir()]
 
 
+def test_an_image_that_is_there_twice(evaluate: Evaluate, good: Artifact, examples: Artifact) -> None:
+    records = Path(examples.uri, "Split-test", "data_tfrecord-0")
+    shutil.copy(records, records.with_name("data_tfrecord-1"))
+    with pytest.raises(MeasureError, match=r"set 'test': record 'i\d' is there twice: remove one and ingest"):
+        evaluate(good, examples)
+
+
+def test_records_that_got_lost(evaluate: Evaluate, good: Artifact, examples: Artifact) -> None:
+    examples.set_int_custom_property("test_originals", 6)
+    examples.set_int_custom_property("test_copies", 5)
+    with pytest.raises(RuntimeError, match=r"^set 'test' lost records: 11 written by the Augmenter, 10 judged by$"):
+        evaluate(good, examples)
+
+
+def test_a_model_that_answers_with_nan(
+    evaluate: Evaluate, examples: Artifact, transform_graph: Path, tmp_path: Path
+) -> None:
+    broken = export(tmp_path / "broken", transform_graph, float("nan"))
+    with pytest.raises(MeasureError, match="has no finite figures: the model answers with NaN"):
+        evaluate(broken, examples)
+
+
 def test_an_empty_set(evaluate: Evaluate, good: Artifact, tmp_path: Path) -> None:
     examples = write_examples(tmp_path / "none", test=[])
     with pytest.raises(

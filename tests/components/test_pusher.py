@@ -53,7 +53,9 @@ def push(tmp_path: Path, serving: Path, caplog: pytest.LogCaptureFixture) -> Pus
             "blessing": [blessing_of(standard_artifacts.ModelBlessing, blessed)],
             "infra_blessing": [blessing_of(standard_artifacts.InfraBlessing, served)],
         }
-        executor.Executor().Do(inputs, {"pushed_model": [pushed]}, {"serving_dir": str(serving)})
+        executor.Executor().Do(
+            inputs, {"pushed_model": [pushed]}, {"serving_dir": str(serving), "candidate": "c", "rival": "none"}
+        )
         return pushed
 
     return do
@@ -119,9 +121,11 @@ def test_the_component_is_wired() -> None:
     model = channel.OutputChannel(standard_artifacts.Model, None, "model")
     blessing = channel.OutputChannel(standard_artifacts.ModelBlessing, None, "blessing")
     infra = channel.OutputChannel(standard_artifacts.InfraBlessing, None, "infra_blessing")
-    pusher = Pusher(model=model, blessing=blessing, infra_blessing=infra, serving_dir="/serving")
+    pusher = Pusher(
+        model=model, blessing=blessing, infra_blessing=infra, serving_dir="/serving", candidate="c", rival="none"
+    )
     assert pusher.id == "Pusher"
     assert pusher.inputs == {"model": model, "blessing": blessing, "infra_blessing": infra}
     outputs = {key: output.type for key, output in pusher.outputs.items()}
     assert outputs == {"pushed_model": standard_artifacts.PushedModel}
-    assert pusher.exec_properties == {"serving_dir": "/serving"}
+    assert pusher.exec_properties == {"serving_dir": "/serving", "candidate": "c", "rival": "none"}

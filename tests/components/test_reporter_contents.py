@@ -52,7 +52,8 @@ def evaluation(*slices: dict[str, Any], baseline: str | None = None) -> Evaluati
 
 
 def rule(passed: bool = True, **more: Any) -> dict[str, Any]:
-    return {"metric": "dice_mean", "slice": "overall", "kind": "at_least", "bound": 0.9, "value": 0.95,
+    return {"metric": "dice_mean", "slice": "overall", "set": "test", "keys": {},
+            "kind": "at_least", "bound": 0.9, "value": 0.95,
             "passed": passed, "reason": "is 0.9500, must be at least 0.9", **more}  # fmt: skip
 
 
@@ -381,7 +382,8 @@ def text_of(report: dict[str, Any]) -> str:
 
 def test_the_page_tells_each_rule() -> None:
     regression = rule(False, kind="max_regression", bound=0.01, value=0.02, low=0.01, high=0.03, baseline=0.97,
-                      slice="set:hannover,is_augmented:0", reason="is worse by 0.02")  # fmt: skip
+                      slice="set:hannover,is_augmented:0", set="hannover", keys={"is_augmented": "0"},
+                      reason="is worse by 0.02")  # fmt: skip
     judged = Decision.model_validate({"blessed": False, "baseline": "version 3", "rules": [rule(), regression]})
     text = text_of(contents(replace(EVIDENCE, decision=judged)))
     assert "✓ passed Mean Dice at least 0.900 All images 0.950 is 0.9500, must be at least 0.9" in text

@@ -158,8 +158,8 @@ def test_writes_three_files_from_what_a_run_must_give(inputs: Inputs, write: Wri
 
 
 def test_reads_everything_a_run_can_give(inputs: Inputs, write: Write, tmp_path: Path, records: list[Record]) -> None:
-    rule = {"metric": "dice_mean", "slice": "overall", "kind": "at_least", "bound": 0.8, "value": 0.9, "passed": True,
-            "reason": "is 0.9000, must be at least 0.8"}  # fmt: skip
+    rule = {"metric": "dice_mean", "slice": "overall", "set": "test", "keys": {}, "kind": "at_least",
+            "bound": 0.8, "value": 0.9, "passed": True, "reason": "is 0.9000, must be at least 0.8"}  # fmt: skip
     blessing = artifact(
         standard_artifacts.ModelBlessing, tmp_path / "blessing",
         decision={"blessed": True, "baseline": None, "rules": [rule]},

@@ -321,8 +321,8 @@ def _decision(evaluation: dict[str, Any]) -> dict[str, Any]:
         words = {"at_least": f"is {estimate['value']:.4f}, must be at least {bound:g}"}
         reason = words.get(kind, f"is {estimate['value']:.4f}, may be at most {bound:g}")
         baseline = of["baseline"][metric]["value"]
-        rules.append({"metric": metric, "slice": name, "kind": kind, "bound": bound, **estimate, "baseline": baseline,
-                      "passed": True, "reason": reason})  # fmt: skip
+        rules.append({"metric": metric, "slice": name, "set": of["set"], "keys": of["keys"], "kind": kind,
+                      "bound": bound, **estimate, "baseline": baseline, "passed": True, "reason": reason})  # fmt: skip
     return {"blessed": True, "baseline": "version 3", "rules": rules}
 
 

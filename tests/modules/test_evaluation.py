@@ -83,7 +83,7 @@ def evaluation(tmp_path_factory: pytest.TempPathFactory) -> Evaluation:
 def test_slices_by_hand(evaluation: Evaluation) -> None:
     found = {one.slice: (one.examples, one.patients, one.metrics["dice_mean"].value) for one in evaluation.slices}
     assert found == {
-        "overall": (4, 2, pytest.approx(0.75)),
+        "overall": (4, 3, pytest.approx(0.75)),  # two sources' patients of one name are two
         "is_augmented:0": (2, 2, pytest.approx(0.85)),
         "is_augmented:1": (2, 2, pytest.approx(0.65)),
         "transform:Rotate": (2, 2, pytest.approx(0.65)),

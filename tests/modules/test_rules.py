@@ -39,8 +39,8 @@ def judge(rule: dict[str, Any], *slices: Slice, baseline: str | None = None) -> 
 def test_at_least(bound: float, passed: bool) -> None:
     found = judge({"metric": "dice_mean", "at_least": bound}, slice_of(metrics=estimates(dice_mean=(0.95, 0.94, 0.96))))
     assert found == Judgement(
-        metric="dice_mean", slice="overall", kind="at_least", bound=bound, value=0.95, low=0.94, high=0.96,
-        baseline=None, passed=passed, reason=f"is 0.9500, must be at least {bound}",
+        metric="dice_mean", slice="overall", set="test", keys={}, kind="at_least", bound=bound,
+        value=0.95, low=0.94, high=0.96, baseline=None, passed=passed, reason=f"is 0.9500, must be at least {bound}",
     )  # fmt: skip
 
 
@@ -92,7 +92,7 @@ def test_max_regression_judges_by_the_worse_end(
 
 def test_the_reason_of_a_regression() -> None:
     one = slice_of(difference=estimates(dice_mean=(-0.02, -0.03, -0.01)), baseline={}, metrics={})
-    found = judge({"metric": "dice_mean", "max_regression": 0.01}, one)
+    found = judge({"metric": "dice_mean", "max_regression": 0.01}, one, baseline="version 3")
     assert found.reason == "changed for the worse by 0.0200, perhaps by 0.0300, may by 0.01"
 
 
@@ -100,6 +100,36 @@ def test_without_a_baseline_nothing_has_got_worse() -> None:
     found = judge({"metric": "dice_mean", "max_regression": 0.0}, slice_of(metrics=estimates(dice_mean=0.1)))
     assert (found.passed, found.value, found.baseline) == (True, None, None)
     assert found.reason == "there is no model yet to compare with"
+
+
+def test_a_comparison_without_an_interval_proves_nothing() -> None:
+    one = slice_of(difference=estimates(dice_mean=0.1), baseline={}, metrics={})
+    found = judge({"metric": "dice_mean", "max_regression": 0.01}, one, baseline="version 3")
+    assert (found.passed, found.value) == (False, 0.1 * -1)
+    assert found.reason == "there are too few images to tell how sure the comparison is"
+
+
+def test_a_statistic_without_a_value() -> None:
+    found = judge({"metric": "dice_mean", "at_least": 0.5}, slice_of())
+    assert (found.passed, found.reason) == (False, "has no value there")
+
+
+def test_what_rules_name_is_a_slice() -> None:
+    rules = [
+        {"metric": "dice_mean", "at_least": 0.9},
+        {"metric": "dice_mean", "at_least": 0.9, "slice": {"sex": "male", "age": "18-39", "set": "x"}},
+        {"metric": "dice_mean", "at_least": 0.9, "slice": {"finding": "a", "source": "b"}},
+    ]
+    settings = EvaluateSettings.model_validate({"rules": rules, "slices": [["source", "finding"], ["view"]]})
+    assert {frozenset(keys) for keys in settings.all_slices()} == {
+        frozenset(keys) for keys in (("sex", "age"), ("source", "finding"), ("view",))
+    }
+    assert len(settings.all_slices()) == 3
+
+
+@pytest.mark.parametrize("bound", [float("nan"), float("inf")])
+def test_a_bound_is_finite(bound: float) -> None:
+    assert problem(Rule, metric="dice_mean", at_least=bound) == "Input should be a finite number"
 
 
 def test_a_small_slice_cannot_be_judged() -> None:
@@ -155,9 +185,11 @@ def test_a_margin_is_not_negative(kind: str) -> None:
 
 
 def test_all_images_must_have_a_rule() -> None:
-    message = "Value error, rules must hold one for all images (without `slice`)"
+    message = "Value error, rules must hold one for all images (at_least or at_most, without `slice`)"
     on_a_slice = {"metric": "dice_mean", "at_least": 0.9, "slice": {"is_augmented": 0}}
     assert problem(EvaluateSettings, rules=[]) == message
     assert problem(EvaluateSettings, rules=[on_a_slice]) == message
+    relative = [{"metric": "dice_mean", kind: 0.01} for kind in ("max_drop", "max_regression")]
+    assert problem(EvaluateSettings, rules=relative) == message, "the first model would pass whatever it is"
     both = EvaluateSettings.model_validate({"rules": [on_a_slice, {"metric": "recall", "at_least": 0.5}]})
     assert [rule.bound for rule in both.rules] == [0.9, 0.5]

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from modules import serving_dir
 from modules.saved_model import digest
-from modules.serving_dir import current_version, is_model, promote, push
+from modules.serving_dir import current_version, is_model, promote, push, rival_of
 
 FILES = ["fingerprint.pb", "saved_model.pb", "variables/variables.data-00000-of-00001", "variables/variables.index"]
 
@@ -137,7 +137,7 @@ def test_pushes_are_numbered_from_one(serving: str, models: list[str]) -> None:
     assert content(serving) == ["1", "2", "3", "current.json"]
     assert [answer(serving, version) for version in (1, 2, 3)] == [0, 1, 2]
     assert current_version(serving) == 3
-    assert pointer(serving) == {"version": 3, "digest": digest(models[2])}
+    assert pointer(serving) == {"version": 3, "digest": digest(models[2]), "candidate": "", "rival": ""}
 
 
 def test_a_pushed_model_is_the_whole_model(tmp_path: Path, models: list[str]) -> None:
@@ -157,10 +157,37 @@ def test_a_model_equal_to_the_current_one_is_not_pushed_again(serving: str, mode
     assert push(models[0], serving) == 3, "equal to an older one, which is not the current one"
 
 
+def test_a_candidate_has_to_stand_comparison_with_the_current_model(serving: str, models: list[str]) -> None:
+    assert rival_of("a", serving) == "none"
+    push(models[0], serving, "a", "none")
+    first = rival_of("b", serving)
+    assert first.startswith("1:")
+    push(models[1], serving, "b", first)
+    assert rival_of("a", serving).startswith("2:"), "another has come since, so nothing from the cache will do"
+    assert rival_of("b", serving) == first, "not with itself"
+
+
+def test_a_candidate_that_was_withdrawn_has_to_stand_comparison_anew(serving: str, models: list[str]) -> None:
+    push(models[0], serving, "a", "none")
+    first = rival_of("b", serving)
+    push(models[1], serving, "b", first)
+    push(models[2], serving, "c", rival_of("c", serving))
+    promote(serving, 1)
+    assert [rival_of(candidate, serving) for candidate in "abc"] == [first] * 3
+
+
+def test_an_equal_model_of_another_candidate_changes_no_pointer(serving: str, models: list[str]) -> None:
+    push(models[0], serving, "a", "none")
+    before = pointer(serving)
+    assert push(models[0], serving, "b", rival_of("b", serving)) == 1
+    assert pointer(serving) == before
+    assert rival_of("b", serving).startswith("1:"), "what it was judged against is still what counts"
+
+
 def test_equal_to_one_that_something_else_pushed(tmp_path: Path, models: list[str]) -> None:
     tf.saved_model.save(Constant(0), str(tmp_path / "1700000000"))
     assert push(models[0], str(tmp_path)) == 1700000000
-    assert pointer(str(tmp_path)) == {"version": 1700000000, "digest": digest(models[0])}
+    assert pointer(str(tmp_path))["digest"] == digest(models[0])
     assert push(models[1], str(tmp_path)) == 1700000001
 
 
@@ -262,7 +289,7 @@ def test_an_earlier_version_comes_back(four: str, models: list[str]) -> None:
     assert content(four) == ["1", "2", "current.json", "withdrawn"]
     assert content(f"{four}/withdrawn") == ["3", "4"]
     assert current_version(four) == 2
-    assert pointer(four) == {"version": 2, "digest": digest(models[1])}
+    assert pointer(four) == {"version": 2, "digest": digest(models[1]), "candidate": "", "rival": ""}
     assert answer(four, 2) == 1
     assert answer(four, "withdrawn/4") == 3
 

@@ -201,6 +201,7 @@ def result_of(*slices: str, failures: tuple[str, ...] = ()) -> Result:
     found = [
         SliceResult(
             slice=name,
+            keys={"source": "A", "is_augmented": "1"} if "," in name else {},
             examples=12 + index,
             patients=6,
             metrics=metrics,
@@ -208,7 +209,15 @@ def result_of(*slices: str, failures: tuple[str, ...] = ()) -> Result:
         )
         for index, name in enumerate(slices)
     ]
-    rule = {"metric": "dice_mean", "slice": "overall", "kind": "at_least", "bound": 0.9, "reason": "is what it is"}
+    rule = {
+        "metric": "dice_mean",
+        "slice": "overall",
+        "set": "test",
+        "keys": {},
+        "kind": "at_least",
+        "bound": 0.9,
+        "reason": "is what it is",
+    }
     return Result(
         status="not_blessed",
         pushed_version=None,
@@ -254,23 +263,19 @@ def test_a_study(wide: Console, screen: io.StringIO) -> None:
     def estimates(dice: float) -> dict[str, Estimate]:
         return {"dice_mean": Estimate(value=dice, low=dice - 0.01, high=dice + 0.01), "hd95": Estimate(value=0.02)}
 
-    one = {"set": "test", "keys": {}, "examples": 12, "patients": 12, "enough": True}
+    one = {"set": "x", "examples": 12, "patients": 12, "enough": True}
     compared = {"metrics": estimates(0.96), "baseline": estimates(0.95), "difference": estimates(0.01)}
     evaluation = {"baseline": "originals only", "tolerance": 0.01, "min_patients": 10, "confidence": 0.95}
-    slices = [Slice(slice=name, **one, **compared) for name in ("overall", "is_augmented:0,sex:male")]
+    slices = [
+        Slice(slice="set:x,is_augmented:0", keys={"is_augmented": "0"}, **one, **compared),
+        Slice(slice="set:x,is_augmented:0,sex:male", keys={"is_augmented": "0", "sex": "male"}, **one, **compared),
+    ]
     study = Study(pipeline="a", policy="chest", evaluation=Evaluation(**evaluation, slices=slices), components=[])
     show_study(wide, study)
     _, _, _, _, *rows, _ = screen.getvalue().splitlines()
     assert [[cell.strip() for cell in row.split("│")[1:-1]] for row in rows] == [
-        [
-            "overall",
-            "12",
-            "dice",
-            "0.9600 (0.9500 to 0.9700)",
-            "0.9500 (0.9400 to 0.9600)",
-            "0.0100 (0.0000 to 0.0200)",
-        ],
-        ["overall", "12", "hd95", "0.0200", "0.0200", "0.0200"],
+        ["set:x,is_augmented:0", "12", "Dice", "0.9600", "0.9500", "0.0100 (0.0000 to 0.0200)"],
+        ["set:x,is_augmented:0", "12", "HD95 / width", "0.0200", "0.0200", "0.0200"],
     ]
 
 

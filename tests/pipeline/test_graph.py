@@ -5,11 +5,13 @@ import json
 from pathlib import Path
 
 import pytest
+import tensorflow as tf
 from tfx.dsl.compiler import compiler
 from tfx.orchestration import metadata
 from tfx.proto.orchestration import pipeline_pb2
 
 from components.augmenter.policy import Policy
+from modules.serving_dir import push
 from modules.settings import EvaluateSettings
 from pipeline import graph
 from pipeline.config import PRESETS, Config, load_config
@@ -326,4 +328,29 @@ def test_a_new_code_version_retrains_and_judges_anew(nodes: Nodes, monkeypatch: 
     changed = {
         component_id for component_id in nodes if nodes[component_id].parameters != after[component_id].parameters
     }
-    assert changed == {"Augmenter", "Transform", "Trainer", "BaselineResolver", "Evaluator", "Reporter"}
+    assert changed == {"Augmenter", "Transform", "Trainer", "BaselineResolver", "Evaluator", "Pusher"}
+
+
+def test_another_page_is_no_other_model(project: Path) -> None:
+    before = code_version(), graph._report_version()
+    page = project / "components" / "reporter" / "templates" / "index.html.j2"
+    page.parent.mkdir(parents=True)
+    page.write_text("<h1>")
+    assert code_version() == before[0]
+    assert graph._report_version() != before[1]
+
+
+def test_the_model_that_serves_is_part_of_the_comparisons_key(tmp_path: Path) -> None:
+    def parameters() -> tuple[str, str]:
+        nodes = nodes_of(load_config("demo", {}, data=Path("/data"), root=tmp_path))
+        assert parameter(nodes, "Pusher", "rival") == parameter(nodes, "BaselineResolver", "rival")
+        return parameter(nodes, "BaselineResolver", "rival"), parameter(nodes, "Pusher", "candidate")
+
+    rival, _ = parameters()
+    assert rival == "none"
+    (tmp_path / "serving" / "1").mkdir(parents=True)
+    tf.saved_model.save(tf.Module(), str(tmp_path / "serving" / "1"))
+    rival, candidate = parameters()
+    assert rival.startswith("1:")
+    push(str(tmp_path / "serving" / "1"), str(tmp_path / "serving"), candidate, "none")
+    assert parameters() == ("none", candidate), "an unchanged run finds its own result again"

@@ -45,7 +45,7 @@ EVALUATION = Evaluation(
 
 def judgement(passed: bool) -> Judgement:
     return Judgement(
-        metric="dice_mean", slice="overall", kind="at_least", bound=0.9, value=0.95, passed=passed,
+        metric="dice_mean", slice="overall", set="test", keys={}, kind="at_least", bound=0.9, value=0.95, passed=passed,
         reason="is 0.9500, must be at least 0.9",
     )  # fmt: skip
 
@@ -98,10 +98,12 @@ def test_a_blessed_run(tmp_path: Path, config: Config) -> None:
     assert result.rules == [judgement(True)] * 2
     assert result.slices == [
         SliceResult(
-            slice="overall", examples=20, patients=10, metrics={"dice_mean": 0.95, "dice_worst": 0.5},
+            slice="overall", keys={}, examples=20, patients=10, metrics={"dice_mean": 0.95, "dice_worst": 0.5},
             intervals={"dice_mean": (0.94, 0.96)},
         ),
-        SliceResult(slice="is_augmented:0", examples=10, patients=5, metrics={"dice_mean": 0.96}, intervals={}),
+        SliceResult(
+            slice="is_augmented:0", keys={}, examples=10, patients=5, metrics={"dice_mean": 0.96}, intervals={}
+        ),
     ]  # fmt: skip
     assert [(one.id, one.seconds, one.cached) for one in result.components][:2] == [
         ("ImportExampleGen", 1.3, False),
@@ -138,7 +140,12 @@ RESULT = Result(
     rules=[],
     slices=[
         SliceResult(
-            slice="overall", examples=2, patients=1, metrics={"dice_mean": 0.5}, intervals={"dice_mean": (0.25, 0.75)}
+            slice="overall",
+            keys={},
+            examples=2,
+            patients=1,
+            metrics={"dice_mean": 0.5},
+            intervals={"dice_mean": (0.25, 0.75)},
         )
     ],
     components=[ComponentResult(id="Trainer", seconds=1.5, cached=False)],
@@ -159,6 +166,7 @@ def test_result_json(tmp_path: Path) -> None:
         "slices": [
             {
                 "slice": "overall",
+                "keys": {},
                 "examples": 2,
                 "patients": 1,
                 "metrics": {"dice_mean": 0.5},

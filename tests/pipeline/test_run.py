@@ -105,7 +105,7 @@ def test_a_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], blessed: bool
 ) -> None:
     """All but the pipeline itself: what is shown, logged, written and returned."""
-    slices = [SliceResult(slice="overall", examples=4, patients=4, metrics={"dice_mean": 0.5}, intervals={})]
+    slices = [SliceResult(slice="overall", keys={}, examples=4, patients=4, metrics={"dice_mean": 0.5}, intervals={})]
     collected = Result(
         status="blessed" if blessed else "not_blessed",
         pushed_version="17" if blessed else None,
@@ -152,6 +152,11 @@ def test_an_unchanged_run_says_so(tmp_path: Path, version: str, end: str) -> Non
     found = _verdict(tmp_path, version, [ComponentRun("Pusher", 0, True, {})], start=0)
     unchanged = f"nothing has changed since this model was blessed and pushed as version {version}"
     assert found == unchanged + end.format(serving=tmp_path)
+
+
+def test_an_emptied_serving_folder_is_no_success(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=f"^nothing has changed .* version 3, but '{tmp_path}' holds no model now: put"):
+        _verdict(tmp_path, "3", [ComponentRun("Pusher", 0, True, {})], start=0)
 
 
 @pytest.mark.parametrize("setting", ["tune.trials", "train.warm_start"])
