@@ -145,7 +145,7 @@ def test_lineage(run: Run, splits: dict[str, list[bytes]], make_policy: MakePoli
 def test_a_split_that_the_policy_does_not_name_passes(
     run: Run, splits: dict[str, list[bytes]], make_policy: MakePolicy
 ) -> None:
-    augmented = run({"elsewhere": splits["train"]}, make_policy(train=1, eval=1, test=1))
+    augmented = run({"elsewhere": splits["train"]}, make_policy(train=1, eval=1))
     assert sorted(read(augmented, "elsewhere")) == sorted(splits["train"])
     assert counts_of(augmented, "elsewhere") == {
         "read": 5,
@@ -154,6 +154,13 @@ def test_a_split_that_the_policy_does_not_name_passes(
         "redrawn": 0,
         "left_out": 0,
     }
+
+
+def test_a_split_of_another_name_gets_the_copies_of_the_test_split(
+    run: Run, splits: dict[str, list[bytes]], make_policy: MakePolicy
+) -> None:
+    augmented = run({"elsewhere": splits["train"]}, make_policy(train=1, eval=1, test=2))
+    assert counts_of(augmented, "elsewhere")["copies"] == 10
 
 
 def test_shards_and_order_make_no_difference(run: Run, make_record: MakeRecord) -> None:

@@ -9,7 +9,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = sorted(path for folder in ("modules", "components") for path in (ROOT / folder).rglob("*.py"))
-LEGACY = re.compile(r"tf\.keras|tensorflow\.keras|tf_keras|from tensorflow import keras|tf\.compat\.v1\.keras")
+LEGACY = re.compile(
+    r"tf\.keras|tensorflow\.keras|(?:import|from) tf_keras|from tensorflow import keras|tf\.compat\.v1\.keras"
+)
 
 
 def test_there_are_sources() -> None:

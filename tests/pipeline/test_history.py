@@ -69,7 +69,8 @@ def slice_of(name: str, set_: str, dice: float | None) -> evaluations.Slice:
 
 def judgement(metric: str, passed: bool) -> rules.Judgement:
     reason = "is 0.9000, must be at least 0.95"
-    return rules.Judgement(metric=metric, slice="overall", kind="at_least", bound=0.95, passed=passed, reason=reason)
+    of = {"slice": "overall", "set": "test", "keys": {}, "kind": "at_least", "bound": 0.95}
+    return rules.Judgement.model_validate({**of, "metric": metric, "passed": passed, "reason": reason})
 
 
 @component

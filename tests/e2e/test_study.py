@@ -1,0 +1,59 @@
+"""A study with an external set, and an external set that is trained on."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from command_line import lungseg
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+
+SETTINGS = ("--config", "demo", "--set", "train.epochs=2", "--set", "evaluate.min_patients=3")
+
+
+@pytest.fixture(scope="module")
+def other_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("other")
+    assert lungseg("phantoms", "--output", folder / "images", "--count", 12, "--size", 128, "--seed", 9).returncode == 0
+    metadata = folder / "images" / "metadata.csv"
+    # Patients of another hospital, though they bear the same names.
+    metadata.write_text(metadata.read_text().replace("phantom-a", "north-a").replace("phantom-b", "north-b"))
+    arguments = ("--layout", "folder", "--input", folder / "images", "--output", folder / "data", "--size", 128)
+    assert lungseg("ingest", *arguments).returncode == 0
+    return folder / "data"
+
+
+def test_a_study(phantom_data: Path, other_data: Path, tmp_path: Path) -> None:
+    external = ("--external", f"north={other_data}")
+    done = lungseg("study", "--data", phantom_data, "--root", tmp_path, *SETTINGS, *external)
+    assert done.returncode == 0, done.stdout + done.stderr
+    study = json.loads((tmp_path / "study.json").read_text())
+    assert study["evaluation"]["baseline"] == "originals only"
+    slices = {one["slice"]: one for one in study["evaluation"]["slices"]}
+    assert slices["set:north,is_augmented:0"]["examples"] == 12
+    for name in ("overall", "is_augmented:0", "set:north"):
+        of = slices[name]
+        difference = of["metrics"]["dice_mean"]["value"] - of["baseline"]["dice_mean"]["value"]
+        assert of["difference"]["dice_mean"]["value"] == pytest.approx(difference)
+        assert of["difference"]["dice_mean"]["low"] <= difference <= of["difference"]["dice_mean"]["high"]
+    assert "set:north" in done.stdout
+    assert (tmp_path / "report" / "index.html").exists()
+    assert not (tmp_path / "serving").exists(), "a study releases nothing"
+    histories = {
+        name: json.loads(next((tmp_path / "artifacts" / name / "model_run").glob("*/history.json")).read_text())
+        for name in ("Trainer", "OriginalsTrainer")
+    }
+    assert len(histories["Trainer"]["loss"]) == len(histories["OriginalsTrainer"]["loss"]) == 2
+    assert histories["Trainer"]["loss"] != histories["OriginalsTrainer"]["loss"]
+
+
+def test_an_external_set_that_is_trained_on(phantom_data: Path, tmp_path: Path) -> None:
+    shutil.copytree(phantom_data, tmp_path / "copy")
+    external = ("--external", f"north={tmp_path / 'copy'}")
+    done = lungseg("run", "--data", phantom_data, "--root", tmp_path / "root", *SETTINGS, *external)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith("lungseg: IndependenceCheck failed: external set 'north': ")
+    assert "test sets must hold no image or patient that is trained on" in done.stderr
+    assert not (tmp_path / "root" / "artifacts" / "Trainer").exists(), "before anything is trained"
