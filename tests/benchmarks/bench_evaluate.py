@@ -166,9 +166,9 @@ RUNS = {EVALUATOR: run_evaluator, REFERENCE: run_reference}
 
 def measure_speed(folder: Path, model_dir: Path) -> list[dict[str, float]]:
     """Images a second of both in each turn; what a run costs without records is taken off."""
-    for name in RUNS:
+    for name, run in RUNS.items():
         write_examples(folder / f"{name}-first", 1)
-        RUNS[name](model_dir, folder / f"{name}-first", folder / f"{name}-first-out")
+        run(model_dir, folder / f"{name}-first", folder / f"{name}-first-out")
     return [{name: rate(folder / f"{name}-{turn}", model_dir, name) for name in RUNS} for turn in range(ROUNDS)]
 
 
