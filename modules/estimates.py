@@ -43,6 +43,11 @@ class Estimate(BaseModel):
         """Both ends, if there are."""
         return None if self.low is None or self.high is None else (self.low, self.high)
 
+    def negated(self) -> "Estimate":
+        """Of the statistic with the other sign."""
+        value, low, high = (None if one is None else -one for one in (self.value, self.high, self.low))
+        return Estimate(value=value, low=low, high=high)
+
 
 Estimates = dict[str, dict[str, Estimate]]
 """By `CANDIDATE`, `BASELINE` (where there is one) and `DIFFERENCE`, candidate minus baseline; then by statistic."""

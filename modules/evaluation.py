@@ -23,6 +23,8 @@ TEST_SET: Final = "test"
 """Name of the set of the test split; others are external."""
 OVERALL: Final = "overall"
 EVALUATION_FILE: Final = "evaluation.json"
+IMAGES_FILE: Final = "images.csv"
+"""Beside it: a row an image, with what was measured on it."""
 
 _MODELS = (CANDIDATE, BASELINE, DIFFERENCE)
 _SET = "set"

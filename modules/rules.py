@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
+from modules.estimates import Estimate
 from modules.evaluation import TEST_SET, Evaluation, Slice, slice_name
 from modules.measures import STATISTICS
 from modules.settings import Bound, Rule, SliceKey
@@ -51,6 +52,7 @@ def decide(evaluation: Evaluation, rules: Sequence[Rule]) -> Decision:
     return Decision(blessed=all(one.passed for one in judgements), baseline=evaluation.baseline, rules=judgements)
 
 
+_UNKNOWN = Estimate(value=None)
 _NOTHING: dict[Bound, str] = {
     "at_least": "has no value there",
     "at_most": "has no value there",
@@ -69,46 +71,35 @@ def _judge(rule: Rule, evaluation: Evaluation) -> Judgement:
     }  # fmt: skip
     if found is None:
         return Judgement(**stated, passed=False, reason=f"no image falls into the slice {where}")
-    measured = _measure(rule, found)
     if rule.kind == "max_regression" and evaluation.baseline is None:
         return Judgement(**stated, passed=True, reason="there is no model yet to compare with")
+    measured = _measure(rule, found)
+    stated |= {**measured.model_dump(), "baseline": (found.baseline or {}).get(rule.metric, _UNKNOWN).value}
     if not found.enough:
         few = f"{found.patients} patients are too few to judge by, {evaluation.min_patients} are needed"
-        return Judgement(**stated, **measured, passed=False, reason=few)
-    if measured["value"] is None or (rule.kind == "max_regression" and measured["high"] is None):
-        return Judgement(**stated, **measured, passed=False, reason=_NOTHING[rule.kind])
+        return Judgement(**stated, passed=False, reason=few)
+    if measured.value is None or (rule.kind == "max_regression" and measured.high is None):
+        return Judgement(**stated, passed=False, reason=_NOTHING[rule.kind])
     passed, reason = _compare(rule, measured)
-    return Judgement(**stated, **measured, passed=passed, reason=reason)
+    return Judgement(**stated, passed=passed, reason=reason)
 
 
-def _measure(rule: Rule, of: Slice) -> dict[str, float | None]:
-    """Value, interval and baseline; a regression is positive where the model is worse."""
+def _measure(rule: Rule, of: Slice) -> Estimate:
+    """What the rule bounds; a regression is positive where the model is worse."""
     statistic = STATISTICS[rule.metric]
-    baseline = of.baseline[rule.metric].value if of.baseline and rule.metric in of.baseline else None
     if rule.kind == "max_regression":
-        change = (of.difference or {}).get(rule.metric)
-        if change is None or change.value is None:
-            return {"value": None, "low": None, "high": None, "baseline": baseline}
-        ends = [change.low, change.value, change.high]
-        low, value, high = ends if statistic.lower_is_better else [_minus(end) for end in reversed(ends)]
-        return {"value": value, "low": low, "high": high, "baseline": baseline}
-    estimate = of.metrics.get(f"{statistic.measure}_drop" if rule.kind == "max_drop" else rule.metric)
-    if estimate is None:
-        return {"value": None, "low": None, "high": None, "baseline": baseline}
-    return {"value": estimate.value, "low": estimate.low, "high": estimate.high, "baseline": baseline}
+        change = (of.difference or {}).get(rule.metric, _UNKNOWN)
+        return change if statistic.lower_is_better else change.negated()
+    return of.metrics.get(f"{statistic.measure}_drop" if rule.kind == "max_drop" else rule.metric, _UNKNOWN)
 
 
-def _minus(value: float | None) -> float | None:
-    return None if value is None else -value
-
-
-def _compare(rule: Rule, measured: dict[str, float | None]) -> tuple[bool, str]:
-    value, bound = measured["value"] or 0.0, rule.bound
+def _compare(rule: Rule, measured: Estimate) -> tuple[bool, str]:
+    value, bound = measured.value or 0.0, rule.bound
     if rule.kind == "at_least":
         return value >= bound, f"is {value:.4f}, must be at least {bound:g}"
     if rule.kind == "at_most":
         return value <= bound, f"is {value:.4f}, may be at most {bound:g}"
     if rule.kind == "max_drop":
         return value <= bound, f"copies are worse than originals by {value:.4f}, may be by {bound:g}"
-    worst = measured["high"] or 0.0
+    worst = measured.high or 0.0
     return worst <= bound, f"changed for the worse by {value:.4f}, perhaps by {worst:.4f}, may by {bound:g}"

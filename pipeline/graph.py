@@ -188,13 +188,13 @@ def _external(config: Config, originals: BaseChannel) -> list[BaseComponent]:
     """Reads external test sets, a split each, makes sure that none of them is trained on, and adds copies."""
     folders = config.data.external
     base = os.path.commonpath([str(folder) for folder in folders.values()])
-    pattern = os.path.join("{folder}", RECORDS.format(SPAN="*"))
+    records = RECORDS.format(SPAN="*")
     example_gen = ImportExampleGen(
         input_base=base,
         input_config=example_gen_pb2.Input(
             splits=[
                 example_gen_pb2.Input.Split(
-                    name=name, pattern=os.path.normpath(pattern.format(folder=os.path.relpath(folder, base)))
+                    name=name, pattern=os.path.normpath(os.path.join(os.path.relpath(folder, base), records))
                 )
                 for name, folder in folders.items()
             ]

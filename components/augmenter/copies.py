@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import apache_beam as beam
 import cv2
@@ -15,14 +15,13 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from components.augmenter.augment import Draw, draw_copy
 from components.augmenter.policy import Policy, compose
+from components.counters import count
 from schema import record
 
 if TYPE_CHECKING:
     import albumentations
 
 READ, ORIGINALS, COPIES, REDRAWN, LEFT_OUT = "read", "originals", "copies", "redrawn", "left_out"
-
-Element = TypeVar("Element")
 
 _AHEAD = 32
 """Records a core that may be under way or wait to be written: enough that no core waits, and some tens of megabytes."""
@@ -47,12 +46,6 @@ class AddCopies(beam.PTransform):
     def expand(self, records: beam.PCollection) -> beam.PCollection:
         """Counts and augments."""
         return records | beam.Map(count, self._split, READ) | beam.ParDo(_AddCopies(self._policy, self._split))
-
-
-def count(element: Element, split: str, name: str, number: int = 1) -> Element:
-    """Adds to the Beam counter `name` in the split's namespace and passes the element on."""
-    beam.metrics.Metrics.counter(split, name).inc(number)
-    return element
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,9 @@ from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 from tfx.utils import io_utils
 
-from components.augmenter.copies import COPIES, LEFT_OUT, ORIGINALS, READ, REDRAWN, AddCopies, count
+from components.augmenter.copies import COPIES, LEFT_OUT, ORIGINALS, READ, REDRAWN, AddCopies
 from components.augmenter.policy import Policy
+from components.counters import count, read_counters
 from components.outputs import all_or_nothing
 
 EXAMPLES = "examples"
@@ -77,7 +78,8 @@ class Executor(base_beam_executor.BaseBeamExecutor):
                     | f"Write[{split}]" >> beam.io.WriteToTFRecord(target)
                 )
         for split in splits:
-            counts = _counts(pipeline.result, split)
+            counted = read_counters(pipeline.result, split)
+            counts = {name: counted[name] for name in (READ, ORIGINALS, COPIES, REDRAWN, LEFT_OUT)}
             _reconcile(counts, split, policy.copies_of(split))
             _LOG.info(
                 "%s: %d originals, %d copies (%d redrawn, %d left out)",
@@ -94,15 +96,6 @@ class Executor(base_beam_executor.BaseBeamExecutor):
 def _count_written(tagged: tuple[str, bytes], split: str) -> bytes:
     name, serialized = tagged
     return count(serialized, split, name)
-
-
-def _counts(result: beam.runners.runner.PipelineResult, split: str) -> dict[str, int]:
-    counts = dict.fromkeys((READ, ORIGINALS, COPIES, REDRAWN, LEFT_OUT), 0)
-    query = beam.metrics.MetricsFilter().with_namespace(split)
-    for counter in result.metrics().query(query)["counters"]:
-        if counter.key.metric.name in counts:
-            counts[counter.key.metric.name] += int(counter.result)
-    return counts
 
 
 def _reconcile(counts: dict[str, int], split: str, copies: int) -> None:

@@ -5,7 +5,7 @@ import io
 import logging
 import os
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 import apache_beam as beam
 import tensorflow_model_analysis as tfma
@@ -18,11 +18,13 @@ from tfx.types import artifact_utils
 from tfx.utils import io_utils, path_utils
 
 from components.augmenter.copies import COPIES, ORIGINALS
+from components.counters import count, read_counters
 from components.evaluator.measure import READ, MeasureImages
 from components.outputs import all_or_nothing
 from modules.estimates import BASELINE, CANDIDATE
 from modules.evaluation import (
     EVALUATION_FILE,
+    IMAGES_FILE,
     TEST_SET,
     Evaluation,
     MeasuredImage,
@@ -44,9 +46,7 @@ SETTINGS = "settings"
 BASELINE_NAME = "baseline_name"
 CODE_VERSION = "code_version"
 
-IMAGES_FILE: Final = "images.csv"
-"""In the evaluation: a row an image, with what was measured on it."""
-
+_MEASURED = "measured"
 _WRITTEN = (ORIGINALS, COPIES)
 _DESCRIPTION = tuple(name for name in MeasuredImage._fields if name != "values")
 
@@ -161,7 +161,7 @@ def _header(with_baseline: bool) -> str:
 
 
 def _to_row(image: MeasuredImage, with_baseline: bool) -> str:
-    beam.metrics.Metrics.counter(image.set, IMAGES_FILE).inc()
+    count(None, image.set, _MEASURED)
     described = [getattr(image, name) for name in _DESCRIPTION]
     numbers = image.values[: 1 + with_baseline, : len(MEASURES)].ravel().tolist()
     line = io.StringIO()
@@ -173,14 +173,13 @@ def _to_row(image: MeasuredImage, with_baseline: bool) -> str:
 
 def _reconcile(result: beam.runners.runner.PipelineResult, set_: str) -> None:
     """What went in must have come out: runners have been seen to lose records without an error."""
-    counters = result.metrics().query(beam.metrics.MetricsFilter().with_namespace(set_))["counters"]
-    counts = {counter.key.metric.name: int(counter.result) for counter in counters}
-    read, written = counts.get(READ, 0), counts.get(IMAGES_FILE, 0)
+    counts = read_counters(result, set_)
+    read, measured = counts[READ], counts[_MEASURED]
     if read == 0:
         msg = f"set '{set_}' has no records: there is nothing to judge by, so add patients to it"
         raise RuntimeError(msg)
-    if read != written:
-        msg = f"set '{set_}' lost records: {read} read, {written} measured"
+    if read != measured:
+        msg = f"set '{set_}' lost records: {read} read, {measured} measured"
         raise RuntimeError(msg)
 
 

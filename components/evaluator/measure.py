@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import tensorflow as tf
 
+from components.counters import count
 from modules import boundary, metrics
 from modules.estimates import BASELINE, CANDIDATE, ROWS, Floats
 from modules.evaluation import MeasuredImage
@@ -83,7 +84,7 @@ class _Measure(beam.DoFn):
         self._pool = ThreadPoolExecutor(os.cpu_count() or 1)
 
     def process(self, batch: list[bytes]) -> Iterator[MeasuredImage]:
-        beam.metrics.Metrics.counter(self._set, READ).inc(len(batch))
+        count(None, self._set, READ, len(batch))
         records = list(self._pool.map(self._decode, batch))
         values = np.full((len(batch), ROWS, len(COLUMNS)), np.nan)
         for row, model in enumerate((CANDIDATE, BASELINE)):

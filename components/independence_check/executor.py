@@ -9,6 +9,7 @@ import hashlib
 import json
 import logging
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -19,6 +20,7 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 from tfx.utils import io_utils
 
+from components.counters import count, read_counters
 from components.outputs import all_or_nothing
 from schema.record import RecordError, decode
 
@@ -121,7 +123,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             )
             io_utils.write_string_file(os.path.join(report.uri, REPORT_FILE), json.dumps(_report(counts), indent=1))
 
-    def _compare(self, uris: dict[Place, str]) -> dict[Place, dict[str, int]]:
+    def _compare(self, uris: dict[Place, str]) -> dict[Place, Counter[str]]:
         """The counts of each place, if nothing is wrong."""
         path = os.path.join(self._get_tmp_dir(), "overlaps.json")
         with self._make_beam_pipeline() as pipeline:
@@ -140,11 +142,11 @@ class Executor(base_beam_executor.BaseBeamExecutor):
                 | "Tell" >> beam.Map(_tell)
                 | "Write" >> beam.io.WriteToText(path, shard_name_template="")
             )
-        counts = {place: _counts(pipeline.result, str(place)) for place in uris}
+        counts = {place: read_counters(pipeline.result, str(place)) for place in uris}
         for place, of_place in counts.items():
             _reconcile(place, of_place)
         with fileio.open(path) as file:
-            _judge(json.loads(file.read()), _counts(pipeline.result, _OVERLAPS).get(_OVERLAPS, 0))
+            _judge(json.loads(file.read()), read_counters(pipeline.result, _OVERLAPS)[_OVERLAPS])
         return counts
 
 
@@ -155,7 +157,7 @@ def _uris(examples: list[types.Artifact], kind: str) -> dict[Place, str]:
 
 def _identify(serialized: bytes, place: Place) -> Iterator[tuple[tuple[str, str], tuple[Place, Presence]]]:
     """The record under the key of its image and under that of its patient."""
-    _count(place, _READ)
+    count(None, str(place), _READ)
     try:
         record = decode(serialized)
     except RecordError as error:
@@ -195,9 +197,9 @@ class _Gather(beam.CombineFn):
 def _overlaps(group: tuple[tuple[str, str], dict[Place, Presence]]) -> Iterator[Overlap]:
     (kind, _), gathered = group
     for place, presence in gathered.items():
-        _count(place, kind, presence.records)
+        count(None, str(place), kind, presence.records)
         if kind == PATIENT:
-            _count(place, _PATIENTS)
+            count(None, str(place), _PATIENTS)
     for external, here in gathered.items():
         if external.kind != _EXTERNAL:
             continue
@@ -205,26 +207,17 @@ def _overlaps(group: tuple[tuple[str, str], dict[Place, Presence]]) -> Iterator[
             is_tested = other == _TEST or other.kind == _EXTERNAL
             if (other.kind == _EXTERNAL and other <= external) or (other == _TEST and kind == PATIENT):
                 continue
-            beam.metrics.Metrics.counter(_OVERLAPS, _OVERLAPS).inc()
+            count(None, _OVERLAPS, _OVERLAPS)
             yield Overlap(is_tested, kind, external, here, other, there)
-
-
-def _count(place: Place, name: str, number: int = 1) -> None:
-    beam.metrics.Metrics.counter(str(place), name).inc(number)
 
 
 def _tell(overlaps: list[Overlap]) -> str:
     return json.dumps([(str(overlap), overlap.remedy()) for overlap in overlaps])
 
 
-def _counts(result: beam.runners.runner.PipelineResult, namespace: str) -> dict[str, int]:
-    query = beam.metrics.MetricsFilter().with_namespace(namespace)
-    return {one.key.metric.name: int(one.result) for one in result.metrics().query(query)["counters"]}
-
-
-def _reconcile(place: Place, counts: dict[str, int]) -> None:
+def _reconcile(place: Place, counts: Counter[str]) -> None:
     """What was read must have been compared: runners have been seen to lose records without an error."""
-    read, by_image, by_patient = (counts.get(name, 0) for name in (_READ, IMAGE, PATIENT))
+    read, by_image, by_patient = (counts[name] for name in (_READ, IMAGE, PATIENT))
     if read == 0:
         msg = f"{place} has no records: add images of more patients"
         raise RuntimeError(msg)
@@ -248,7 +241,7 @@ def _judge(named: list[tuple[str, str]], total: int) -> None:
     raise OverlapError(msg)
 
 
-def _report(counts: dict[Place, dict[str, int]]) -> dict[str, dict[str, dict[str, int]]]:
+def _report(counts: dict[Place, Counter[str]]) -> dict[str, dict[str, dict[str, int]]]:
     report: dict[str, dict[str, dict[str, int]]] = {"external_sets": {}, "splits": {}}
     for place, of_place in counts.items():
         section = "external_sets" if place.kind == _EXTERNAL else "splits"

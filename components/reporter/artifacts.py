@@ -18,12 +18,10 @@ from tfx.types import artifact_utils
 from tfx.utils import io_utils
 
 from components.reporter.evidence import Data, History, ReportError, SplitStatistics, Stage, finite
+from modules.evaluation import IMAGES_FILE
 from modules.measures import MEASURES
 from modules.trainer import HISTORY_FILE
 from schema import features
-
-IMAGES_FILE = "images.csv"
-PROBE_FILE = "probe.json"
 
 _LIBRARIES = ("tensorflow", "keras", "tfx")
 

@@ -18,6 +18,7 @@ from components.reporter import artifacts, page, pictures
 from components.reporter.cases import Case, choose
 from components.reporter.contents import contents
 from components.reporter.evidence import Evidence
+from components.serving_probe.executor import PROBE_FILE
 from modules.evaluation import EVALUATION_FILE, TEST_SET, Evaluation
 from modules.rules import DECISION_FILE, Decision
 from schema import features
@@ -104,7 +105,7 @@ def _gather(inputs: Artifacts, exec_properties: dict[str, Any]) -> Evidence:
         data=artifacts.read_data(given[EXAMPLES]),
         other_history=artifacts.read_history(given[BASELINE_MODEL_RUN]) if BASELINE_MODEL_RUN in given else None,
         decision=artifacts.read_model(Decision, given[BLESSING].uri, DECISION_FILE) if BLESSING in given else None,
-        probe=artifacts.read_json(given[INFRA_BLESSING].uri, artifacts.PROBE_FILE) if INFRA_BLESSING in given else None,
+        probe=artifacts.read_json(given[INFRA_BLESSING].uri, PROBE_FILE) if INFRA_BLESSING in given else None,
         pushed=None if pushed is None else pushed.get_int_custom_property("pushed") == 1,
         version=(pushed.get_string_custom_property("pushed_version") or None) if pushed else None,
         parent=given[BASELINE_MODEL].get_int_custom_property("version") if BASELINE_MODEL in given else None,

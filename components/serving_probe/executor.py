@@ -32,7 +32,7 @@ SPLIT = "split"
 BLESSED = "blessed"
 BLESSED_FILE = "INFRA_BLESSED"
 NOT_BLESSED_FILE = "INFRA_NOT_BLESSED"
-REPORT_FILE = "probe.json"
+PROBE_FILE = "probe.json"
 
 _SCRIPT: Final = Path(__file__).with_name("probe.py")
 _IMAGES: Final = 8
@@ -145,7 +145,7 @@ def _originals(files: Sequence[str]) -> Iterator[bytes]:
 def _write(answer: Answer, blessing: types.Artifact) -> None:
     failed = [f"{one['check']}: {one['detail']}" for one in answer["checks"] if not one["passed"]]
     report = {BLESSED: not failed, **answer}
-    io_utils.write_string_file(os.path.join(blessing.uri, REPORT_FILE), json.dumps(report, indent=1))
+    io_utils.write_string_file(os.path.join(blessing.uri, PROBE_FILE), json.dumps(report, indent=1))
     io_utils.write_string_file(os.path.join(blessing.uri, NOT_BLESSED_FILE if failed else BLESSED_FILE), "")
     blessing.set_int_custom_property(BLESSED, int(not failed))
     if failed:

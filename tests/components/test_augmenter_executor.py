@@ -371,7 +371,7 @@ def test_an_interruption_leaves_nothing(
         assert list((tmp_path / "out0").rglob("data_tfrecord*"))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(executor, "_counts", interrupt)
+    monkeypatch.setattr(executor, "read_counters", interrupt)
     with pytest.raises(KeyboardInterrupt):
         run({"train": splits["train"]}, make_policy(train=1))
     assert not list((tmp_path / "out0").iterdir())
