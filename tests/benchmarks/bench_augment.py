@@ -18,32 +18,13 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from measure import peak_megabytes, peak_of, seconds
+from measure import peak_megabytes, peak_of, seconds, write_phantoms
 
 COMPONENT, BARE, BARE_OWN_PNG = "component", "bare loop", "bare loop, same PNGs"
 ROUNDS = 7
 RECORDS = 1000
 START_UP_RECORDS = 20
 FEW, MANY = 500, 5000
-DISTINCT = 50
-"""Different images among the records; the rest repeats them under other names."""
-
-
-def write_examples(folder: Path, count: int) -> None:
-    import tensorflow as tf
-
-    from pipeline.phantoms import phantom
-    from schema.record import Record, encode
-
-    images = [phantom(seed=0, patient=number, image=1, size=512) for number in range(1, min(count, DISTINCT) + 1)]
-    split = folder / "Split-train"
-    split.mkdir(parents=True)
-    with tf.io.TFRecordWriter(str(split / "data_tfrecord-00000-of-00001")) as writer:
-        for number in range(count):
-            image, mask = images[number % len(images)]
-            name = f"phantom-{number}"
-            record = Record(image, mask, image_id=name, patient_id=name, source="phantom", width=512, height=512)
-            writer.write(encode(record))
 
 
 def run_component(source: Path, target: Path) -> None:
@@ -102,8 +83,8 @@ def rate(run: Callable[[Path], None], few: Path, many: Path) -> float:
 def measure_speed(folder: Path) -> list[dict[str, float]]:
     """Images a second of the component and of both references, in each turn."""
     few, many = folder / "few", folder / "many"
-    write_examples(few, START_UP_RECORDS)
-    write_examples(many, RECORDS + START_UP_RECORDS)
+    write_phantoms(few, "train", START_UP_RECORDS)
+    write_phantoms(many, "train", RECORDS + START_UP_RECORDS)
     targets = (folder / f"augmented-{number}" for number in itertools.count())
     contestants: dict[str, Callable[[Path], None]] = {
         COMPONENT: lambda source: run_component(source, next(targets)),
@@ -123,7 +104,7 @@ def median_ratio(turns: list[dict[str, float]], reference: str) -> float:
 def measure_memory(folder: Path, count: int) -> float:
     """Peak resident megabytes of a fresh process that augments `count` records."""
     source = folder / f"memory-{count}"
-    write_examples(source, count)
+    write_phantoms(source, "train", count)
     return peak_of(__file__, "--memory-of", source, folder / f"augmented-{count}")
 
 

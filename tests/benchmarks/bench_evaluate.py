@@ -17,7 +17,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from measure import peak_megabytes, peak_of, seconds
+from measure import DISTINCT, peak_megabytes, peak_of, seconds, write_phantoms
 
 EVALUATOR, REFERENCE = "evaluator", "full masks"
 ROUNDS = 3
@@ -25,26 +25,8 @@ RECORDS = {EVALUATOR: 400, REFERENCE: 4}
 """Images that each is timed on; the reference takes several seconds an image."""
 START_UP_RECORDS = {EVALUATOR: 16, REFERENCE: 1}
 FEW, MANY = 500, 5000
-DISTINCT = 50
-"""Different images among the records; the rest repeats them under other names."""
 NETWORK_SIZE, FILTERS = 128, 8
 SLICES = ((), ("is_augmented",), ("source",), ("is_augmented", "source"))
-
-
-def write_examples(folder: Path, count: int) -> None:
-    import tensorflow as tf
-
-    from pipeline.phantoms import phantom
-    from schema.record import Record, encode
-
-    images = [phantom(seed=0, patient=number, image=1, size=512) for number in range(1, min(count, DISTINCT) + 1)]
-    split = folder / "Split-test"
-    split.mkdir(parents=True)
-    with tf.io.TFRecordWriter(str(split / "data_tfrecord-00000-of-00001")) as writer:
-        for number in range(count):
-            image, mask = images[number % len(images)]
-            name = f"phantom-{number}"
-            writer.write(encode(Record(image, mask, name, name, source="phantom", width=512, height=512)))
 
 
 def export_network(folder: Path, examples: Path) -> None:
@@ -167,14 +149,14 @@ RUNS = {EVALUATOR: run_evaluator, REFERENCE: run_reference}
 def measure_speed(folder: Path, model_dir: Path) -> list[dict[str, float]]:
     """Images a second of both in each turn; what a run costs without records is taken off."""
     for name, run in RUNS.items():
-        write_examples(folder / f"{name}-first", 1)
+        write_phantoms(folder / f"{name}-first", "test", 1)
         run(model_dir, folder / f"{name}-first", folder / f"{name}-first-out")
     return [{name: rate(folder / f"{name}-{turn}", model_dir, name) for name in RUNS} for turn in range(ROUNDS)]
 
 
 def rate(folder: Path, model_dir: Path, name: str) -> float:
-    write_examples(folder / "few", START_UP_RECORDS[name])
-    write_examples(folder / "many", START_UP_RECORDS[name] + RECORDS[name])
+    write_phantoms(folder / "few", "test", START_UP_RECORDS[name])
+    write_phantoms(folder / "many", "test", START_UP_RECORDS[name] + RECORDS[name])
     start_up, whole = (
         seconds(lambda: RUNS[name](model_dir, folder / size, folder / f"out-{size}"))  # noqa: B023
         for size in ("few", "many")
@@ -186,7 +168,7 @@ def measure_memory(folder: Path, model_dir: Path, name: str, count: int) -> floa
     """Peak resident megabytes of a fresh process that evaluates `count` records."""
     source = folder / f"memory-{count}"
     if not source.exists():
-        write_examples(source, count)
+        write_phantoms(source, "test", count)
     return peak_of(__file__, "--memory-of", name, model_dir, source, folder / f"{name}-memory-{count}")
 
 
@@ -202,7 +184,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        write_examples(folder / "sample", DISTINCT)
+        write_phantoms(folder / "sample", "test", DISTINCT)
         export_network(folder, folder / "sample")
         turns = measure_speed(folder, folder)
         few, many = (measure_memory(folder, folder, EVALUATOR, count) for count in (FEW, MANY))

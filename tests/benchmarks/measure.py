@@ -6,6 +6,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+DISTINCT = 50
+"""Different images among the records of a benchmark; the rest repeats them under other names."""
+
 
 def seconds(run: Callable[[], object]) -> float:
     """Time that a call takes."""
@@ -24,3 +27,20 @@ def peak_of(script: str, *arguments: object) -> float:
     """Peak megabytes that a script, run in a fresh process, prints last."""
     command = [sys.executable, script, *map(str, arguments)]
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
+
+
+def write_phantoms(folder: Path, split: str, count: int) -> None:
+    """Writes records of 512-pixel phantoms as a split of an Examples artifact's folder."""
+    import tensorflow as tf
+
+    from pipeline.phantoms import phantom
+    from schema.record import Record, encode
+
+    images = [phantom(seed=0, patient=number, image=1, size=512) for number in range(1, min(count, DISTINCT) + 1)]
+    target = folder / f"Split-{split}"
+    target.mkdir(parents=True)
+    with tf.io.TFRecordWriter(str(target / "data_tfrecord-00000-of-00001")) as writer:
+        for number in range(count):
+            image, mask = images[number % len(images)]
+            name = f"phantom-{number}"
+            writer.write(encode(Record(image, mask, name, name, source="phantom", width=512, height=512)))

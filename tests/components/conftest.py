@@ -1,17 +1,24 @@
 """Records and policies small enough to reason about."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import tensorflow as tf
+import transforms
+from tfx.types import artifact_utils, standard_artifacts
 
 from components.augmenter.policy import Policy
 from schema.record import Record
 
+transform = transforms.transform
+
 MakeRecord = Callable[..., Record]
 MakePolicy = Callable[..., Policy]
+WriteExamples = Callable[..., standard_artifacts.Examples]
 
 
 @pytest.fixture(scope="session")
@@ -48,3 +55,23 @@ def make_policy() -> MakePolicy:
         return Policy.model_validate({**values, **(limits or {})})
 
     return make
+
+
+@pytest.fixture(scope="session")
+def write_examples() -> WriteExamples:
+    """Writes an Examples artifact as ExampleGen does: write_examples(folder, {"train": [serialized]}, shards=2)."""
+
+    def write(folder: Path, splits: Mapping[str, Sequence[bytes]], shards: int = 2) -> standard_artifacts.Examples:
+        artifact = standard_artifacts.Examples()
+        artifact.uri = str(folder)
+        artifact.split_names = artifact_utils.encode_split_names(list(splits))
+        for split, records in splits.items():
+            (folder / f"Split-{split}").mkdir(parents=True)
+            for shard in range(shards):
+                path = folder / f"Split-{split}" / f"data_tfrecord-{shard:05d}-of-{shards:05d}.gz"
+                with tf.io.TFRecordWriter(str(path), "GZIP") as writer:
+                    for one in records[shard::shards]:
+                        writer.write(one)
+        return artifact
+
+    return write

@@ -39,30 +39,15 @@ def read(artifact: standard_artifacts.Examples, split: str) -> list[bytes]:
     return list(tf.data.TFRecordDataset(files).as_numpy_iterator())
 
 
-def examples_of(folder: Path, splits: Mapping[str, Sequence[bytes]], shards: int) -> standard_artifacts.Examples:
-    """Writes an Examples artifact as ExampleGen does."""
-    artifact = standard_artifacts.Examples()
-    artifact.uri = str(folder)
-    artifact.split_names = artifact_utils.encode_split_names(list(splits))
-    artifact.version = 2
-    artifact.set_int_custom_property("span", 7)  # where ExampleGen's driver writes it
-    for split, records in splits.items():
-        (folder / f"Split-{split}").mkdir(parents=True)
-        for shard in range(shards):
-            path = folder / f"Split-{split}" / f"data_tfrecord-{shard:05d}-of-{shards:05d}.gz"
-            with tf.io.TFRecordWriter(str(path), "GZIP") as writer:
-                for one in records[shard::shards]:
-                    writer.write(one)
-    return artifact
-
-
 @pytest.fixture
-def run(tmp_path: Path) -> Run:
+def run(tmp_path: Path, write_examples: Callable[..., standard_artifacts.Examples]) -> Run:
     """Calls the executor as TFX does: the folder of the output is there already."""
 
     def do(splits: Mapping[str, Sequence[bytes]], policy: Policy, shards: int = 2) -> standard_artifacts.Examples:
         number = len(list(tmp_path.glob("in*")))
-        examples = examples_of(tmp_path / f"in{number}", splits, shards)
+        examples = write_examples(tmp_path / f"in{number}", splits, shards)
+        examples.version = 2
+        examples.set_int_custom_property("span", 7)  # where ExampleGen's driver writes it
         augmented = standard_artifacts.Examples()
         augmented.uri = str(tmp_path / f"out{number}")
         Path(augmented.uri).mkdir()

@@ -1,23 +1,17 @@
 """The Evaluator on real records and real exported models."""
 
-import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import apache_beam as beam
 import keras
 import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
-import tensorflow_transform.beam as tft_beam
-from google.protobuf import text_format
-from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx.types import Artifact, channel_utils, standard_artifacts
-from tfx_bsl.public.tfxio import TFExampleBeamRecord
 
 from components.evaluator.component import Evaluator
 from components.evaluator.executor import Executor
@@ -26,13 +20,12 @@ from modules.estimates import ROWS
 from modules.evaluation import Evaluation, MeasuredImage
 from modules.export import export_model
 from modules.measures import COLUMNS, MEASURES
-from modules.preprocessing import preprocessing_fn
 from modules.rules import Decision
 from modules.settings import EvaluateSettings
-from schema import features
 from schema.record import Record, encode
 
 SIZE = 16
+WriteExamples = Callable[..., Artifact]
 SETTINGS = EvaluateSettings.model_validate(
     {
         "rules": [
@@ -46,19 +39,11 @@ SETTINGS = EvaluateSettings.model_validate(
 
 
 @pytest.fixture(scope="session")
-def transform_graph(tmp_path_factory: pytest.TempPathFactory, make_record: Callable[..., Record]) -> Path:
-    output = tmp_path_factory.mktemp("transform")
-    schema = text_format.Parse(features.SCHEMA_FILE.read_text(), schema_pb2.Schema())
-    source = TFExampleBeamRecord(physical_format="inmem", schema=schema, telemetry_descriptors=["test"])
-    with beam.Pipeline() as pipeline, tft_beam.Context(temp_dir=str(output / "tmp")):
-        batches = (
-            pipeline | beam.Create([encode(scene(make_record, index)) for index in range(4)]) | source.BeamSource()
-        )
-        transform_fn = (batches, source.TensorAdapterConfig()) | tft_beam.AnalyzeDataset(
-            lambda inputs: preprocessing_fn(inputs, {"image_size": SIZE})
-        )
-        _ = transform_fn | tft_beam.WriteTransformFn(str(output))
-    return output
+def transform_graph(
+    transform: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory, make_record: Callable[..., Record]
+) -> Path:
+    serialized = [encode(scene(make_record, index)) for index in range(4)]
+    return transform(serialized, tmp_path_factory.mktemp("transform"), SIZE)
 
 
 def scene(make_record: Callable[..., Record], index: int, **changes: Any) -> Record:
@@ -97,24 +82,13 @@ def bad(tmp_path_factory: pytest.TempPathFactory, transform_graph: Path) -> Arti
     return export(tmp_path_factory.mktemp("bad"), transform_graph, 1000.0)
 
 
-def write_examples(folder: Path, **splits: list[Record]) -> Artifact:
-    artifact = standard_artifacts.Examples()
-    artifact.uri, artifact.split_names = str(folder), json.dumps(list(splits))
-    for name, records in splits.items():
-        (folder / f"Split-{name}").mkdir(parents=True)
-        with tf.io.TFRecordWriter(str(folder / f"Split-{name}" / "data_tfrecord-0")) as writer:
-            for record in records:
-                writer.write(encode(record))
-    return artifact
-
-
 @pytest.fixture
-def examples(tmp_path: Path, make_record: Callable[..., Record]) -> Artifact:
+def examples(tmp_path: Path, make_record: Callable[..., Record], write_examples: WriteExamples) -> Artifact:
     """Five patients with a copy each; the copy of the last has lost its image."""
     originals = [scene(make_record, index) for index in range(5)]
     dark = np.full((SIZE, SIZE), 20, np.uint8)
     copies = [copy_of(one) for one in originals[:4]] + [copy_of(originals[4], image=dark)]
-    return write_examples(tmp_path / "examples", train=[], test=[*originals, *copies])
+    return write_examples(tmp_path / "examples", {"train": [], "test": [encode(one) for one in [*originals, *copies]]})
 
 
 Outputs = dict[str, Artifact]
@@ -198,14 +172,17 @@ def test_an_equal_model_is_blessed(evaluate: Evaluate, good: Artifact, examples:
 
 
 def test_external_sets_are_apart(
-    evaluate: Evaluate, good: Artifact, examples: Artifact, tmp_path: Path, make_record: Callable[..., Record]
+    evaluate: Evaluate,
+    good: Artifact,
+    examples: Artifact,
+    tmp_path: Path,
+    make_record: Callable[..., Record],
+    write_examples: WriteExamples,
 ) -> None:
     dark = np.full((SIZE, SIZE), 20, np.uint8)
-    external = write_examples(
-        tmp_path / "external",
-        north=[scene(make_record, 10), scene(make_record, 11, image=dark)],
-        south=[scene(make_record, 12)],
-    )
+    north = [scene(make_record, 10), scene(make_record, 11, image=dark)]
+    sets = {"north": [encode(one) for one in north], "south": [encode(scene(make_record, 12))]}
+    external = write_examples(tmp_path / "external", sets)
     evaluation, _, images = read(evaluate(good, examples, external_examples=[external]))
     found = {one.slice: (one.examples, one.metrics["dice_mean"].value) for one in evaluation.slices if not one.keys}
     assert found == {"overall": (10, pytest.approx(0.9)), "set:north": (2, 0.5), "set:south": (1, 1.0)}
@@ -228,8 +205,8 @@ def test_a_broken_record_leaves_no_judgement(evaluate: Evaluate, good: Artifact,
 
 
 def test_an_image_that_is_there_twice(evaluate: Evaluate, good: Artifact, examples: Artifact) -> None:
-    records = Path(examples.uri, "Split-test", "data_tfrecord-0")
-    shutil.copy(records, records.with_name("data_tfrecord-1"))
+    records = Path(examples.uri, "Split-test", "data_tfrecord-00000-of-00002.gz")
+    shutil.copy(records, records.with_name("data_tfrecord-again.gz"))
     with pytest.raises(MeasureError, match=r"set 'test': record 'i\d' is there twice: remove one and ingest"):
         evaluate(good, examples)
 
@@ -249,8 +226,8 @@ def test_a_model_that_answers_with_nan(
         evaluate(broken, examples)
 
 
-def test_an_empty_set(evaluate: Evaluate, good: Artifact, tmp_path: Path) -> None:
-    examples = write_examples(tmp_path / "none", test=[])
+def test_an_empty_set(evaluate: Evaluate, good: Artifact, tmp_path: Path, write_examples: WriteExamples) -> None:
+    examples = write_examples(tmp_path / "none", {"test": []})
     with pytest.raises(
         RuntimeError, match=r"^set 'test' has no records: there is nothing to judge by, so add patients"
     ):

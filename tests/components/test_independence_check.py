@@ -14,7 +14,7 @@ import tensorflow as tf
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.testing.util import assert_that, equal_to
 from tfx.dsl.components.base import base_beam_executor, executor_spec
-from tfx.types import artifact_utils, channel, standard_artifacts
+from tfx.types import channel, standard_artifacts
 
 from components.independence_check import executor
 from components.independence_check.component import IndependenceCheck
@@ -60,30 +60,15 @@ def splits(make: Make) -> dict[str, list[bytes]]:
     }
 
 
-def examples_of(folder: Path, splits: Splits, shards: int = 2) -> standard_artifacts.Examples:
-    """Writes an Examples artifact as ExampleGen does."""
-    artifact = standard_artifacts.Examples()
-    artifact.uri = str(folder)
-    artifact.split_names = artifact_utils.encode_split_names(list(splits))
-    for split, records in splits.items():
-        (folder / f"Split-{split}").mkdir(parents=True)
-        for shard in range(shards):
-            path = folder / f"Split-{split}" / f"data_tfrecord-{shard:05d}-of-{shards:05d}.gz"
-            with tf.io.TFRecordWriter(str(path), "GZIP") as writer:
-                for one in records[shard::shards]:
-                    writer.write(one)
-    return artifact
-
-
 @pytest.fixture
-def run(tmp_path: Path) -> Run:
+def run(tmp_path: Path, write_examples: Callable[..., standard_artifacts.Examples]) -> Run:
     """Calls the executor as TFX does, the folder of the output is there already; gives the report."""
 
     def do(splits: Splits, external: Splits, beam_args: Sequence[str] = IN_MEMORY) -> dict[str, Any]:
         number = len(list(tmp_path.glob("in*")))
         inputs = {
-            "examples": [examples_of(tmp_path / f"in{number}", splits)],
-            "external_examples": [examples_of(tmp_path / f"external{number}", external)],
+            "examples": [write_examples(tmp_path / f"in{number}", splits)],
+            "external_examples": [write_examples(tmp_path / f"external{number}", external)],
         }
         report = standard_artifacts.ExampleAnomalies()
         report.uri = str(tmp_path / f"out{number}")

@@ -10,14 +10,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import apache_beam as beam
 import cv2
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-import tensorflow_transform as tft
-import tensorflow_transform.beam as tft_beam
 from tfx import types
 from tfx.types import artifact_utils, channel, standard_artifacts
 
@@ -25,7 +22,6 @@ from components.serving_probe import executor, probe, training_graph
 from components.serving_probe.component import ServingProbe
 from components.serving_probe.requests import broken, variants, write_requests
 from modules.export import export_model
-from modules.preprocessing import preprocessing_fn
 from modules.settings import ModelSettings
 from modules.unet import unet
 from modules.weights import read_settings, write_weights
@@ -68,29 +64,16 @@ def originals(records: list[bytes]) -> list[bytes]:
 
 
 @pytest.fixture(scope="module")
-def exported(records: list[bytes], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def exported(transform: Callable[..., Path], records: list[bytes], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A U-Net as the Trainer exports it, in a Model artifact's folder."""
     folder = tmp_path_factory.mktemp("model")
-    strings = dict.fromkeys(("image", "mask"), tf.io.FixedLenFeature([], tf.string))
-    metadata = tft.DatasetMetadata.from_feature_spec({**strings, "is_augmented": tf.io.FixedLenFeature([], tf.int64)})
-    rows = [features_of(record) for record in records]
-    with beam.Pipeline() as pipeline, tft_beam.Context(temp_dir=str(folder / "tmp")):
-        analyzed = (pipeline | beam.Create(rows), metadata) | tft_beam.AnalyzeDataset(
-            lambda inputs: preprocessing_fn(inputs, {"image_size": SETTINGS.image_size})
-        )
-        _ = analyzed | tft_beam.WriteTransformFn(str(folder / "graph"))
+    transform(records, folder / "graph", SETTINGS.image_size)
     keras.utils.set_random_seed(1)
     network = unet(SETTINGS)
     served = str(folder / "Format-Serving")
     export_model(network, str(folder / "graph" / "transform_fn"), served, average_mirrored=True)
     write_weights(network, SETTINGS, served)
     return folder
-
-
-def features_of(record: bytes) -> dict[str, Any]:
-    feature = tf.train.Example.FromString(record).features.feature
-    values = {name: feature[name].bytes_list.value[0] for name in ("image", "mask")}
-    return {**values, "is_augmented": feature["is_augmented"].int64_list.value[0]}
 
 
 @pytest.fixture
@@ -175,7 +158,9 @@ def answered(exported: Path, originals: list[bytes]) -> tuple[list[bytes], list[
     """Transformed images and served masks of the originals."""
     loaded = tf.saved_model.load(str(exported / "Format-Serving"))
     images = loaded.signatures["transform_features"](examples=tf.constant(originals))["image"]
-    sent = tf.constant([features_of(record)["image"] for record in originals])
+    sent = tf.constant(
+        [tf.train.Example.FromString(one).features.feature["image"].bytes_list.value[0] for one in originals]
+    )
     masks = loaded.signatures["serving_default"](image_bytes=sent)["mask_png"]
     return images.numpy().tolist(), masks.numpy().tolist()
 

@@ -1,7 +1,10 @@
 from pathlib import Path
 
 import pytest
+import transforms
 from command_line import lungseg
+
+transform = transforms.transform
 
 
 @pytest.fixture(scope="session")

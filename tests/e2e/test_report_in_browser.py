@@ -1,28 +1,21 @@
 """The report as a browser shows it: whole, alone, readable on a desk, on a phone and on paper."""
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import apache_beam as beam
 import cv2
 import keras
 import numpy as np
 import pytest
-import tensorflow_transform.beam as tft_beam
-from google.protobuf import text_format
 from playwright.sync_api import Browser, Page, sync_playwright
 from report_inputs import properties, write_run, write_study
-from tensorflow_metadata.proto.v0 import schema_pb2
-from tfx_bsl.tfxio.tf_example_record import TFExampleBeamRecord
 
 from components.reporter import executor
 from components.reporter.component import Report
 from modules.export import export_model
-from modules.preprocessing import preprocessing_fn
 from pipeline.phantoms import phantom
-from schema import features
 from schema.record import Record, encode
 
 pytestmark = pytest.mark.e2e
@@ -74,26 +67,15 @@ def records(first: int, count: int, source: str | None = None) -> list[Record]:
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def exported(transform: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A network that takes for lung what is darker than the training images' mean, exported as the Trainer does."""
     folder = tmp_path_factory.mktemp("exported")
-    _write_transform_graph([encode(one) for one in records(1, 4)], folder / "graph")
+    transform([encode(one) for one in records(1, 4)], folder / "graph", SIZE)
     image = keras.Input((SIZE, SIZE, 1))
     model = keras.Model(image, keras.layers.Conv2D(1, 1)(image))
     model.set_weights([-np.ones((1, 1, 1, 1)), np.zeros(1)])
     export_model(model, str(folder / "graph/transform_fn"), str(folder / "model"))
     return folder / "model"
-
-
-def _write_transform_graph(serialized: Sequence[bytes], output: Path) -> None:
-    schema = text_format.Parse(features.SCHEMA_FILE.read_text(), schema_pb2.Schema())
-    source = TFExampleBeamRecord(physical_format="inmem", schema=schema, telemetry_descriptors=["test"])
-    with beam.Pipeline() as pipeline, tft_beam.Context(temp_dir=str(output / "tmp")):
-        batches = pipeline | beam.Create(serialized, reshuffle=False) | source.BeamSource()
-        transform_fn = (batches, source.TensorAdapterConfig()) | tft_beam.AnalyzeDataset(
-            lambda inputs: preprocessing_fn(inputs, {"image_size": SIZE})
-        )
-        _ = transform_fn | tft_beam.WriteTransformFn(str(output))
 
 
 @pytest.fixture(scope="module", params=["run", "study"])

@@ -21,7 +21,7 @@ from components.evaluator import executor as evaluator
 from modules import evaluation as evaluations
 from modules import rules
 from modules.estimates import Estimate
-from pipeline import cli, history, local_runner
+from pipeline import history, local_runner
 from pipeline.errors import UserError
 from pipeline.history import Run, read_history
 
@@ -177,22 +177,6 @@ def kathmandu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         time.tzset()
         yield
     time.tzset()
-
-
-@pytest.fixture
-def lungseg(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> Lungseg:
-    """Calls the command line in this process, in an empty folder; returns exit code, output and errors."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["lungseg", *map(str, arguments)])
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        output, errors = capfd.readouterr()
-        return int(ended.value.code or 0), output, errors
-
-    return call
 
 
 @pytest.fixture(scope="module")

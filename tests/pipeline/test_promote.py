@@ -1,6 +1,5 @@
 """`lungseg promote`: an earlier version of the model is put back, or one line says why not."""
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,7 +7,6 @@ import pytest
 import tensorflow as tf
 
 from modules.serving_dir import current_version, push
-from pipeline import cli
 from pipeline.errors import UserError
 from pipeline.predict import load_model
 
@@ -26,22 +24,6 @@ class Constant(tf.Module):
     def serve(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
         pixel = tf.io.encode_png(tf.cast(tf.fill([1, 1, 1], self.value), tf.uint8))
         return {"mask_png": tf.repeat(pixel, tf.shape(image_bytes)[0])}
-
-
-@pytest.fixture
-def lungseg(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> Lungseg:
-    """Calls the command line in this process, in an empty folder; returns exit code, output and errors."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["lungseg", *map(str, arguments)])
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        output, errors = capfd.readouterr()
-        return int(ended.value.code or 0), output, errors
-
-    return call
 
 
 @pytest.fixture
