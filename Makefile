@@ -29,7 +29,7 @@ test: lint browser ## Lint, types, unit and end-to-end tests
 	@$(RUN)/pytest -m "not slow"
 
 .PHONY: test-slow
-test-slow: $(READY) ## What takes longer: training on several devices and workers, kills, searches
+test-slow: $(READY) ## What takes longer: several processes, devices and workers, kills, searches, studies, releases
 	@$(RUN)/pytest -m slow
 
 .PHONY: test-fast

@@ -301,6 +301,7 @@ def test_gathering_is_the_same_in_any_order() -> None:
             assert_that(gathered, equal_to(expected))
 
 
+@pytest.mark.slow
 @pytest.mark.e2e
 def test_worker_processes_find_the_same(run: Run, splits: Splits, make: Make) -> None:
     external = {"hannover": [make(11, "x", "p9", "hannover")], "essen": [make(12, "y", "p1", "essen")]}
