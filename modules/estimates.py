@@ -1,6 +1,6 @@
 """Statistics of a slice's images with intervals, as an accumulator that Beam merges in any order and grouping.
 
-    >>> images = Images.empty().add("patient", "image", values).merge(others)
+    >>> images = Images().add("patient", "image", values).merge(others)
     >>> images.estimate(resamples=1000, confidence=0.95)["candidate"]["dice_mean"]
     Estimate(value=0.957, low=0.951, high=0.963)
 
@@ -8,8 +8,9 @@ Intervals are those of the percentile bootstrap (Efron, 1979) over patients: ima
 so patients are drawn, each with all images. Two models, or an image and its copy, are compared on the same draws.
 """
 
+import hashlib
 from collections.abc import Iterable
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,11 +24,10 @@ CANDIDATE: Final = "candidate"
 BASELINE: Final = "baseline"
 DIFFERENCE: Final = "difference"
 
-ROWS: Final = 4
-"""Of an image's values: what candidate and baseline measure, and by how much each is worse than on its original."""
-
-_AT_A_TIME = 100
-"""Draws; bounds the memory."""
+_AT_A_TIME = 1 << 17
+"""Weights of draws; bounds the memory."""
+_FIRST = 16
+"""Images that there is room for at first."""
 _SEED = 20
 
 
@@ -53,40 +53,55 @@ Estimates = dict[str, dict[str, Estimate]]
 """By `CANDIDATE`, `BASELINE` (where there is one) and `DIFFERENCE`, candidate minus baseline; then by statistic."""
 
 
-class Images(NamedTuple):
-    """What was measured on some images; to merge is to put together.
+class Images:
+    """What was measured on some images; to merge is to put together. Holds 136 bytes an image, with a baseline 256."""
 
-    Attributes:
-        names: patient and image, unique.
-        values: of each image float64 [ROWS, len(COLUMNS)]: candidate, baseline, the candidate's drop from the original
-            and the baseline's; NaN where there is none.
-    """
-
-    names: list[tuple[str, str]]
-    values: list[Floats]
-
-    @classmethod
-    def empty(cls) -> "Images":
+    def __init__(self) -> None:
         """No images."""
-        return cls([], [])
+        self._keys = np.empty((0, 2), np.uint64)
+        self._values = np.empty((0, 2, len(COLUMNS)), np.float32)
+        self._count = 0
 
     def add(self, patient: str, image: str, values: Floats) -> "Images":
-        """Adds one image, in place."""
-        self.names.append((patient, image))
-        self.values.append(values)
+        """Adds one image, in place.
+
+        Args:
+            patient: whom it shows.
+            image: its name, unique.
+            values: float64 [2 or 4, len(COLUMNS)]: of the candidate and, of all images or of none, the baseline; then
+                by how much each is worse than on the original, NaN where there is none. Kept in single precision.
+        """
+        if self._count == len(self._keys):
+            room = 2 * self._count or _FIRST
+            self._keys = _resized(self._keys, room)
+            self._values = _resized(self._values.reshape(-1, *values.shape), room)
+        self._keys[self._count] = _hash(patient), _hash(image)
+        self._values[self._count] = values
+        self._count += 1
         return self
 
     def merge(self, *others: "Images") -> "Images":
         """Adds the images of others, in place."""
-        for other in others:
-            self.names.extend(other.names)
-            self.values.extend(other.values)
+        parts = [one.compact() for one in (self, *others) if len(one)]
+        if parts:
+            self._keys = np.concatenate([one._keys for one in parts])
+            self._values = np.concatenate([one._values for one in parts])
+            self._count = len(self._keys)
         return self
+
+    def compact(self) -> "Images":
+        """Gives back, in place, the room that is kept for more images."""
+        self._keys, self._values = _resized(self._keys, self._count), _resized(self._values, self._count)
+        return self
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return self._count
 
     @property
     def patients(self) -> int:
         """How many there are."""
-        return len({patient for patient, _ in self.names})
+        return len(np.unique(self._keys[: self._count, 0]))
 
     def estimate(self, resamples: int, confidence: float) -> Estimates:
         """Takes all statistics; the order in which images came does not matter.
@@ -95,10 +110,11 @@ class Images(NamedTuple):
             resamples: how many times patients are drawn.
             confidence: of the intervals, such as 0.95.
         """
-        order = sorted(range(len(self.names)), key=self.names.__getitem__)
-        values = np.stack([self.values[index] for index in order]) if order else np.empty((0, ROWS, len(COLUMNS)))
-        _, patients = np.unique([self.names[index][0] for index in order], return_inverse=True)
-        point = _compare(values, np.ones((1, len(order))))
+        keys = self._keys[: self._count]
+        order = np.lexsort(keys.T[::-1])
+        values = self._values[order].astype(np.float64)
+        _, patients = np.unique(keys[order, 0], return_inverse=True)
+        point = _compare(values, np.ones((1, len(values))))
         drawn = [_compare(values, weights) for weights in _draws(patients, resamples if self.patients > 1 else 0)]
         tail = (1 - confidence) / 2
         return {
@@ -107,6 +123,18 @@ class Images(NamedTuple):
             }
             for model, of_model in point.items()
         }
+
+
+def _resized(array: NDArray[Any], length: int) -> NDArray[Any]:
+    resized = np.empty((length, *array.shape[1:]), array.dtype)
+    kept = min(length, len(array))
+    resized[:kept] = array[:kept]
+    return resized
+
+
+def _hash(name: str) -> int:
+    """64 bits: two of a million names are the same with a chance of 3 in 100 million."""
+    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "little")
 
 
 def _estimate(value: float, drawn: list[Floats], tail: float) -> Estimate:
@@ -124,17 +152,19 @@ def _draws(patients: NDArray[np.intp], resamples: int) -> Iterable[Floats]:
     """How often each image is in each draw, float64 [draws, images]."""
     random = np.random.default_rng(_SEED)
     count = patients.max(initial=-1) + 1
-    for start in range(0, resamples, _AT_A_TIME):
-        draws = min(_AT_A_TIME, resamples - start)
+    at_a_time = max(1, _AT_A_TIME // max(1, len(patients)))
+    for start in range(0, resamples, at_a_time):
+        draws = min(at_a_time, resamples - start)
         drawn = random.integers(0, count, (draws, count)) + count * np.arange(draws)[:, np.newaxis]
         yield np.bincount(drawn.ravel(), minlength=draws * count).reshape(draws, count)[:, patients].astype(float)
 
 
 def _compare(values: Floats, weights: Floats) -> dict[str, dict[str, Floats]]:
-    candidate = _statistics(values[:, 0], values[:, 2], weights)
-    if np.isnan(values[:, 1]).all():
+    models = values.shape[1] // 2
+    candidate, *baselines = [_statistics(values[:, row], values[:, models + row], weights) for row in range(models)]
+    if not baselines:
         return {CANDIDATE: candidate}
-    baseline = _statistics(values[:, 1], values[:, 3], weights)
+    (baseline,) = baselines
     difference = {name: value - baseline[name] for name, value in candidate.items()}
     return {CANDIDATE: candidate, BASELINE: baseline, DIFFERENCE: difference}
 

@@ -41,7 +41,8 @@ class MeasuredImage(NamedTuple):
         age: years, -1 where not known.
         augmentation: `none`, or the transforms that fired, joined by `+`.
         lung_fraction: of the true mask, 0-1.
-        values: float64 [ROWS, len(COLUMNS)], see `modules.estimates.Images`.
+        values: float64, as `modules.estimates.Images.add` takes them; before images are set against their originals, without
+            the drops.
         The others are as in the record.
     """
 
@@ -153,7 +154,7 @@ class _CombineImages(beam.CombineFn):
         self._resamples, self._confidence = resamples, confidence
 
     def create_accumulator(self) -> Images:
-        return Images.empty()
+        return Images()
 
     def add_input(self, accumulator: Images, element: metric_types.StandardMetricInputs) -> Images:
         predictions = element.get_predictions()
@@ -161,12 +162,15 @@ class _CombineImages(beam.CombineFn):
         return accumulator.add(patient, image, predictions["values"])
 
     def merge_accumulators(self, accumulators: Iterable[Images]) -> Images:
-        return Images.empty().merge(*accumulators)
+        return Images().merge(*accumulators)
+
+    def compact(self, accumulator: Images) -> Images:
+        return accumulator.compact()
 
     def extract_output(self, accumulator: Images) -> dict[metric_types.MetricKey, float]:
         estimates = accumulator.estimate(self._resamples, self._confidence)
         found = {metric_types.MetricKey(name=name, model_name=model): value for name, model, value in _flat(estimates)}
-        found[metric_types.MetricKey(name=_EXAMPLES)] = float(len(accumulator.names))
+        found[metric_types.MetricKey(name=_EXAMPLES)] = float(len(accumulator))
         found[metric_types.MetricKey(name=_PATIENTS)] = float(accumulator.patients)
         return found
 

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from components.counters import count
 from modules import boundary, metrics
-from modules.estimates import BASELINE, CANDIDATE, ROWS, Floats
+from modules.estimates import BASELINE, CANDIDATE, Floats
 from modules.evaluation import MeasuredImage
 from modules.measures import COLUMNS, LOWER_IS_BETTER, MEASURES
 from schema import record
@@ -63,11 +63,10 @@ def set_against_original(images: Iterable[MeasuredImage]) -> Iterator[MeasuredIm
         msg = f"set '{twice.set}': record '{twice.original_id}' is there twice: remove one and ingest the set again"
         raise MeasureError(msg)
     for image in images:
+        drop = np.full_like(image.values, np.nan)
         if image.is_augmented and originals:
-            drop = np.full_like(image.values[2:], np.nan)
-            drop[:, : len(MEASURES)] = _WORSE * (image.values[:2] - originals[0][:2])[:, : len(MEASURES)]
-            image = image._replace(values=np.concatenate([image.values[:2], drop]))  # noqa: PLW2901
-        yield image
+            drop[:, : len(MEASURES)] = _WORSE * (image.values - originals[0])[:, : len(MEASURES)]
+        yield image._replace(values=np.concatenate([image.values, drop]))
 
 
 class _Measure(beam.DoFn):
@@ -86,11 +85,12 @@ class _Measure(beam.DoFn):
     def process(self, batch: list[bytes]) -> Iterator[MeasuredImage]:
         count(None, self._set, READ, len(batch))
         records = list(self._pool.map(self._decode, batch))
-        values = np.full((len(batch), ROWS, len(COLUMNS)), np.nan)
-        for row, model in enumerate((CANDIDATE, BASELINE)):
-            if model in self._loaded:
-                answers = self._loaded[model].signatures["evaluate"](examples=tf.constant(batch))
-                values[:, row] = self._values(records, {name: answer.numpy() for name, answer in answers.items()})
+        of_models = []
+        for name in (CANDIDATE, BASELINE):
+            if name in self._loaded:
+                answers = self._loaded[name].signatures["evaluate"](examples=tf.constant(batch))
+                of_models.append(self._values(records, {name: answer.numpy() for name, answer in answers.items()}))
+        values = np.stack(of_models, axis=1)
         for one, measured in zip(records, values, strict=True):
             yield _describe(self._set, one, measured)
 

@@ -9,28 +9,28 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modules import metrics
-from modules.estimates import BASELINE, CANDIDATE, DIFFERENCE, ROWS, Estimate, Images, _quantile
+from modules.estimates import BASELINE, CANDIDATE, DIFFERENCE, Estimate, Images, _quantile
 from modules.measures import COLUMNS, LOWER_IS_BETTER, MEASURES, POOLED, STATISTICS, Statistic
 
 
 def values_of(dice: float, baseline: float | None = None, drop: float | None = None, **others: float) -> Any:
     """The values of an image of which nothing but the Dice and what is named is of interest."""
-    values = np.full((ROWS, len(COLUMNS)), np.nan)
-    values[0] = 0.5
+    models = 1 if baseline is None else 2
+    values = np.full((2 * models, len(COLUMNS)), np.nan)
+    values[:models] = 0.5
     values[0, COLUMNS.index("dice")] = dice
     for name, value in others.items():
         values[0, COLUMNS.index(name)] = value
     if baseline is not None:
-        values[1] = 0.5
         values[1, COLUMNS.index("dice")] = baseline
     if drop is not None:
-        values[2, : len(MEASURES)] = drop
+        values[models, : len(MEASURES)] = drop
     return values
 
 
 def images_of(*rows: Any) -> Images:
     """Each row a patient, an image and its values."""
-    images = Images.empty()
+    images = Images()
     for patient, image, values in rows:
         images.add(patient, image, values)
     return images
@@ -114,7 +114,7 @@ def test_order_and_grouping_do_not_matter() -> None:
     rows = [(f"p{index // 2}", f"i{index}", values_of(*random.uniform(0.5, 1, 2))) for index in range(8)]
     whole = images_of(*rows).estimate(300, 0.95)
     left = images_of(*rows[:3]).merge(images_of(*rows[3:5]), images_of(*rows[5:]))
-    right = images_of(*rows[6:]).merge(images_of(*rows[:2]).merge(images_of(*rows[2:6])), Images.empty())
+    right = images_of(*rows[6:]).merge(images_of(*rows[:2]).merge(images_of(*rows[2:6])), Images())
     for other in (left, right):
         assert other.estimate(300, 0.95) == whole
 

@@ -11,7 +11,6 @@ from tensorflow_model_analysis.evaluators import metrics_plots_and_validations_e
 from tensorflow_model_analysis.extractors import slice_key_extractor
 from tensorflow_model_analysis.metrics import metric_types
 
-from modules.estimates import ROWS
 from modules.evaluation import (
     Evaluation,
     ImageStatistics,
@@ -32,11 +31,11 @@ SETTINGS = EvaluateSettings(
 
 
 def image(name: str, dice: float, *, baseline: float | None = None, **changes: Any) -> MeasuredImage:
-    values = np.full((ROWS, len(COLUMNS)), np.nan)
-    values[0] = 0.5
+    models = 1 if baseline is None else 2
+    values = np.full((2 * models, len(COLUMNS)), np.nan)
+    values[:models] = 0.5
     values[0, COLUMNS.index("dice")] = dice
     if baseline is not None:
-        values[1] = 0.5
         values[1, COLUMNS.index("dice")] = baseline
     plain = MeasuredImage(
         set="test", image_id=name, original_id=name, patient_id=name, source="A", finding="unknown", view="PA",
