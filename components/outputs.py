@@ -2,9 +2,13 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Final
 
 from tfx import types
 from tfx.dsl.io import fileio
+
+SECONDS: Final = "seconds"
+"""Custom property of an artifact: how long the component that made it took, as the runner measured it."""
 
 
 @contextmanager

@@ -16,6 +16,8 @@ from tfx.orchestration.portable import runtime_parameter_utils
 from tfx.orchestration.portable.mlmd import execution_lib
 from tfx.proto.orchestration import pipeline_pb2
 
+from components.outputs import SECONDS
+
 METADATA_FILE = "metadata.sqlite"
 
 # Beam puts the class before an error's message and the name of its step behind it.
@@ -80,18 +82,23 @@ class LocalRunner(local_dag_runner.LocalDagRunner):
                 super().run_with_ir(_only(pipeline, component_id), run_options)
             except Exception as error:
                 raise ComponentError(component_id, error) from error
-            cached, outputs = self._look_up(run_id)
-            run = ComponentRun(component_id, time.monotonic() - start, cached, outputs)
+            run = self._record(component_id, run_id, time.monotonic() - start)
             self.runs.append(run)
             self._observer.ended(run)
 
-    def _look_up(self, run_id: str) -> tuple[bool, dict[str, list[types.Artifact]]]:
-        """Whether the newest execution of this run came from the cache, and what it gave."""
+    def _record(self, component_id: str, run_id: str, seconds: float) -> ComponentRun:
+        """What the newest execution of this run gave; what it made, if not from the cache, bears the time it took."""
         with metadata.Metadata(self.connection) as handle:
             context = handle.store.get_context_by_type_and_name(constants.PIPELINE_RUN_CONTEXT_TYPE_NAME, run_id)
             execution = max(handle.store.get_executions_by_context(context.id), key=lambda one: one.id)
-            outputs = execution_lib.get_output_artifacts(handle, execution.id)
-            return execution.last_known_state == metadata_store_pb2.Execution.CACHED, dict(outputs)
+            outputs = dict(execution_lib.get_output_artifacts(handle, execution.id))
+            cached = execution.last_known_state == metadata_store_pb2.Execution.CACHED
+            if not cached:
+                made = [artifact for artifacts in outputs.values() for artifact in artifacts]
+                for artifact in made:
+                    artifact.set_float_custom_property(SECONDS, seconds)
+                handle.store.put_artifacts([artifact.mlmd_artifact for artifact in made])
+        return ComponentRun(component_id, seconds, cached, outputs)
 
 
 def _only(pipeline: pipeline_pb2.Pipeline, component_id: str) -> pipeline_pb2.Pipeline:

@@ -2,7 +2,6 @@
 
 import logging
 import os
-import time
 from importlib import metadata
 from typing import Any
 
@@ -43,7 +42,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             input_dict: `examples`, one Examples artifact of tf.train.Example records.
             output_dict: `augmented_examples`, with the same splits, span and version. Its custom properties hold
                 the counts by split (`train_read`, `train_originals`, `train_copies`, `train_redrawn`,
-                `train_left_out`), `seconds`, `policy`, `policy_hash` and `albumentations_version`.
+                `train_left_out`), `policy`, `policy_hash` and `albumentations_version`.
             exec_properties: `policy`, as JSON, and `code_version`, which is not read.
 
         Raises:
@@ -55,7 +54,6 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             self._augment(artifact_utils.get_single_instance(input_dict[EXAMPLES]), augmented, exec_properties[POLICY])
 
     def _augment(self, examples: types.Artifact, augmented: types.Artifact, policy_json: str) -> None:
-        start = time.monotonic()
         policy = Policy.model_validate_json(policy_json)
         augmented.split_names = examples.split_names
         # ExampleGen's driver writes the span beside the type's own property, which stays 0.
@@ -87,7 +85,6 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             )  # fmt: skip
             for name, total in counts.items():
                 augmented.set_int_custom_property(f"{split}_{name}", total)
-        augmented.set_float_custom_property("seconds", time.monotonic() - start)
         augmented.set_string_custom_property(POLICY, policy.name)
         augmented.set_string_custom_property("policy_hash", policy.content_hash())
         augmented.set_string_custom_property("albumentations_version", metadata.version("albumentations"))

@@ -17,6 +17,7 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 from tfx.utils import io_utils
 
+from components.outputs import SECONDS
 from components.reporter.evidence import Data, History, ReportError, SplitStatistics, Stage, finite
 from modules.evaluation import IMAGES_FILE
 from modules.measures import MEASURES
@@ -152,11 +153,8 @@ def examples_of(inputs: dict[str, list[types.Artifact]], key: str, set_: str) ->
 
 def read_stage(name: str, artifact: types.Artifact) -> Stage:
     """How long a component took, as far as one of its outputs tells, and when it was done."""
-    created = artifact.mlmd_artifact.create_time_since_epoch
     updated = artifact.mlmd_artifact.last_update_time_since_epoch
-    seconds = (updated - created) / 1000 if created and updated > created else None
-    if artifact.has_custom_property("seconds"):
-        seconds = artifact.get_float_custom_property("seconds")
+    seconds = artifact.get_float_custom_property(SECONDS) if artifact.has_custom_property(SECONDS) else None
     finished = datetime.fromtimestamp(updated / 1000, timezone.utc).isoformat(timespec="seconds") if updated else None
     return Stage(name, seconds, finished)
 

@@ -124,7 +124,6 @@ def test_lineage(run: Run, splits: dict[str, list[bytes]], make_policy: MakePoli
     assert augmented.get_string_custom_property("policy_hash") == policy.content_hash()
     assert augmented.get_string_custom_property("policy_hash") != make_policy(seed=2, train=1).content_hash()
     assert augmented.get_string_custom_property("albumentations_version") == albumentations.__version__
-    assert 0 < augmented.get_float_custom_property("seconds") < 60
 
 
 def test_a_split_that_the_policy_does_not_name_passes(

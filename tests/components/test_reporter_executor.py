@@ -174,7 +174,7 @@ def test_reads_everything_a_run_can_give(inputs: Inputs, write: Write, tmp_path:
     pushed.set_string_custom_property("pushed_version", "12")
     baseline = artifact(standard_artifacts.Model, tmp_path / "baseline")
     baseline.set_int_custom_property("version", 11)
-    inputs["model"][0].mlmd_artifact.create_time_since_epoch = 1_790_000_000_000
+    inputs["model"][0].set_float_custom_property("seconds", 64.5)
     inputs["model"][0].mlmd_artifact.last_update_time_since_epoch = 1_790_000_064_500
     inputs |= {
         "blessing": [blessing],

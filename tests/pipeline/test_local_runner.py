@@ -83,6 +83,10 @@ def test_twice_the_second_time_from_the_cache(tmp_path: Path) -> None:
         assert model.get_string_custom_property("word") == "hello"
         assert Path(model.uri).is_dir()
     assert [one.outputs["model"][0].uri for one in first[1:]] == [one.outputs["model"][0].uri for one in second[1:]]
+    # What came from the cache still tells how long it took to make.
+    for made, of_cache in zip(first, second, strict=True):
+        for key, (artifact,) in of_cache.outputs.items():
+            assert artifact.get_float_custom_property("seconds") == pytest.approx(made.seconds, abs=1e-5), key
     # Another parameter upstream runs both anew.
     third, _ = run(tmp_path, word="bye")
     assert [one.cached for one in third] == [False, False]
