@@ -41,8 +41,8 @@ class MeasuredImage(NamedTuple):
         age: years, -1 where not known.
         augmentation: `none`, or the transforms that fired, joined by `+`.
         lung_fraction: of the true mask, 0-1.
-        values: float64, as `modules.estimates.Images.add` takes them; before images are set against their originals, without
-            the drops.
+        values: float64, as `modules.estimates.Images.add` takes them; before images are set against their originals,
+            without the drops.
         The others are as in the record.
     """
 
