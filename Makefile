@@ -6,6 +6,9 @@ SHELL := bash
 VENV := .venv
 RUN := $(VENV)/bin
 READY := $(VENV)/.ready
+IMAGE := lungseg
+REQUIREMENTS := requirements.txt
+VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 LOCK_FLAGS := --quiet --universal --python-version 3.10 --generate-hashes
 export NO_ALBUMENTATIONS_UPDATE := 1
 
@@ -60,9 +63,22 @@ bench-evaluate: $(READY) ## The Evaluator's speed and memory against stock TFMA 
 	@$(RUN)/python tests/benchmarks/bench_evaluate.py
 
 .PHONY: lock
-lock: $(READY) ## Resolve the dependencies anew into requirements.txt and requirements-dev.txt
+lock: $(READY) ## Resolve the dependencies anew into requirements.txt, -gpu.txt and -dev.txt
 	@$(RUN)/uv pip compile $(LOCK_FLAGS) --upgrade requirements.in --override overrides.txt -o requirements.txt
+	@$(RUN)/uv pip compile $(LOCK_FLAGS) --upgrade requirements.in requirements-gpu.in -c requirements.txt \
+	  --override overrides.txt --override requirements-gpu.in -o requirements-gpu.txt
 	@$(RUN)/uv pip compile $(LOCK_FLAGS) --upgrade requirements-dev.in -o requirements-dev.txt
+
+.PHONY: image
+image: ## The container image; IMAGE=..., BASE_IMAGE=..., REQUIREMENTS=requirements-gpu.txt for GPUs
+	@command -v docker >/dev/null \
+	  || { echo "No docker on PATH: install it, or build the Dockerfile with another tool" >&2; exit 1; }
+	@docker build --tag $(IMAGE) $(addprefix --build-arg BASE_IMAGE=,$(BASE_IMAGE)) $(BUILD_FLAGS) \
+	  --build-arg REQUIREMENTS=$(REQUIREMENTS) --build-arg VERSION=$(VERSION) .
+
+.PHONY: image-test
+image-test: $(READY) ## Build the image and test it in containers: as root on Debian; LUNGSEG_IMAGE=... tests one that is there
+	@tests/image/run $(RUN)/pytest
 
 .PHONY: setup
 setup: $(READY) ## Only the environment, in .venv

@@ -1,6 +1,8 @@
 """The exported model: a SavedModel that needs neither this project nor TFT nor Keras to be loaded.
 
 serving_default     image_bytes string [N]  -> mask_png string [N], lung_fraction float [N]
+rest                the same, with mask_bytes for mask_png: TensorFlow Serving answers in JSON, which holds no bytes, so it
+                    encodes what is named so in base 64
 evaluate            examples string [N]     -> pixel counts and brier, float [N] each; mask_png string [N]
 transform_features  examples string [N]     -> what Transform makes of them
 """
@@ -48,6 +50,10 @@ def export_model(
         )
         return {"mask_png": masks, "lung_fraction": fractions}
 
+    def rest(image_bytes: tf.Tensor) -> Tensors:
+        answer = serving_default(image_bytes)
+        return {"mask_bytes": answer["mask_png"], "lung_fraction": answer["lung_fraction"]}
+
     def evaluate(examples: tf.Tensor) -> Tensors:
         records = _parse(examples, (features.IMAGE, features.MASK))
         return dict(
@@ -63,7 +69,7 @@ def export_model(
 
     archive = keras.export.ExportArchive()
     archive.track(model)
-    for endpoint in (serving_default, evaluate, transform_features):
+    for endpoint in (serving_default, rest, evaluate, transform_features):
         (argument,) = endpoint.__code__.co_varnames[: endpoint.__code__.co_argcount]
         signature = [tf.TensorSpec([None], tf.string, name=argument)]
         archive.add_endpoint(endpoint.__name__, endpoint, input_signature=signature)

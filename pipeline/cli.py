@@ -3,14 +3,13 @@
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
 from pipeline.errors import UserError
-
-if TYPE_CHECKING:
-    from pipeline.config import Config
+from pipeline.kubeflow.cli import app as kubeflow
+from pipeline.options import ConfigName, External, Set, Span, Spans, read_config
 
 OK, FAILED, WRONG_INPUT, NOT_BLESSED = 0, 1, 2, 3
 
@@ -26,14 +25,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(kubeflow, name="kubeflow")
 
-Set = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Replace one value, such as train.epochs=3.")
-]
-External = Annotated[
-    list[str] | None,
-    typer.Option(metavar="NAME=DIR", help="A test set of another source, as `ingest` writes it; any number of them."),
-]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Leave the libraries' output on the terminal.")]
 
 
@@ -108,8 +101,10 @@ def ingest(
 
 @app.command()
 def run(
-    config: Annotated[str, typer.Option(help="A preset (demo, cpu, best, gpu) or a YAML file.")] = "cpu",
+    config: ConfigName = "cpu",
     data: Annotated[Path | None, typer.Option(help="Folder with span-N/, as `ingest` writes it.")] = None,
+    span: Span = None,
+    spans: Spans = None,
     external: External = None,
     set_: Set = None,
     root: Annotated[Path, typer.Option(help="Folder for everything that the run writes.")] = Path("lungseg-run"),
@@ -118,14 +113,16 @@ def run(
     """Run the pipeline on this machine: augment, train, evaluate on slices, bless, push."""
     from pipeline.run import run as run_pipeline
 
-    blessed = run_pipeline(_load_config(config, set_, data, root, external), verbose=verbose)
+    blessed = run_pipeline(read_config(config, set_, data, root, external, span, spans), verbose=verbose)
     raise typer.Exit(OK if blessed else NOT_BLESSED)
 
 
 @app.command()
 def study(
-    config: Annotated[str, typer.Option(help="A preset (demo, cpu, best, gpu) or a YAML file.")] = "cpu",
+    config: ConfigName = "cpu",
     data: Annotated[Path | None, typer.Option(help="Folder with span-N/, as `ingest` writes it.")] = None,
+    span: Span = None,
+    spans: Spans = None,
     external: External = None,
     set_: Set = None,
     root: Annotated[Path, typer.Option(help="Folder for everything that the study writes.")] = Path("lungseg-study"),
@@ -134,7 +131,7 @@ def study(
     """Train with and without augmented copies, in as many steps, and compare on the same test images."""
     from pipeline.run import study as run_study
 
-    run_study(_load_config(config, set_, data, root, external), verbose=verbose)
+    run_study(read_config(config, set_, data, root, external, span, spans), verbose=verbose)
 
 
 @app.command()
@@ -224,32 +221,6 @@ def main() -> NoReturn:
         _say(str(error))
         sys.exit(FAILED)
     sys.exit(OK)
-
-
-def _load_config(
-    name_or_path: str,
-    assignments: list[str] | None,
-    data: Path | None,
-    root: Path,
-    external: list[str] | None,
-) -> "Config":
-    from pipeline.config import load_config
-
-    overrides = dict(_split("--set", one, "KEY=VALUE, such as train.epochs=3") for one in assignments or [])
-    folders = [_split("--external", one, "NAME=DIR, such as other-hospital=data-of-it") for one in external or []]
-    if len(dict(folders)) < len(folders):
-        msg = "--external: two sets have one name"
-        raise UserError(msg)
-    sets = {name: Path(folder) for name, folder in folders}
-    return load_config(name_or_path, overrides, data=data, root=root, external=sets)
-
-
-def _split(option: str, assignment: str, form: str) -> tuple[str, str]:
-    name, equals, value = assignment.partition("=")
-    if not (name and equals):
-        msg = f"{option} {assignment}: must be {form}"
-        raise UserError(msg)
-    return name, value
 
 
 def _say(line: str) -> None:

@@ -16,6 +16,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 from components.augmenter.policy import Copies, Policy, PolicyError, load_policy
 from modules.settings import EvaluateSettings, ModelSettings, Settings, TrainSettings, TuneSettings
 from pipeline.errors import UserError
+from pipeline.kubeflow.settings import KubeflowSettings
 
 PRESETS = Path(__file__).with_name("presets")
 
@@ -25,6 +26,10 @@ class DataSettings(Settings):
 
     root: Path
     """Folder with `span-N/`, as `lungseg ingest` writes it."""
+    span: Annotated[int, Field(ge=0)] | None = None
+    """The newest span to read; by default the latest there is."""
+    spans: Annotated[int, Field(ge=1)] = 1
+    """How many to read together, back from the newest."""
     train_buckets: Annotated[int, Field(ge=1)] = 8
     """Of the buckets that a hash of the patient falls into, those for training."""
     eval_buckets: Annotated[int, Field(ge=1)] = 1
@@ -90,6 +95,7 @@ class Config(Settings):
     tune: TuneSettings = TuneSettings()
     evaluate: EvaluateSettings = EvaluateSettings()
     beam: BeamSettings = BeamSettings()
+    kubeflow: KubeflowSettings = KubeflowSettings()
 
     @model_validator(mode="after")
     def _searches_what_fits_the_start(self) -> "Config":

@@ -15,6 +15,8 @@ from rich.status import Status
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from tfx.types import Artifact
+
     from pipeline.local_runner import ComponentRun
     from pipeline.result import Result, Study
 
@@ -197,6 +199,9 @@ def _describe(run: "ComponentRun") -> str:
     )
 
 
-def _detail(artifact: object) -> str:
-    splits = getattr(artifact, "splits", None)
-    return ", ".join(splits) if splits else ""
+def _detail(artifact: "Artifact") -> str:
+    """Splits and spans of examples."""
+    splits = ", ".join(getattr(artifact, "splits", ()))
+    spans = artifact.get_string_custom_property("spans").replace(",", ", ")
+    name = "spans" if "," in spans else "span"
+    return "; ".join(one for one in (splits, f"{name} {spans}" if spans else "") if one)

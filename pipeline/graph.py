@@ -35,6 +35,8 @@ from tfx.types import BaseChannel
 from components.augmenter.component import Augmenter
 from components.baseline_resolver.component import BaselineResolver
 from components.evaluator.component import Evaluator
+from components.example_gen.component import ExampleGen
+from components.example_gen.spans import RECORDS
 from components.independence_check.component import IndependenceCheck
 from components.pusher.component import Pusher
 from components.reporter.component import Reporter
@@ -43,9 +45,6 @@ from modules.serving_dir import rival_of
 from pipeline.config import Config, DataSettings
 from schema import features
 
-RECORDS = "span-{SPAN}/records-*"
-"""Pattern of record files below the data root."""
-
 _SOURCES = (".py", ".pbtxt", ".j2", ".css")
 _LIBRARIES = ("tensorflow", "keras", "tensorflow-transform", "albumentations", "opencv-python-headless")
 
@@ -53,16 +52,19 @@ ORIGINALS_ONLY = "originals only"
 """Names the arm of a study that a training with copies is compared with."""
 
 
-def create_pipeline(config: Config, connection: metadata_store_pb2.ConnectionConfig | None = None) -> Pipeline:
+def create_pipeline(
+    config: Config, connection: metadata_store_pb2.ConnectionConfig | None = None, *, on_cluster: bool = False
+) -> Pipeline:
     """Builds the graph of a run.
 
     Args:
         config: all that determines the run.
         connection: where the runner keeps metadata, if it is told so by the pipeline.
+        on_cluster: whether the graph is built for Kubeflow, where folders can be seen only by the steps themselves.
     """
     data = _prepare(config)
     serving_dir, candidate = str(config.serving_dir), _candidate(config)
-    rival = rival_of(candidate, serving_dir)
+    rival = "" if on_cluster else rival_of(candidate, serving_dir)
     resolver = BaselineResolver(examples=data.examples, serving_dir=serving_dir, candidate=candidate, rival=rival)
     baseline = resolver.outputs["model"]
     transform = _transform(config, data)
@@ -91,7 +93,8 @@ def create_pipeline(config: Config, connection: metadata_store_pb2.ConnectionCon
         baseline_model=baseline,
     )
     nodes = [*data.nodes, resolver, transform, *tuners, trainer, evaluator, probe, pusher, reporter]
-    return _pipeline(config, config.name, nodes, connection)
+    artifacts = config.kubeflow.pipeline_root if on_cluster else None
+    return _pipeline(config, config.name, nodes, connection, artifacts)
 
 
 def create_study(config: Config, connection: metadata_store_pb2.ConnectionConfig | None = None) -> Pipeline:
@@ -121,11 +124,15 @@ def create_study(config: Config, connection: metadata_store_pb2.ConnectionConfig
 
 
 def _pipeline(
-    config: Config, name: str, nodes: list[BaseComponent], connection: metadata_store_pb2.ConnectionConfig | None
+    config: Config,
+    name: str,
+    nodes: list[BaseComponent],
+    connection: metadata_store_pb2.ConnectionConfig | None,
+    artifacts: str | None = None,
 ) -> Pipeline:
     return Pipeline(
         pipeline_name=name,
-        pipeline_root=str(config.root / "artifacts"),
+        pipeline_root=artifacts or str(config.root / "artifacts"),
         components=nodes,
         enable_cache=True,
         metadata_connection_config=connection,
@@ -158,12 +165,12 @@ class _Data:
 
 
 def _prepare(config: Config) -> _Data:
-    example_gen = ImportExampleGen(
+    example_gen = ExampleGen(
         input_base=str(config.data.root),
-        input_config=example_gen_pb2.Input(
-            splits=[example_gen_pb2.Input.Split(name="records", pattern=RECORDS)],
-        ),
         output_config=_split_by_patient(config.data),
+        code_version=code_version(),
+        spans=config.data.spans,
+        span=config.data.span,
     )
     originals = example_gen.outputs["examples"]
     statistics_gen = StatisticsGen(

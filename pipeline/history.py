@@ -51,6 +51,9 @@ class Run:
     pipeline: str | None
     kind: Kind
     span: int | None
+    """The newest of `spans`."""
+    spans: list[int] | None
+    """Those that were read, rising."""
     policy: str | None
     policy_hash: str | None
     dice_originals: float | None
@@ -96,12 +99,13 @@ def read_history(root: Path) -> list[Run]:
 def show_history(console: Console, runs: Iterable[Run]) -> None:
     """Prints a table of runs, a row each."""
     table = Table(title="Runs, with Dice on originals and on copies of the test set", title_justify="left")
-    for name in ("started", "span", "policy", "originals", "copies", "version", "outcome"):
-        number = name in {"span", "originals", "copies", "version"}
+    for name in ("started", "spans", "policy", "originals", "copies", "version", "outcome"):
+        number = name in {"spans", "originals", "copies", "version"}
         table.add_column(name, justify="right" if number else "left", no_wrap=number, overflow="fold")
     for run in runs:
         policy = f"{run.policy} {(run.policy_hash or '')[:_SHORT]}".rstrip() if run.policy else None
-        cells = (run.span, policy, _rounded(run.dice_originals), _rounded(run.dice_copies), run.version)
+        spans = ", ".join(map(str, run.spans)) if run.spans else None
+        cells = (spans, policy, _rounded(run.dice_originals), _rounded(run.dice_copies), run.version)
         shown = ["-" if cell is None else str(cell) for cell in cells]
         table.add_row(f"{datetime.datetime.fromisoformat(run.started):%Y-%m-%d %H:%M}", *shown, _outcome(run))
     console.print(table)
@@ -178,12 +182,15 @@ def _describe(started: datetime.datetime, nodes: Sequence[_Node]) -> Run:
     made = {(node.id, key): artifact for node in nodes for key, artifact in node.outputs.items()}
     augmented = made.get(("Augmenter", "augmented_examples"))
     dice = _dice(made.get(("Evaluator", "evaluation")))
+    # Runs of before several spans could be read have it under TFX's own name.
+    spans = _spans(made.get(("ExampleGen", "examples")) or made.get(("ImportExampleGen", "examples")))
     status, reason = _judge(kind, nodes, made)
     return Run(
         started=started.isoformat(timespec="minutes"),
         pipeline=pipeline,
         kind=kind,
-        span=_number(made.get(("ImportExampleGen", "examples")), "span"),
+        span=spans[-1] if spans else None,
+        spans=spans,
         policy=_text(augmented, "policy"),
         policy_hash=_text(augmented, "policy_hash"),
         dice_originals=dice.get("is_augmented:0"),
@@ -231,6 +238,14 @@ def _read_json(artifact: Any, name: str) -> dict[str, Any]:
         return json.loads((Path(artifact.uri) / name).read_text()) if artifact else {}
     except (OSError, ValueError):
         return {}
+
+
+def _spans(examples: Any) -> list[int] | None:
+    """Numbers of the spans that were read, rising."""
+    several, newest = _text(examples, "spans"), _number(examples, "span")
+    if several:
+        return [int(one) for one in several.split(",")]
+    return None if newest is None else [newest]
 
 
 def _text(artifact: Any, name: str) -> str | None:

@@ -6,6 +6,7 @@ from typing import Literal
 from tfx import types
 from pydantic import BaseModel
 
+from components.example_gen.spans import spans_of
 from modules.evaluation import EVALUATION_FILE, Evaluation, Slice
 from modules.rules import DECISION_FILE, Decision, Judgement
 from modules.settings import SliceKey
@@ -44,6 +45,9 @@ class Result(BaseModel):
     """Folder of the serving folder that holds this model."""
     pipeline: str
     data_span: int
+    """The newest of `data_spans`."""
+    data_spans: list[int]
+    """Those that were read, rising."""
     policy: str
     failures: list[str]
     """Each rule that was broken, in words."""
@@ -78,6 +82,7 @@ def collect_result(config: Config, runs: list[ComponentRun]) -> Result:
         pushed_version=version or None,
         pipeline=config.name,
         data_span=augmented.span,
+        data_spans=spans_of(augmented),
         policy=augmented.get_string_custom_property("policy"),
         failures=failures,
         rules=decision.rules,

@@ -16,6 +16,7 @@ from tfx.utils import io_utils
 from components.augmenter.copies import COPIES, LEFT_OUT, ORIGINALS, READ, REDRAWN, AddCopies
 from components.augmenter.policy import Policy
 from components.counters import count, read_counters
+from components.example_gen.spans import SPANS
 from components.outputs import all_or_nothing
 
 EXAMPLES = "examples"
@@ -40,8 +41,8 @@ class Executor(base_beam_executor.BaseBeamExecutor):
 
         Args:
             input_dict: `examples`, one Examples artifact of tf.train.Example records.
-            output_dict: `augmented_examples`, with the same splits, span and version. Its custom properties hold
-                the counts by split (`train_read`, `train_originals`, `train_copies`, `train_redrawn`,
+            output_dict: `augmented_examples`, with the same splits, span, `spans` and version. Its custom properties
+                hold the counts by split (`train_read`, `train_originals`, `train_copies`, `train_redrawn`,
                 `train_left_out`), `policy`, `policy_hash` and `albumentations_version`.
             exec_properties: `policy`, as JSON, and `code_version`, which is not read.
 
@@ -60,6 +61,8 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         span = examples.get_int_custom_property(SPAN) or examples.span
         augmented.span = span
         augmented.set_int_custom_property(SPAN, span)
+        if examples.has_custom_property(SPANS):
+            augmented.set_string_custom_property(SPANS, examples.get_string_custom_property(SPANS))
         augmented.version = examples.version
         examples_utils.set_payload_format(augmented, example_gen_pb2.FORMAT_TF_EXAMPLE)
 

@@ -17,6 +17,7 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 from tfx.utils import io_utils
 
+from components.example_gen.spans import spans_of
 from components.outputs import SECONDS
 from components.reporter.evidence import Data, History, ReportError, SplitStatistics, Stage, finite
 from modules.evaluation import IMAGES_FILE
@@ -92,7 +93,7 @@ def read_data(examples: types.Artifact) -> Data:
     for split in artifact_utils.decode_split_names(examples.split_names):
         counts[split] = {name: _count(examples, f"{split}_{name}") for name in ("originals", "copies")}
     return Data(
-        span=examples.get_int_custom_property("span") or examples.span,
+        spans=tuple(spans_of(examples)),
         counts=counts,
         policy=examples.get_string_custom_property("policy"),
         policy_hash=examples.get_string_custom_property("policy_hash"),

@@ -3,15 +3,10 @@
 from tfx import types
 from tfx.dsl.components.base import base_component, executor_spec
 from tfx.types import channel_utils, component_spec, standard_artifacts
+from tfx.types.experimental import simple_artifacts
 
 from components.reporter import executor
 from components.reporter.evidence import RUN
-
-
-class Report(types.Artifact):
-    """A folder with `index.html`, `report.json` and `model_card.md`."""
-
-    TYPE_NAME = "Report"
 
 
 class ReporterSpec(component_spec.ComponentSpec):
@@ -30,7 +25,7 @@ class ReporterSpec(component_spec.ComponentSpec):
         executor.PUSHED_MODEL: component_spec.ChannelParameter(type=standard_artifacts.PushedModel, optional=True),
         executor.BASELINE_MODEL: component_spec.ChannelParameter(type=standard_artifacts.Model, optional=True),
     }
-    OUTPUTS = {executor.REPORT: component_spec.ChannelParameter(type=Report)}
+    OUTPUTS = {executor.REPORT: component_spec.ChannelParameter(type=simple_artifacts.File)}
     PARAMETERS = {
         executor.SETTINGS: component_spec.ExecutionParameter(type=str),
         executor.CODE_VERSION: component_spec.ExecutionParameter(type=str),
@@ -39,7 +34,10 @@ class ReporterSpec(component_spec.ComponentSpec):
 
 
 class Reporter(base_component.BaseComponent):
-    """Writes the report on a model: the decision, what it rests on, and where it comes from."""
+    """Writes the report on a model, a folder: the decision, what it rests on, and where it comes from.
+
+    Its type is one of TFX's own: Kubeflow takes no type that is named by the path of a class further down.
+    """
 
     SPEC_CLASS = ReporterSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
@@ -94,7 +92,7 @@ class Reporter(base_component.BaseComponent):
                 executor.INFRA_BLESSING: infra_blessing,
                 executor.PUSHED_MODEL: pushed_model,
                 executor.BASELINE_MODEL: baseline_model,
-                executor.REPORT: channel_utils.as_channel([Report()]),
+                executor.REPORT: channel_utils.as_channel([simple_artifacts.File()]),
                 executor.SETTINGS: settings,
                 executor.CODE_VERSION: code_version,
                 executor.KIND: kind,

@@ -239,7 +239,8 @@ def _data(evidence: Evidence) -> Section:
     if len(known):
         age |= {"lowest": float(known.min()), "median": float(known.median()), "highest": float(known.max())}
     return {
-        "span": evidence.data.span,
+        "span": evidence.data.spans[-1],
+        "spans": list(evidence.data.spans),
         "splits": evidence.data.counts,
         "test_sets": sets,
         "age": age,
@@ -262,7 +263,8 @@ def _categories(evidence: Evidence) -> list[Section]:
 def _lineage(evidence: Evidence) -> Section:
     parent = None if evidence.parent is None else f"version {evidence.parent}"
     return {
-        "data_span": evidence.data.span,
+        "data_span": evidence.data.spans[-1],
+        "data_spans": list(evidence.data.spans),
         "policy": evidence.data.policy,
         "policy_hash": evidence.data.policy_hash,
         "transforms": [

@@ -40,14 +40,14 @@ class Data:
     """Where the examples come from and how many there are.
 
     Attributes:
-        span: of the data.
+        spans: numbers of those that they are from, rising.
         counts: by split the number of `originals` and of `copies`; None where it is not known.
         policy: name of the augmentation policy.
         policy_hash: identifies it by its content.
         albumentations: version of the library.
     """
 
-    span: int
+    spans: tuple[int, ...]
     counts: dict[str, dict[str, int | None]]
     policy: str
     policy_hash: str

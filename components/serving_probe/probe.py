@@ -57,7 +57,7 @@ if __name__ == "__main__":
 import numpy as np  # noqa: E402
 import tensorflow as tf  # noqa: E402
 
-SERVE, EVALUATE, TRANSFORM = "serving_default", "evaluate", "transform_features"
+SERVE, REST, EVALUATE, TRANSFORM = "serving_default", "rest", "evaluate", "transform_features"
 STORED = "stored PNG"
 MAX_DIFFERENCE = 0.001
 """Share of the pixels that may differ: sums in another order may tip what lies at the threshold."""
@@ -146,8 +146,9 @@ class Probe:
         return f"in {time.monotonic() - start:.1f} s, without {', '.join(sorted(REFUSED))}"
 
     def _check_signatures(self) -> None:
-        outputs = {"mask_png": tf.string, "lung_fraction": tf.float32}
-        self._check(f"signature {SERVE}", partial(self._signature, SERVE, "image_bytes", outputs))
+        for name, mask in ((SERVE, "mask_png"), (REST, "mask_bytes")):
+            outputs = {mask: tf.string, "lung_fraction": tf.float32}
+            self._check(f"signature {name}", partial(self._signature, name, "image_bytes", outputs))
         for name in (EVALUATE, TRANSFORM):
             self._check(f"signature {name}", partial(self._signature, name, "examples", None))
         self._check(EVALUATE, self._evaluate)

@@ -47,6 +47,7 @@ def run(tmp_path: Path, write_examples: Callable[..., standard_artifacts.Example
         number = len(list(tmp_path.glob("in*")))
         examples = write_examples(tmp_path / f"in{number}", splits, shards)
         examples.version = 2
+        examples.set_string_custom_property("spans", "5,7")
         examples.set_int_custom_property("span", 7)  # where ExampleGen's driver writes it
         augmented = standard_artifacts.Examples()
         augmented.uri = str(tmp_path / f"out{number}")
@@ -103,6 +104,7 @@ def test_three_splits(run: Run, splits: dict[str, list[bytes]], make_policy: Mak
     augmented = run(splits, policy)
     assert artifact_utils.decode_split_names(augmented.split_names) == ["train", "eval", "test"]
     assert (augmented.span, augmented.version) == (7, 2)
+    assert augmented.get_string_custom_property("spans") == "5,7"
     assert augmented.get_string_custom_property("payload_format") == "FORMAT_TF_EXAMPLE"
     for split, originals in splits.items():
         written, size = read(augmented, split), policy.copies_of(split) * SIZES[split]

@@ -92,7 +92,7 @@ EVIDENCE = Evidence(
     evaluation=evaluation(*SLICES),
     history={"loss": [0.5, 0.3, 0.2], "val_loss": [0.6, 0.4, 0.5], "val_dice": [0.7, 0.9, 0.88]},
     data=Data(
-        span=3,
+        spans=(3,),
         counts={"train": {"originals": 80, "copies": 160}, "test": {"originals": 60, "copies": None}},
         policy="chest",
         policy_hash="ha5h",
@@ -465,6 +465,23 @@ def test_the_card_tells_what_matters() -> None:
     assert "| Mean Dice at least 0.900 | All images | passed | is 0.9500, must be at least 0.9 |" in card
     cited = "> lungseg, version 4: lung segmentation, data span 3, policy chest `ha5h`, schema `5chema`, code `c0de`."
     assert cited in card
+
+
+@pytest.mark.parametrize(
+    ("spans", "told", "term"), [((3,), "span 3", "Data span"), ((3, 4, 12), "spans 3, 4, 12", "Data spans")]
+)
+def test_the_spans_of_the_data(spans: tuple[int, ...], told: str, term: str) -> None:
+    report = contents(replace(EVIDENCE, data=replace(EVIDENCE.data, spans=spans)))
+    assert (report["data"]["span"], report["data"]["spans"]) == (spans[-1], list(spans))
+    assert (report["lineage"]["data_span"], report["lineage"]["data_spans"]) == (spans[-1], list(spans))
+    document = html.document_fromstring(page.render(report, []))
+    assert document.findtext(".//title").endswith(f"lungseg, data {told}")
+    assert document.find(".//footer/p").text.startswith(f"lungseg, data {told}, code")
+    (pair,) = [one for one in document.iter("dt") if one.text == term]
+    assert pair.getnext().text == ", ".join(map(str, spans))
+    card = page.render_card(report)
+    assert f"\n{told.capitalize()}, split by patient." in card
+    assert f"lung segmentation, data {told}, policy" in card
 
 
 def test_the_same_evidence_gives_the_same_page() -> None:

@@ -12,9 +12,10 @@ import tensorflow as tf
 from tfx import types
 from tensorflow_data_validation import generate_statistics_from_dataframe
 from tfx.types import artifact_utils, channel, standard_artifacts
+from tfx.types.experimental import simple_artifacts
 
 from components.reporter import executor
-from components.reporter.component import Report, Reporter
+from components.reporter.component import Reporter
 from components.reporter.evidence import ReportError
 from modules.measures import MEASURES
 from schema import features
@@ -81,7 +82,7 @@ def records(make_record: MakeRecord) -> list[Record]:
 def inputs(tmp_path: Path, records: list[Record]) -> Inputs:
     """What a run must give."""
     data = examples(tmp_path / "examples", {"train": records[:1], "test": records})
-    data.set_int_custom_property("span", 7)
+    data.set_string_custom_property("spans", "5,7")
     data.set_int_custom_property("train_originals", 1)
     data.set_int_custom_property("train_copies", 0)
     data.set_string_custom_property("policy", "chest")
@@ -105,7 +106,7 @@ def write(tmp_path: Path) -> Write:
     """Calls the executor as TFX does: the folder of the output is there already."""
 
     def do(given: Inputs, kind: str = "run") -> Path:
-        report = artifact(Report, tmp_path / "report")
+        report = artifact(simple_artifacts.File, tmp_path / "report")
         properties = {"settings": json.dumps(SETTINGS), "code_version": "c0de", "kind": kind}
         executor.Executor().Do(given, {"report": [report]}, properties)
         return tmp_path / "report"
@@ -141,7 +142,7 @@ def test_writes_three_files_from_what_a_run_must_give(inputs: Inputs, write: Wri
     assert report["slices"]["rows"][0]["metrics"]["nsd"]["value"] is None
     assert report["training"]["history"]["loss"] == [0.5, None]
     assert report["training"]["best_epoch"] == 2
-    assert report["data"]["span"] == 7
+    assert report["data"]["spans"] == report["lineage"]["data_spans"] == [5, 7]
     assert report["data"]["splits"]["train"] == {"originals": 1, "copies": 0}
     assert report["data"]["splits"]["test"] == {"originals": None, "copies": None}
     assert report["settings"] == SETTINGS
@@ -312,7 +313,7 @@ def test_the_component_is_wired() -> None:
     }
     reporter = Reporter(**given, settings="{}", code_version="c0de", kind="study")
     assert reporter.inputs == given
-    assert {key: output.type for key, output in reporter.outputs.items()} == {"report": Report}
+    assert {key: output.type for key, output in reporter.outputs.items()} == {"report": simple_artifacts.File}
     assert reporter.exec_properties == {"settings": "{}", "code_version": "c0de", "kind": "study"}
     needed = {key: given[key] for key in ("examples", "model", "model_run", "evaluation")}
     alone = Reporter(**needed, settings="{}", code_version="c0de")

@@ -33,7 +33,8 @@ Run = Callable[..., types.Artifact]
 SETTINGS = ModelSettings(image_size=16, filters=4, levels=1)
 CHECKS = [
     "loads",
-    "signature serving_default", "signature evaluate", "signature transform_features", "evaluate", "transform_features",
+    "signature serving_default", "signature rest", "signature evaluate", "signature transform_features",
+    "evaluate", "transform_features",
     "serves stored PNG", "serves 16-bit PNG", "serves JPEG", "serves PNG of half the size", "serves PNG of one row",
     "serves colour JPEG", "serves colour PNG", "serves wide PNG",
     "batch", "empty batch", "mask format", "mask size", "mask pixels", "lung_fraction",
@@ -250,6 +251,7 @@ def test_what_a_bad_model_does_wrong(bad: str, originals: list[bytes]) -> None:
     failed = failed_of(answer["checks"])
     assert failed.pop("evaluate").startswith("TypeError: ")
     assert failed == {
+        "signature rest": "there is no signature rest",
         "signature evaluate": "takes records string [N] instead of examples string [N]",
         "signature transform_features": "there is no signature transform_features",
         "transform_features": "there is no signature transform_features",

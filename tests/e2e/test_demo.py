@@ -16,7 +16,7 @@ from schema import record
 pytestmark = pytest.mark.e2e
 
 COMPONENTS = [
-    "ImportExampleGen",
+    "ExampleGen",
     "ImportSchemaGen",
     "StatisticsGen",
     "ExampleValidator",
@@ -73,7 +73,7 @@ def test_ends_blessed_and_pushed(first: Outcome, root: Path) -> None:
     assert f"{root}/serving/{first.result['pushed_version']}" in first.output
     assert first.result["failures"] == []
     assert first.result["policy"] == "chest"
-    assert first.result["data_span"] == 1
+    assert (first.result["data_span"], first.result["data_spans"]) == (1, [1])
 
 
 def test_runs_each_component_once(first: Outcome) -> None:
@@ -93,7 +93,7 @@ def test_shows_no_library_noise(first: Outcome, root: Path) -> None:
 
 def test_every_record_comes_through(first: Outcome, root: Path) -> None:
     (augmented,) = (root / "artifacts/Augmenter/augmented_examples").iterdir()
-    (examples,) = (root / "artifacts/ImportExampleGen/examples").iterdir()
+    (examples,) = (root / "artifacts/ExampleGen/examples").iterdir()
     patients: dict[str, set[str]] = {}
     total = 0
     for split, copies in (("train", 1), ("eval", 0), ("test", 1)):
@@ -222,5 +222,5 @@ def test_a_failing_component_is_one_line(phantom_data: Path, tmp_path: Path) -> 
     done = lungseg("run", "--config", "demo", "--data", data.parent, "--root", tmp_path / "root")
     assert done.returncode == 1
     assert "Traceback" not in done.stdout + done.stderr
-    assert done.stderr.startswith("lungseg: ImportExampleGen failed: ")
+    assert done.stderr.startswith("lungseg: ExampleGen failed: ")
     assert done.stderr.count("\n") == 1

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 from report_inputs import properties, write_run, write_study
+from tfx.types.experimental import simple_artifacts
 
 from components.reporter import executor
-from components.reporter.component import Report
 from modules.export import export_model
 from pipeline.phantoms import phantom
 from schema.record import Record, encode
@@ -85,7 +85,7 @@ def report(request: pytest.FixtureRequest, exported: Path, tmp_path_factory: pyt
     splits = {"train": records(1, 12), "eval": records(13, 4), "test": records(17, 32)}
     write = write_run if request.param == "run" else write_study
     inputs = write(folder / "inputs", splits, {"hannover": records(49, 14, "hannover")}, exported)
-    made = Report()
+    made = simple_artifacts.File()
     made.uri = str(folder / "report")
     (folder / "report").mkdir()
     executor.Executor().Do(inputs, {"report": [made]}, properties(request.param))

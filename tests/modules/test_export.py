@@ -35,6 +35,7 @@ def spec(dtype: tf.DType) -> tuple[list[None], tf.DType]:
     ("name", "argument", "outputs"),
     [
         ("serving_default", "image_bytes", {"mask_png": tf.string, "lung_fraction": tf.float32}),
+        ("rest", "image_bytes", {"mask_bytes": tf.string, "lung_fraction": tf.float32}),
         ("evaluate", "examples", {**dict.fromkeys((*COUNTS, "brier"), tf.float32), "mask_png": tf.string}),
         ("transform_features", "examples", {"image": tf.string, "mask": tf.string, "is_augmented": tf.int64}),
     ],
@@ -88,6 +89,13 @@ def test_an_image_is_answered_alike_alone_and_among_others(signatures: SimpleNam
     for index in (0, 15, 16):
         alone = signatures.serving_default(image_bytes=tf.constant([files[index]]))["mask_png"].numpy()
         assert alone[0] == together[index]
+
+
+def test_what_is_served_by_rest_is_the_same(signatures: SimpleNamespace, files: list[bytes]) -> None:
+    answers = [getattr(signatures, name)(image_bytes=tf.constant(files[:3])) for name in ("serving_default", "rest")]
+    assert set(answers[1]) == {"mask_bytes", "lung_fraction"}
+    assert answers[1]["mask_bytes"].numpy().tolist() == answers[0]["mask_png"].numpy().tolist()
+    assert answers[1]["lung_fraction"].numpy().tolist() == answers[0]["lung_fraction"].numpy().tolist()
 
 
 def counted(truth: NDArray[np.uint8], found: NDArray[np.uint8]) -> list[int]:

@@ -90,10 +90,14 @@ def test_max_regression_judges_by_the_worse_end(
     assert (found.passed, found.baseline) == (passed, 0.95)
 
 
-def test_the_reason_of_a_regression() -> None:
-    one = slice_of(difference=estimates(dice_mean=(-0.02, -0.03, -0.01)), baseline={}, metrics={})
-    found = judge({"metric": "dice_mean", "max_regression": 0.01}, one, baseline="version 3")
-    assert found.reason == "changed for the worse by 0.0200, perhaps by 0.0300, may by 0.01"
+@pytest.mark.parametrize(("difference", "reason"), [
+    ((-0.02, -0.03, -0.01), "changed for the worse by 0.0200, perhaps worse by 0.0300, may be worse by 0.01"),
+    ((0.02, -0.005, 0.03), "better by 0.0200, perhaps worse by 0.0050, may be worse by 0.01"),
+    ((0.02, 0.01, 0.03), "better by 0.0200, surely not worse, may be worse by 0.01"),
+])  # fmt: skip
+def test_the_reason_of_a_regression(difference: tuple[float, float, float], reason: str) -> None:
+    one = slice_of(difference=estimates(dice_mean=difference), baseline={}, metrics={})
+    assert judge({"metric": "dice_mean", "max_regression": 0.01}, one, baseline="version 3").reason == reason
 
 
 def test_without_a_baseline_nothing_has_got_worse() -> None:

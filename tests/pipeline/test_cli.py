@@ -110,6 +110,14 @@ def test_without_a_command_help_is_shown(lungseg: Lungseg) -> None:
             ["run", "--data", "x", "--set", "train.epochs=0"],
             "configuration: train.epochs: Input should be greater than or equal to 1, is 0",
         ),
+        (
+            ["run", "--data", "x", "--spans", "0"],
+            "configuration: data.spans: Input should be greater than or equal to 1, is 0",
+        ),
+        (
+            ["study", "--data", "x", "--span", "-1"],
+            "configuration: data.span: Input should be greater than or equal to 0, is -1",
+        ),
         (["run", "--data", "x", "--set", "root=y"], "--set root: give the folder with --root"),
         (["run", "--data", "x", "--set", "data.root=y"], "--set data.root: give the folder with --data"),
         (
@@ -237,6 +245,30 @@ def test_run_ends_with_the_decision(
     assert verbose
     assert (config.data.root, config.root) == (tmp_path / "d", tmp_path / "r")
     assert (config.train.epochs, config.augment.copies) == (2, {"train": 3})
+
+
+@pytest.mark.parametrize("command", ["run", "study"])
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([], (None, 1)),
+        (["--spans", "3"], (None, 3)),
+        (["--span", "0", "--spans", "2"], (0, 2)),
+        (["--set", "data.spans=4"], (None, 4)),
+        (["--set", "data.spans=4", "--spans", "2"], (None, 2)),
+    ],
+)
+def test_spans(
+    lungseg: Lungseg,
+    monkeypatch: pytest.MonkeyPatch,
+    command: str,
+    arguments: list[str],
+    expected: tuple[int | None, int],
+) -> None:
+    seen: list[Config] = []
+    monkeypatch.setattr(run, command, lambda config, **_: bool(seen.append(config)) or True)
+    assert lungseg(command, "--data", "d", *arguments) == (0, "", "")
+    assert (seen[0].data.span, seen[0].data.spans) == expected
 
 
 @pytest.mark.parametrize(

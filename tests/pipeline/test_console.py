@@ -118,9 +118,11 @@ def console(screen: io.StringIO) -> Console:
     return Console(file=screen, width=100, markup=False, highlight=False)
 
 
-def examples(*splits: str) -> standard_artifacts.Examples:
+def examples(*splits: str, spans: str = "") -> standard_artifacts.Examples:
     artifact = standard_artifacts.Examples()
     artifact.split_names = json.dumps(splits)
+    if spans:
+        artifact.set_string_custom_property("spans", spans)
     return artifact
 
 
@@ -143,6 +145,9 @@ def test_a_failure_ends_the_bar(console: Console, screen: io.StringIO) -> None:
 def test_a_run_line_by_line(console: Console, screen: io.StringIO) -> None:
     logger = logging.getLogger("lungseg.trainer")
     with RunView(console) as view:
+        view.started("ExampleGen")
+        view.ended(ComponentRun("ExampleGen", 2, True, {"examples": [examples("train", "test", spans="3,4,12")]}))
+        view.ended(ComponentRun("ExampleGen", 2, False, {"examples": [examples("train", spans="3")]}))
         view.started("Augmenter")
         view.ended(ComponentRun("Augmenter", 1.26, False, {"augmented_examples": [examples("train", "test")]}))
         view.started("Trainer")
@@ -154,6 +159,9 @@ def test_a_run_line_by_line(console: Console, screen: io.StringIO) -> None:
         view.started("BaselineResolver")
         view.ended(ComponentRun("BaselineResolver", 0.04, False, {"model": []}))
     assert screen.getvalue().splitlines() == [
+        "ExampleGen",
+        "  done, from the cache: examples (train, test; spans 3, 4, 12)",
+        "  done, 2.0 s: examples (train; span 3)",
         "Augmenter",
         "  done, 1.3 s: augmented_examples (train, test)",
         "Trainer",
@@ -223,6 +231,7 @@ def result_of(*slices: str, failures: tuple[str, ...] = ()) -> Result:
         pushed_version=None,
         pipeline="lungseg",
         data_span=1,
+        data_spans=[1],
         policy="chest",
         failures=list(failures),
         rules=[Judgement.model_validate({**rule, "passed": True}), Judgement.model_validate({**rule, "passed": False})],

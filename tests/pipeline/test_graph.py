@@ -67,11 +67,11 @@ def test_edges(nodes: Nodes) -> None:
     augmented = "Augmenter.augmented_examples"
     schema = "ImportSchemaGen.schema"
     assert {component_id: inputs(nodes, component_id) for component_id in nodes} == {
-        "ImportExampleGen": {},
+        "ExampleGen": {},
         "ImportSchemaGen": {},
-        "StatisticsGen": {"examples": "ImportExampleGen.examples"},
+        "StatisticsGen": {"examples": "ExampleGen.examples"},
         "ExampleValidator": {"statistics": "StatisticsGen.statistics", "schema": schema},
-        "Augmenter": {"examples": "ImportExampleGen.examples"},
+        "Augmenter": {"examples": "ExampleGen.examples"},
         "Transform": {"examples": augmented, "schema": schema},
         "Trainer": {
             "examples": "Transform.transformed_examples",
@@ -111,7 +111,7 @@ def with_external(*names: str) -> Config:
 def test_external_sets_are_only_tested_on() -> None:
     nodes = nodes_of(with_external("north", "south"))
     read = "ExternalExampleGen.examples"
-    assert inputs(nodes, "IndependenceCheck") == {"examples": "ImportExampleGen.examples", "external_examples": read}
+    assert inputs(nodes, "IndependenceCheck") == {"examples": "ExampleGen.examples", "external_examples": read}
     assert inputs(nodes, "ExternalAugmenter") == {"examples": read}
     assert "IndependenceCheck" in nodes["ExternalAugmenter"].upstream_nodes, "what is trained on is not tested on"
     takers = {name for name in nodes if "ExternalAugmenter.augmented_examples" in inputs(nodes, name).values()}
@@ -208,10 +208,10 @@ def test_metadata_and_beam_arguments() -> None:
 
 
 def test_examples_are_split_by_patient(nodes: Nodes) -> None:
-    assert parameter(nodes, "ImportExampleGen", "input_base") == "/data"
-    (split,) = json.loads(parameter(nodes, "ImportExampleGen", "input_config"))["splits"]
+    assert parameter(nodes, "ExampleGen", "input_base") == "/data"
+    (split,) = json.loads(parameter(nodes, "ExampleGen", "input_config"))["splits"]
     assert split["pattern"] == "span-{SPAN}/records-*"
-    config = json.loads(parameter(nodes_of(load(data__train_buckets="6")), "ImportExampleGen", "output_config"))
+    config = json.loads(parameter(nodes_of(load(data__train_buckets="6")), "ExampleGen", "output_config"))
     assert config["split_config"] == {
         "partition_feature_name": "patient_id",
         "splits": [
@@ -220,6 +220,17 @@ def test_examples_are_split_by_patient(nodes: Nodes) -> None:
             {"name": "test", "hash_buckets": 1},
         ],
     }
+
+
+def test_the_spans_arrive(nodes: Nodes) -> None:
+    def told(nodes: Nodes) -> tuple[int, str]:
+        custom = json.loads(parameter(nodes, "ExampleGen", "custom_config"))["custom_config"]
+        return custom["value"]["spans"], parameter(nodes, "ExampleGen", "range_config")
+
+    assert told(nodes) == (1, "")
+    spans, newest = told(nodes_of(load(data__spans="3", data__span="5")))
+    assert spans == 3
+    assert json.loads(newest)["static_range"] == {"start_span_number": 5, "end_span_number": 5}
 
 
 def test_statistics_leave_out_pixels_and_names(nodes: Nodes) -> None:
@@ -328,7 +339,7 @@ def test_a_new_code_version_retrains_and_judges_anew(nodes: Nodes, monkeypatch: 
     changed = {
         component_id for component_id in nodes if nodes[component_id].parameters != after[component_id].parameters
     }
-    assert changed == {"Augmenter", "Transform", "Trainer", "BaselineResolver", "Evaluator", "Pusher"}
+    assert changed == {"ExampleGen", "Augmenter", "Transform", "Trainer", "BaselineResolver", "Evaluator", "Pusher"}
 
 
 def test_another_page_is_no_other_model(project: Path) -> None:

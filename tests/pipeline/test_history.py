@@ -39,8 +39,12 @@ class Unheard:
 
 
 @component
-def ImportExampleGen(examples: OutputArtifact[standard_artifacts.Examples], span: Parameter[int]) -> None:  # noqa: N802
+def ExampleGen(  # noqa: N802
+    examples: OutputArtifact[standard_artifacts.Examples], span: Parameter[int], spans: Parameter[str]
+) -> None:
     examples.set_int_custom_property("span", span)
+    if spans:
+        examples.set_string_custom_property("spans", spans)
 
 
 @component
@@ -131,6 +135,7 @@ def run(
     *,
     name: str = "lungs",
     span: int = 1,
+    spans: str = "",
     policy: str = "chest",
     blessed: bool = True,
     passed: bool = True,
@@ -139,7 +144,7 @@ def run(
     last: str = "Pusher",
 ) -> None:
     """A run by TFX whose nodes and artifacts are called as the real ones, up to the node `last`."""
-    example_gen = ImportExampleGen(span=span)
+    example_gen = ExampleGen(span=span, spans=spans)
     augmenter = Augmenter(examples=example_gen.outputs["examples"], policy=policy)
     judge = Evaluator(examples=augmenter.outputs["augmented_examples"], blessed=int(blessed), problem=problem)
     probe = ServingProbe(blessing=judge.outputs["blessing"], passed=int(passed))
@@ -186,7 +191,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run(root, version="4")
     run(root, version="4")  # all from the cache
     run(root, span=2, blessed=False)
-    run(root, span=3, passed=False)
+    run(root, span=3, spans="1,3", passed=False)
     with pytest.raises(local_runner.ComponentError):
         run(root, span=4, policy="strong", problem="the data are upside down")
     with pytest.raises(KeyboardInterrupt):
@@ -213,7 +218,8 @@ def run_of(started: str, **told: object) -> Run:
         "reason": None,
         "version": None,
     }
-    return Run(started=f"{started}+05:45", **{**usual, **told})
+    spans = {"spans": [told.get("span", usual["span"])]}
+    return Run(started=f"{started}+05:45", **{**usual, **spans, **told})
 
 
 UNJUDGED = {"dice_originals": None, "dice_copies": None}
@@ -229,7 +235,7 @@ def test_every_outcome(recorded: Path) -> None:
         run_of("2026-03-01T23:59", version="4"),
         run_of("2026-03-02T00:00", version="4"),
         run_of("2026-03-02T00:01", span=2, status="not_blessed", reason=broken),
-        run_of("2026-03-02T00:02", span=3, status="not_blessed", reason="serving probe"),
+        run_of("2026-03-02T00:02", span=3, spans=[1, 3], status="not_blessed", reason="serving probe"),
         run_of("2026-03-02T00:03", span=4, policy="strong", status="failed", reason="Evaluator", **UNJUDGED),
         run_of("2026-03-02T00:04", span=5, status="unfinished", **UNJUDGED),
         run_of("2026-03-02T00:05", span=6, status="unfinished"),
@@ -246,7 +252,7 @@ def test_the_table(lungseg: Lungseg, recorded: Path) -> None:
     assert (code, errors) == (0, "")
     title, _, head, _, *rows, _ = output.splitlines()
     assert title.strip() == "Runs, with Dice on originals and on copies of the test set"
-    assert cells(head) == ["started", "span", "policy", "originals", "copies", "version", "outcome"]
+    assert cells(head) == ["started", "spans", "policy", "originals", "copies", "version", "outcome"]
     chest, numbers = "chest 25b93502", ["0.9300", "0.8900"]
     assert [cells(row) for row in rows] == [
         ["1970-01-01 05:45", "2", chest, "-", "-", "-", "study: failed in Evaluator"],
@@ -254,7 +260,7 @@ def test_the_table(lungseg: Lungseg, recorded: Path) -> None:
         ["2026-03-02 00:00", "1", chest, *numbers, "4", "blessed"],
         ["2026-03-02 00:01", "2", chest, *numbers, "-", "dice_mean on overall: is 0.9000, must be"],
         ["", "", "", "", "", "", "at least 0.95"],
-        ["2026-03-02 00:02", "3", chest, *numbers, "-", "serving probe"],
+        ["2026-03-02 00:02", "1, 3", chest, *numbers, "-", "serving probe"],
         ["2026-03-02 00:03", "4", "strong 25b93502", "-", "-", "-", "failed in Evaluator"],
         ["2026-03-02 00:04", "5", chest, "-", "-", "-", "unfinished"],
         ["2026-03-02 00:05", "6", chest, *numbers, "-", "unfinished"],
@@ -271,6 +277,7 @@ def test_json(lungseg: Lungseg, recorded: Path) -> None:
         "pipeline": "lungs",
         "kind": "run",
         "span": 1,
+        "spans": [1],
         "policy": "chest",
         "policy_hash": HASH,
         "dice_originals": 0.93,
@@ -338,9 +345,15 @@ def test_a_slice_without_a_value(tmp_path: Path) -> None:
 
 def test_a_run_that_has_only_begun(copy: Callable[..., Path]) -> None:
     root = copy("DELETE FROM Association")
-    assert {(one.pipeline, one.kind, one.span, one.policy, one.status) for one in read_history(root)} == {
-        (None, "run", None, None, "unfinished")
+    assert {(one.pipeline, one.kind, one.span, one.spans, one.policy, one.status) for one in read_history(root)} == {
+        (None, "run", None, None, None, "unfinished")
     }
+
+
+def test_an_earlier_run_of_one_span(copy: Callable[..., Path]) -> None:
+    """TFX's own ExampleGen made its examples."""
+    root = copy("UPDATE Context SET name = 'lungs.ImportExampleGen' WHERE name = 'lungs.ExampleGen'")
+    assert [one.span for one in read_history(root)[1:5]] == [1, 1, 2, 3]
 
 
 def test_an_earlier_run_without_a_probe(copy: Callable[..., Path]) -> None:

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 from tfx.types import Artifact, standard_artifacts
+from tfx.types.experimental import simple_artifacts
 
-from components.reporter.component import Report
 from modules.estimates import Estimate
 from modules.evaluation import Evaluation, Slice
 from modules.rules import Decision, Judgement
@@ -65,15 +65,16 @@ def runs(folder: Path, *, passed: bool = True, probed: bool = True) -> list[Comp
     decision = Decision(blessed=passed, baseline=None, rules=[judgement(True), judgement(passed)])
     (folder / "decision.json").write_text(decision.model_dump_json())
     evaluation, blessing, report = (
-        kind() for kind in (standard_artifacts.ModelEvaluation, standard_artifacts.ModelBlessing, Report)
+        kind() for kind in (standard_artifacts.ModelEvaluation, standard_artifacts.ModelBlessing, simple_artifacts.File)
     )
     evaluation.uri = blessing.uri = str(folder)
     report.uri = "/report"
     augmented = with_properties(standard_artifacts.Examples(), policy="chest")
     augmented.span = 3
+    augmented.set_string_custom_property("spans", "1,3")
     pushed = {"pushed_version": "17"} if passed and probed else {}
     outputs: dict[str, dict[str, Any]] = {
-        "ImportExampleGen": {"examples": standard_artifacts.Examples()},
+        "ExampleGen": {"examples": standard_artifacts.Examples()},
         "Augmenter": {"augmented_examples": augmented},
         "Evaluator": {"evaluation": evaluation, "blessing": blessing},
         "ServingProbe": {"infra_blessing": with_properties(standard_artifacts.InfraBlessing(), blessed=int(probed))},
@@ -94,7 +95,7 @@ def config() -> Config:
 def test_a_blessed_run(tmp_path: Path, config: Config) -> None:
     result = collect_result(config, runs(tmp_path))
     assert (result.status, result.pushed_version, result.failures) == ("blessed", "17", [])
-    assert (result.pipeline, result.data_span, result.policy) == ("clinic", 3, "chest")
+    assert (result.pipeline, result.data_span, result.data_spans, result.policy) == ("clinic", 3, [1, 3], "chest")
     assert result.rules == [judgement(True)] * 2
     assert result.slices == [
         SliceResult(
@@ -106,7 +107,7 @@ def test_a_blessed_run(tmp_path: Path, config: Config) -> None:
         ),
     ]  # fmt: skip
     assert [(one.id, one.seconds, one.cached) for one in result.components][:2] == [
-        ("ImportExampleGen", 1.3, False),
+        ("ExampleGen", 1.3, False),
         ("Augmenter", 1.3, True),
     ]
     assert report_of(runs(tmp_path)) == Path("/report")
@@ -135,6 +136,7 @@ RESULT = Result(
     pushed_version="7",
     pipeline="lungseg",
     data_span=1,
+    data_spans=[1],
     policy="chest",
     failures=[],
     rules=[],
@@ -160,6 +162,7 @@ def test_result_json(tmp_path: Path) -> None:
         "pushed_version": "7",
         "pipeline": "lungseg",
         "data_span": 1,
+        "data_spans": [1],
         "policy": "chest",
         "failures": [],
         "rules": [],

@@ -1,0 +1,1 @@
+"""Brings the records of the newest spans together and splits them by patient."""

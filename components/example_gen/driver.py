@@ -1,0 +1,50 @@
+"""Resolves spans, for runners that take drivers from us; on others TFX's own does, and does not know of `spans`."""
+
+from typing import Any
+
+from tfx.components.example_gen import driver, utils
+from tfx.orchestration import data_types
+from tfx.proto import range_config_pb2
+from tfx.utils import io_utils, proto_utils
+
+from components.example_gen.executor import INPUT_BASE, spans_to_read
+from components.example_gen.spans import enumerate_spans, existing
+
+RANGE_CONFIG = "range_config"
+
+
+class Driver(driver.FileBasedDriver):
+    """TFX's driver, with the spans before the newest one in the cache's key too."""
+
+    def resolve_exec_properties(
+        self,
+        exec_properties: dict[str, Any],
+        pipeline_info: data_types.PipelineInfo,
+        component_info: data_types.ComponentInfo,
+    ) -> dict[str, Any]:
+        """Puts the newest span into the pattern, and what identifies the files of all spans into the fingerprint.
+
+        Raises:
+            ValueError: there is no such span.
+        """
+        _check_range(exec_properties)
+        resolved = super().resolve_exec_properties(exec_properties, pipeline_info, component_info)
+        earlier = [
+            io_utils.generate_fingerprint(f"span-{span}", pattern) for span, pattern in spans_to_read(resolved)[:-1]
+        ]
+        resolved[utils.FINGERPRINT_PROPERTY_NAME] = "\n".join([*earlier, resolved[utils.FINGERPRINT_PROPERTY_NAME]])
+        return dict(resolved)
+
+
+def _check_range(exec_properties: dict[str, Any]) -> None:
+    given = exec_properties.get(RANGE_CONFIG)
+    if not given:
+        return
+    range_config = range_config_pb2.RangeConfig()
+    proto_utils.json_to_proto(given, range_config)
+    newest = range_config.static_range.start_span_number
+    spans = existing(exec_properties[INPUT_BASE])
+    if newest not in spans:
+        there_are = f"there are {enumerate_spans(spans)}; name one of these, or" if spans else "there are none;"
+        msg = f"'{exec_properties[INPUT_BASE]}' has no span {newest}: {there_are} write it first"
+        raise ValueError(msg)

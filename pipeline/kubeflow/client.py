@@ -1,0 +1,277 @@
+"""Uploads, runs and schedules of compiled pipelines on Kubeflow Pipelines.
+
+client = Client(Access("https://kubeflow.example/pipeline", token_file=Path("token")))
+package = read_package(Path("pipeline.yaml"))
+job = Job(package, parse_parameters(package, {"epochs": "3"}), experiment="lungseg")
+print(client.submit(job).url)
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any, Literal
+
+import kfp_server_api as api
+
+from pipeline.errors import UserError
+from pipeline.kubeflow.package import Package
+from pipeline.kubeflow.transport import Access, RefusedError, connect
+
+_PAGE = 100
+
+_SET_ACTIVE, _SET_PAUSED = "Set by lungseg, active", "Set by lungseg, paused"
+"""Descriptions of a recurring run: what it is to be once it stands alone under its name."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A compiled pipeline, and how to run it."""
+
+    package: Package
+    parameters: Mapping[str, Any]
+    experiment: str
+    pipeline_root: str | None = None
+    """Where Kubeflow keeps the artifacts; None leaves it to the server."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run that was started."""
+
+    run_id: str
+    url: str
+    """In Kubeflow's user interface."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A recurring run, as the server tells it."""
+
+    name: str
+    cron: str | None
+    """None where it has another kind of trigger."""
+    active: bool
+    version: str
+    parameters: Mapping[str, Any]
+    created: datetime | None
+
+
+Change = Literal["created", "unchanged", "replaced"]
+
+
+class Client:
+    """Starts runs and keeps schedules. Every method raises UserError where the server is away or refuses."""
+
+    def __init__(self, access: Access, *, tell: Callable[[str], None] | None = None) -> None:
+        """Takes the address and perhaps a dry run, as `connect` does; nothing is sent yet.
+
+        Raises:
+            UserError: the address is none, or a file with the login cannot be used.
+        """
+        client = connect(access, tell)
+        self._host, self._namespace = client.configuration.host, access.namespace
+        self._pipelines, self._uploads = api.PipelineServiceApi(client), api.PipelineUploadServiceApi(client)
+        self._experiments, self._runs = api.ExperimentServiceApi(client), api.RunServiceApi(client)
+        self._recurring = api.RecurringRunServiceApi(client)
+
+    def submit(self, job: Job) -> Run:
+        """Uploads what is new, and starts a run of exactly this version in the experiment."""
+        reference = self._upload(job.package, self._pipeline_id(job.package))
+        now = datetime.now(timezone.utc)
+        wanted = api.V2beta1Run(display_name=f"{job.package.name} {now:%Y-%m-%d %H:%M:%S}", **self._how(job, reference))
+        run = self._runs.run_service_create_run(wanted)
+        return Run(run.run_id, f"{self._host}/#/runs/details/{run.run_id}")
+
+    def set_schedule(self, name: str, cron: str, job: Job) -> Change:
+        """Makes the schedule `name` start exactly this version, one run at a time, missed times left out.
+
+        Kubeflow cannot edit a recurring run, so another one takes over: it is created paused, the old one is paused,
+        the new one starts, the old one is deleted. So no two are ever active, and none for the time of one request. A
+        paused schedule stays paused. After a crash anywhere the same command ends what was begun: what was active
+        stands in the description of the newest.
+
+        Raises:
+            UserError: a schedule of another pipeline has that name.
+        """
+        found, pipeline_id = self._named(name), self._pipeline_id(job.package)
+        if any(_pipeline_of(one) != pipeline_id for one in found):
+            msg = f"{self._host}: the schedule '{name}' is one of another pipeline: choose another --name"
+            raise UserError(msg)
+        reference = self._upload(job.package, pipeline_id)
+        active = not found or any(map(_is_active, found)) or (len(found) > 1 and found[-1].description == _SET_ACTIVE)
+        wanted = api.V2beta1RecurringRun(
+            display_name=name,
+            description=_SET_ACTIVE if active else _SET_PAUSED,
+            mode="DISABLE" if found else "ENABLE",
+            trigger=api.V2beta1Trigger(cron_schedule=api.V2beta1CronSchedule(cron=cron)),
+            max_concurrency="1",
+            no_catchup=True,
+            **self._how(job, reference),
+        )
+        same = [one for one in found if _content(one, job.package) == _content(wanted, job.package)]
+        if same and len(found) == 1:
+            return "unchanged"
+        keep = same[-1] if same else self._recurring.recurring_run_service_create_recurring_run(wanted)
+        if not found:
+            return "created"
+        self._settle(keep, [one for one in found if one is not keep], active=active)
+        return "replaced"
+
+    def schedules(self) -> list[Schedule]:
+        """All recurring runs, by name."""
+        names: dict[tuple[str, str], str] = {}
+        runs = self._recurring_runs()
+        return sorted((self._describe(run, names) for run in runs), key=lambda schedule: schedule.name)
+
+    def pause(self, name: str) -> None:
+        """Starts no more runs; those under way go on."""
+        *others, newest = self._existing(name)
+        self._settle(newest, others, active=False)
+
+    def resume(self, name: str) -> None:
+        """Starts runs again. Kubeflow makes up for the last of the times missed, at once."""
+        *others, newest = self._existing(name)
+        self._settle(newest, others, active=True)
+
+    def delete(self, name: str) -> None:
+        """Removes the schedule; runs under way go on (before Kubeflow Pipelines 2.16 they end)."""
+        for run in self._existing(name):
+            self._delete(run)
+
+    def _settle(self, keep: Any, others: list[Any], *, active: bool) -> None:
+        """Leaves `keep` alone under its name: the others stop before it starts, and go when it has."""
+        for one in filter(_is_active, others):
+            self._recurring.recurring_run_service_disable_recurring_run(one.recurring_run_id)
+        if active != _is_active(keep):
+            enable = self._recurring.recurring_run_service_enable_recurring_run
+            disable = self._recurring.recurring_run_service_disable_recurring_run
+            (enable if active else disable)(keep.recurring_run_id)
+        for one in others:
+            self._delete(one)
+
+    def _delete(self, run: Any) -> None:
+        # Otherwise Kubernetes deletes the runs under way with what started them.
+        self._recurring.recurring_run_service_delete_recurring_run(run.recurring_run_id, propagation_policy="ORPHAN")
+
+    def _named(self, name: str) -> list[Any]:
+        """Recurring runs of that name, the oldest first: one, or two where a change was interrupted."""
+        return sorted(self._recurring_runs(name), key=lambda run: run.created_at)
+
+    def _recurring_runs(self, name: str | None = None) -> Iterator[Any]:
+        call = self._recurring.recurring_run_service_list_recurring_runs
+        return _all(call, "recurring_runs", name, namespace=self._namespace)
+
+    def _existing(self, name: str) -> list[Any]:
+        found = self._named(name)
+        if not found:
+            names = ", ".join(sorted({schedule.name for schedule in self.schedules()})) or "none"
+            msg = f"{self._host}: has no schedule '{name}'; there: {names}"
+            raise UserError(msg)
+        if len({_pipeline_of(run) for run in found}) > 1:
+            msg = f"{self._host}: several pipelines have a schedule '{name}': use Kubeflow's own user interface"
+            raise UserError(msg)
+        return found
+
+    def _describe(self, run: Any, names: dict[tuple[str, str], str]) -> Schedule:
+        reference = run.pipeline_version_reference
+        return Schedule(
+            name=run.display_name,
+            cron=_cron(run),
+            active=_is_active(run),
+            version=self._version_name(reference, names) if reference else "-",
+            parameters=(run.runtime_config and run.runtime_config.parameters) or {},
+            created=run.created_at,
+        )
+
+    def _version_name(self, reference: Any, names: dict[tuple[str, str], str]) -> str:
+        key = (reference.pipeline_id, reference.pipeline_version_id)
+        if not reference.pipeline_version_id:
+            return "the latest"
+        if key not in names:
+            try:
+                names[key] = self._pipelines.pipeline_service_get_pipeline_version(*key).display_name
+            except RefusedError as error:
+                if error.status != 404:
+                    raise
+                names[key] = f"{reference.pipeline_version_id} (deleted)"
+        return names[key]
+
+    def _pipeline_id(self, package: Package) -> str | None:
+        call = self._pipelines.pipeline_service_list_pipelines
+        return next((one.pipeline_id for one in _all(call, "pipelines", package.name, namespace=self._namespace)), None)
+
+    def _upload(self, package: Package, pipeline_id: str | None) -> Any:
+        """The package's version on the server, uploaded if it is new there.
+
+        A new pipeline is created empty: where both are uploaded in one go, the version bears the pipeline's name.
+        """
+        if pipeline_id is None:
+            new = api.V2beta1Pipeline(display_name=package.name, namespace=self._namespace)
+            pipeline_id = self._pipelines.pipeline_service_create_pipeline(new).pipeline_id
+            found = None
+        else:
+            call = self._pipelines.pipeline_service_list_pipeline_versions
+            found = next(_all(call, "pipeline_versions", package.version, pipeline_id=pipeline_id), None)
+        version = found or self._uploads.upload_pipeline_version(
+            str(package.path), name=package.version, pipelineid=pipeline_id
+        )
+        return api.V2beta1PipelineVersionReference(
+            pipeline_id=pipeline_id, pipeline_version_id=version.pipeline_version_id
+        )
+
+    def _how(self, job: Job, reference: Any) -> dict[str, Any]:
+        """What a run and a recurring run have in common."""
+        config = api.V2beta1RuntimeConfig(parameters=dict(job.parameters), pipeline_root=job.pipeline_root)
+        return {
+            "experiment_id": self._experiment_id(job.experiment),
+            "pipeline_version_reference": reference,
+            "runtime_config": config,
+        }
+
+    def _experiment_id(self, name: str) -> str:
+        call = self._experiments.experiment_service_list_experiments
+        found = next(_all(call, "experiments", name, namespace=self._namespace), None)
+        experiment = found or self._experiments.experiment_service_create_experiment(
+            api.V2beta1Experiment(display_name=name, namespace=self._namespace)
+        )
+        return str(experiment.experiment_id)
+
+
+def _all(call: Callable[..., Any], kind: str, name: str | None = None, **options: Any) -> Iterator[Any]:
+    """What a list call of the API finds, page after page; with a name, only what is called so."""
+    if name is not None:
+        same = {"operation": "EQUALS", "key": "display_name", "string_value": name}
+        options["filter"] = json.dumps({"predicates": [same]})
+    token: str | None = ""
+    while token is not None:
+        page = call(page_size=_PAGE, page_token=token, **options)
+        yield from getattr(page, kind) or ()
+        token = page.next_page_token or None
+
+
+def _is_active(run: Any) -> bool:
+    return bool(run.status == "ENABLED")
+
+
+def _pipeline_of(run: Any) -> str | None:
+    return run.pipeline_version_reference and run.pipeline_version_reference.pipeline_id
+
+
+def _cron(run: Any) -> str | None:
+    schedule = run.trigger and run.trigger.cron_schedule
+    return schedule.cron if schedule else None
+
+
+def _content(run: Any, package: Package) -> tuple[Any, ...]:
+    """All that tells two schedules of one name apart; a default counts like the same value given."""
+    reference, config = run.pipeline_version_reference, run.runtime_config or api.V2beta1RuntimeConfig()
+    return (
+        reference.pipeline_version_id,
+        run.experiment_id,
+        {**package.defaults, **(config.parameters or {})},
+        config.pipeline_root or None,
+        _cron(run),
+        str(run.max_concurrency),
+        bool(run.no_catchup),
+    )

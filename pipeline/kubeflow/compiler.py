@@ -1,0 +1,228 @@
+"""Compiles the graph for open-source Kubeflow Pipelines: YAML of schema 2.1, and what Kubernetes has to know beside it.
+
+TFX compiles for another product of the same specification. What the open-source backend takes differently is mended
+here, step by step; what it would refuse is refused here, by name.
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+from google.protobuf import json_format
+from kfp.pipeline_spec import pipeline_spec_pb2
+from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner
+
+from pipeline.config import Config
+from pipeline.errors import UserError
+from pipeline.graph import create_pipeline
+from pipeline.kubeflow.parameters import RUN_PARAMETERS
+from pipeline.kubeflow.settings import KubeflowSettings, Placement, Resources
+from schema import features
+
+ENTRY_POINT: Final = ("python", "-m", "pipeline.kubeflow.entrypoint")
+
+_READ_ANEW: Final = ("ExampleGen", "ExternalExampleGen", "BaselineResolver", "Pusher")
+"""Steps that look at folders that no artifact stands for; a cache would serve what they saw the last time."""
+
+# Argo's rule for the names of templates and tasks, which Kubeflow takes from ours as they are.
+_NAME = re.compile(r"[a-zA-Z0-9][-a-zA-Z0-9]*")
+
+Spec = dict[str, Any]
+
+
+def compile_pipeline(config: Config, image: str, output: Path) -> None:
+    """Writes the graph of a configuration as YAML for Kubeflow Pipelines v2.
+
+    Args:
+        config: of the run; its folders are those that the steps see, on a volume.
+        image: of the containers.
+        output: the file to write, ending in `.yaml`.
+
+    Raises:
+        UserError: Kubeflow would refuse the pipeline, the configuration names a component that there is none of, or
+            the file cannot be written.
+    """
+    documents = compile_documents(config, image)
+    text = yaml.safe_dump_all(documents, sort_keys=True, width=120)
+    partial = output.with_name(f".{output.name}.partial")
+    try:
+        partial.write_text(text)
+        partial.replace(output)
+    except OSError as error:
+        msg = f"cannot write '{output}': {error.strerror}"
+        raise UserError(msg) from error
+
+
+def compile_documents(config: Config, image: str) -> list[Spec]:
+    """The pipeline's specification, and what Kubernetes has to know beside it.
+
+    Raises:
+        UserError: as of `compile_pipeline`.
+    """
+    # A fixed span is the default of the run's parameter, and no constant.
+    latest = config.model_copy(update={"data": config.data.model_copy(update={"span": None})})
+    runner = kubeflow_v2_dag_runner.KubeflowV2DagRunner(
+        kubeflow_v2_dag_runner.KubeflowV2DagRunnerConfig(
+            default_image=image, default_commands=list(ENTRY_POINT), use_pipeline_spec_2_1=True
+        )
+    )
+    spec: Spec = runner.run(create_pipeline(latest, on_cluster=True), write_out=False)["pipelineSpec"]
+    _refuse_unknown(spec, config.kubeflow)
+    _adapt_containers(spec, config.kubeflow)
+    _declare_parameters(spec, config)
+    for name in _READ_ANEW:
+        if name in _tasks(spec):
+            _tasks(spec)[name].pop("cachingOptions", None)
+    spec["defaultPipelineRoot"] = config.kubeflow.pipeline_root
+    check(spec)
+    return [spec, {"platforms": {"kubernetes": {"deploymentSpec": {"executors": _platform(spec, config.kubeflow)}}}}]
+
+
+def check(spec: Spec) -> None:
+    """Refuses what the open-source backend would refuse, or would fail on in the middle of a run.
+
+    Args:
+        spec: the pipeline's specification, schema 2.1.
+
+    Raises:
+        UserError: names the first thing that is wrong.
+    """
+    tasks = _tasks(spec)
+    for name in tasks:
+        if not _NAME.fullmatch(name):
+            msg = f"component '{name}': Kubeflow allows letters, digits and '-' in names: give it another id"
+            raise UserError(msg)
+    for name, task in tasks.items():
+        producers = {one["taskOutputArtifact"]["producerTask"] for one in _inputs(task, "artifacts")}
+        producers |= {
+            one["taskOutputParameter"]["producerTask"]
+            for one in _inputs(task, "parameters")
+            if "taskOutputParameter" in one
+        }
+        for missing in sorted({*producers, *task.get("dependentTasks", [])} - set(tasks)):
+            msg = f"component '{name}' takes something of '{missing}', which is no component of the pipeline"
+            raise UserError(msg)
+    for label, executor in _executors(spec).items():
+        if "container" not in executor and "importer" not in executor:
+            kind = next(iter(executor), "nothing")
+            name = label.removesuffix("_executor")
+            msg = f"component '{name}' is a {kind}, which Kubeflow cannot run: resolve inside a component instead"
+            raise UserError(msg)
+    # Strict: no field that the specification does not know.
+    json_format.ParseDict(spec, pipeline_spec_pb2.PipelineSpec())
+
+
+def _refuse_unknown(spec: Spec, settings: KubeflowSettings) -> None:
+    for section in ("resources", "placement"):
+        for name in getattr(settings, section):
+            if name not in _tasks(spec):
+                known = ", ".join(sorted(_tasks(spec)))
+                msg = f"configuration: kubeflow.{section}: '{name}' is no component; there are {known}"
+                raise UserError(msg)
+
+
+def _adapt_containers(spec: Spec, settings: KubeflowSettings) -> None:
+    for label, executor in _executors(spec).items():
+        if "container" not in executor:
+            continue
+        container, name = executor["container"], label.removesuffix("_executor")
+        # The entry point runs the driver of ExampleGen; the backend does not know this hook.
+        container.pop("lifecycle", None)
+        container["command"] = [*ENTRY_POINT, name]
+        if name in settings.resources:
+            container["resources"] = _resources(settings.resources[name])
+    schema_gen = _tasks(spec)["ImportSchemaGen"]["inputs"]["parameters"]
+    # Where the package lies in the image, the entry point knows.
+    schema_gen["schema_file"] = _constant(features.SCHEMA_FILE.name)
+
+
+def _resources(of: Resources) -> Spec:
+    found: Spec = {}
+    for name, quantity in (("Cpu", of.cpu), ("Memory", of.memory)):
+        if quantity is not None:
+            found |= {f"resource{name}Request": quantity, f"resource{name}Limit": quantity}
+    if of.gpus:
+        found["accelerator"] = {"resourceType": of.gpu_type, "resourceCount": str(of.gpus)}
+    return found
+
+
+def _declare_parameters(spec: Spec, config: Config) -> None:
+    root = spec["root"].setdefault("inputDefinitions", {}).setdefault("parameters", {})
+    for parameter in RUN_PARAMETERS:
+        kind = {"parameterType": parameter.kind}
+        root[parameter.name] = {
+            **kind,
+            "defaultValue": parameter.default(config),
+            "description": parameter.description,
+            "isOptional": True,
+        }
+        for name in parameter.places:
+            if name in _tasks(spec):
+                task = _tasks(spec)[name]
+                definitions = spec["components"][task["componentRef"]["name"]]["inputDefinitions"]
+                definitions.setdefault("parameters", {})[parameter.name] = kind
+                task["inputs"].setdefault("parameters", {})[parameter.name] = {
+                    "componentInputParameter": parameter.name
+                }
+
+
+def _platform(spec: Spec, settings: KubeflowSettings) -> Spec:
+    """For each executor, what the specification has no word for; as `kfp-kubernetes` defines it."""
+    for_all: Spec = {}
+    if settings.volumes:
+        for_all["pvcMount"] = [
+            {"mountPath": path, "pvcNameParameter": _constant(claim)} for path, claim in settings.volumes.items()
+        ]
+    as_volume = [one for one in settings.secrets if one.mount_path]
+    if as_volume:
+        for_all["secretAsVolume"] = [
+            {"secretNameParameter": _constant(one.name), "mountPath": one.mount_path} for one in as_volume
+        ]
+    as_env = [one for one in settings.secrets if one.env]
+    if as_env:
+        for_all["secretAsEnv"] = [
+            {
+                "secretNameParameter": _constant(one.name),
+                "keyToEnv": [{"secretKey": key, "envVar": variable} for key, variable in one.env.items()],
+            }
+            for one in as_env
+        ]
+    found: Spec = {}
+    for label in _executors(spec):
+        name = label.removesuffix("_executor")
+        of_step = {**for_all, **_place(settings.placement.get(name, Placement()))}
+        if name == "Trainer" and settings.shared_memory:
+            shared = {"volumeName": "shared-memory", "mountPath": "/dev/shm", "medium": "Memory"}  # noqa: S108
+            of_step["emptyDirMounts"] = [{**shared, "sizeLimit": settings.shared_memory}]
+        if of_step:
+            found[label] = of_step
+    return found
+
+
+def _place(placement: Placement) -> Spec:
+    found: Spec = {}
+    if placement.node_selector:
+        found["nodeSelector"] = {"labels": placement.node_selector}
+    if placement.tolerations:
+        found["tolerations"] = [one.model_dump(exclude_none=True) for one in placement.tolerations]
+    return found
+
+
+def _constant(value: str) -> Spec:
+    return {"runtimeValue": {"constant": value}}
+
+
+def _tasks(spec: Spec) -> Spec:
+    tasks: Spec = spec["root"]["dag"]["tasks"]
+    return tasks
+
+
+def _executors(spec: Spec) -> Spec:
+    executors: Spec = spec["deploymentSpec"]["executors"]
+    return executors
+
+
+def _inputs(task: Spec, kind: str) -> Iterator[Spec]:
+    yield from task.get("inputs", {}).get(kind, {}).values()

@@ -1,0 +1,153 @@
+"""What can be chosen anew for each run on Kubeflow: declared when the pipeline is compiled, applied as a step starts.
+
+TFX packs settings into JSON, into which Kubeflow cannot put a parameter. So a step gets the parameter beside its own
+properties, and the entry point puts the value where it belongs.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import yaml
+from pydantic import ValidationError
+
+from modules.settings import EvaluateSettings
+from pipeline.config import Config
+from pipeline.errors import UserError
+
+TEXT: Final = "STRING"
+INTEGER: Final = "NUMBER_INTEGER"
+"""As Kubeflow names types."""
+
+
+@dataclass(frozen=True)
+class RunParameter:
+    """One parameter of a run.
+
+    Attributes:
+        name: in Kubeflow.
+        kind: `TEXT` or `INTEGER`.
+        description: shown to whoever starts a run.
+        default: of a configuration.
+        places: by component, the property that holds the value, and the keys inside where that is JSON.
+        convert: from what Kubeflow hands over to what is put there; None leaves the property as it was compiled.
+    """
+
+    name: str
+    kind: str
+    description: str
+    default: Callable[[Config], str | int]
+    places: Mapping[str, tuple[str, ...]]
+    convert: Callable[[Any], Any]
+
+
+def apply_parameters(component: str, properties: dict[str, Any]) -> None:
+    """Takes the run's parameters out of a step's properties and puts their values where they belong, in place.
+
+    Args:
+        component: id of the step.
+        properties: what Kubeflow gives the step, by name.
+
+    Raises:
+        UserError: a value is wrong.
+    """
+    for parameter in RUN_PARAMETERS:
+        if component in parameter.places and parameter.name in properties:
+            value = parameter.convert(properties.pop(parameter.name))
+            if value is not None:
+                _put(properties, parameter.places[component], value)
+
+
+def _put(properties: dict[str, Any], place: tuple[str, ...], value: Any) -> None:
+    name, *keys = place
+    if not keys:
+        properties[name] = value
+        return
+    settings = json.loads(properties[name])
+    section = settings
+    for key in keys[:-1]:
+        section = section[key]
+    section[keys[-1]] = value
+    properties[name] = json.dumps(settings)
+
+
+def _range_of(span: float) -> str | None:
+    """TFX knows the latest span, or a range; of one span, for it reads no more."""
+    only = {"start_span_number": int(span), "end_span_number": int(span)}
+    return json.dumps({"static_range": only}) if span else None
+
+
+def _read_rules(file: str) -> list[dict[str, Any]] | None:
+    from tfx.dsl.io import fileio
+
+    if not file:
+        return None
+    try:
+        if not fileio.exists(file):
+            raise FileNotFoundError
+        with fileio.open(file, "r") as opened:
+            rules = yaml.safe_load(opened.read())["rules"]
+        return [rule.model_dump(mode="json") for rule in EvaluateSettings.model_validate({"rules": rules}).rules]
+    except (FileNotFoundError, yaml.YAMLError, ValidationError, KeyError, TypeError) as error:
+        problem = error.errors()[0]["msg"] if isinstance(error, ValidationError) else type(error).__name__
+        msg = f"thresholds '{file}' ({problem}): name a YAML file with `rules:` as under `evaluate` of a configuration"
+        raise UserError(msg) from error
+
+
+def _training(key: str) -> dict[str, tuple[str, ...]]:
+    places = {"Trainer": "custom_config", "Tuner": "custom_config", "Reporter": "settings"}
+    return {component: (name, "train", key) for component, name in places.items()}
+
+
+RUN_PARAMETERS = (
+    RunParameter(
+        name="data_root",
+        kind=TEXT,
+        description="Folder with span-N/, as the steps see it.",
+        default=lambda config: str(config.data.root),
+        places={"ExampleGen": ("input_base",)},
+        convert=str,
+    ),
+    RunParameter(
+        name="span",
+        kind=INTEGER,
+        description="The newest span to train on; 0: the latest there is.",
+        default=lambda config: config.data.span or 0,
+        places={"ExampleGen": ("range_config",)},
+        convert=_range_of,
+    ),
+    RunParameter(
+        name="spans",
+        kind=INTEGER,
+        description="How many spans to train on, back from the newest.",
+        default=lambda config: config.data.spans,
+        places={"ExampleGen": ("custom_config", "custom_config", "value", "spans")},
+        convert=int,
+    ),
+    RunParameter(
+        name="epochs",
+        kind=INTEGER,
+        description="Of the training.",
+        default=lambda config: config.train.epochs,
+        places=_training("epochs"),
+        convert=int,
+    ),
+    RunParameter(
+        name="seed",
+        kind=INTEGER,
+        description="Of the training.",
+        default=lambda config: config.train.seed,
+        places=_training("seed"),
+        convert=int,
+    ),
+    RunParameter(
+        name="thresholds",
+        kind=TEXT,
+        description="YAML file with `rules` to judge by, as the steps see it; empty: those of the configuration.",
+        default=lambda _: "",
+        places={"Evaluator": ("settings", "rules"), "Reporter": ("settings", "evaluate", "rules")},
+        convert=_read_rules,
+    ),
+)
+"""All of them."""

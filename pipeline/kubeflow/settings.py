@@ -1,0 +1,66 @@
+"""Where and with what the steps run on Kubeflow: the section `kubeflow` of a configuration."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from modules.settings import Settings
+
+Quantity = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?(m|[KMGT]i?)?$")]
+"""As Kubernetes writes it, such as `500m`, `4` or `16Gi`."""
+MountPath = Annotated[str, Field(pattern=r"^/[^:]*$")]
+
+
+class Resources(Settings):
+    """What a step asks the cluster for; what is not named is left to the cluster."""
+
+    cpu: Quantity | None = None
+    """Cores: request and limit."""
+    memory: Quantity | None = None
+    """Request and limit."""
+    gpus: Annotated[int, Field(ge=0)] = 0
+    gpu_type: str = "nvidia.com/gpu"
+    """Name of the resource in the cluster."""
+
+
+class Toleration(Settings):
+    """A taint that a step's node may have, as Kubernetes names it."""
+
+    key: str | None = None
+    operator: Annotated[str, Field(pattern="^(Exists|Equal)$")] = "Exists"
+    value: str | None = None
+    effect: Annotated[str, Field(pattern="^(NoSchedule|PreferNoSchedule|NoExecute)$")] | None = None
+
+
+class Placement(Settings):
+    """On which nodes a step may run."""
+
+    node_selector: dict[str, str] = Field(default={})
+    tolerations: tuple[Toleration, ...] = ()
+
+
+class Secret(Settings):
+    """A secret of the cluster, by name; its content never passes through here."""
+
+    name: str
+    mount_path: MountPath | None = None
+    """Where its keys appear as files."""
+    env: dict[str, str] = Field(default={})
+    """Environment variable by key of the secret."""
+
+
+class KubeflowSettings(Settings):
+    """Where and with what the steps run. Components are named as in the graph, such as `Trainer`."""
+
+    pipeline_root: Annotated[str, Field(pattern=r"^(minio|s3|gs)://.+")] = "minio://mlpipeline/v2/artifacts/lungseg"
+    """Where Kubeflow keeps what the steps hand on."""
+    volumes: dict[MountPath, str] = Field(default={"/lungseg": "lungseg"})
+    """Persistent volume claims by the folder at which every step sees them."""
+    resources: dict[str, Resources] = Field(default={})
+    """By component."""
+    placement: dict[str, Placement] = Field(default={})
+    """By component."""
+    secrets: tuple[Secret, ...] = ()
+    """For every step."""
+    shared_memory: Quantity | None = "8Gi"
+    """Of `/dev/shm` for the training, through which several GPUs talk to each other (NCCL)."""

@@ -1,0 +1,179 @@
+"""The compiled pipeline, each step a process of its own, as open-source Kubeflow would run them."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import tensorflow as tf
+import yaml
+from command_line import Outcome, lungseg, run_pipeline
+from kubeflow_cluster import Cluster, Done, Json, StepError, processes
+
+from schema import record
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+
+RULES = "[{metric: dice_mean, at_least: 0.5}, {metric: dice_mean, max_regression: 0.5, slice: {is_augmented: 0}}]"
+SETTINGS = {"train.epochs": "4", "evaluate.min_patients": "3", "evaluate.rules": RULES}
+STOCK = "tfx.orchestration.kubeflow.v2.container.kubeflow_v2_run_executor"
+
+Runs = dict[str, Done]
+
+
+@pytest.fixture(scope="module")
+def volume(tmp_path_factory: pytest.TempPathFactory, phantom_data: Path) -> Path:
+    """What the steps see of the persistent volume."""
+    folder = tmp_path_factory.mktemp("volume")
+    shutil.copytree(phantom_data, folder / "data")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def documents(volume: Path) -> list[Json]:
+    assignments = [part for key, value in SETTINGS.items() for part in ("--set", f"{key}={value}")]
+    output = volume / "pipeline.yaml"
+    places = ("--data", volume / "data", "--root", volume, "--image", "lungseg:1", "--output", output)
+    done = lungseg("kubeflow", "compile", "--config", "demo", *places, *assignments)
+    assert done.returncode == 0, done.stderr
+    return list(yaml.safe_load_all(output.read_text()))
+
+
+@pytest.fixture(scope="module")
+def kill() -> dict[str, Callable[[], bool]]:
+    """Which steps to kill, and when."""
+    return {}
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory, kill: dict[str, Callable[[], bool]]) -> Cluster:
+    folder = tmp_path_factory.mktemp("cluster")
+    return Cluster(folder, processes(folder, kill))
+
+
+@pytest.fixture(scope="module")
+def first(cluster: Cluster, documents: list[Json]) -> Runs:
+    return cluster.run(documents, {})
+
+
+@pytest.fixture(scope="module")
+def local(first: Runs, tmp_path_factory: pytest.TempPathFactory, volume: Path) -> tuple[Path, Outcome]:
+    root = tmp_path_factory.mktemp("local")
+    assignments = [part for key, value in SETTINGS.items() for part in ("--set", f"{key}={value}")]
+    return root, run_pipeline(root, volume / "data", "--config", "demo", *assignments)
+
+
+@pytest.fixture(scope="module")
+def second(
+    first: Runs,
+    local: tuple[Path, Outcome],
+    cluster: Cluster,
+    kill: dict[str, Callable[[], bool]],
+    documents: list[Json],
+    volume: Path,
+) -> Runs:
+    """A later run, with a new span and other parameters, in which steps are killed and tried again."""
+    images = volume / "new-images"
+    assert lungseg("phantoms", "--output", images, "--count", 60, "--size", 128, "--seed", 5).returncode == 0
+    arguments = ("--layout", "folder", "--input", images, "--output", volume / "data", "--size", 128)
+    assert lungseg("ingest", *arguments, "--span", 2).returncode == 0
+    kill["Augmenter"] = lambda: any(cluster.copies.glob("**/augmented_examples/**/*"))
+    kill["Trainer"] = lambda: any((volume / "checkpoints").glob("**/*.npz"))
+    (volume / "rules.yaml").write_text("rules: [{metric: dice_mean, at_least: 0.4}]\n")
+    return cluster.run(documents, {"epochs": 3, "seed": 9, "thresholds": str(volume / "rules.yaml")}, retries=1)
+
+
+def contents(folder: Path) -> list[str]:
+    """A hash of each record of each split of Examples, sorted."""
+    found = []
+    for split in sorted(folder.glob("Split-*")):
+        files = [str(path) for path in sorted(split.iterdir())]
+        dataset = tf.data.TFRecordDataset(files, compression_type="GZIP")
+        found += [f"{split.name} {hashlib.sha256(one).hexdigest()}" for one in dataset.as_numpy_iterator()]
+    return sorted(found)
+
+
+def records(folder: Path) -> list[record.Record]:
+    files = [str(path) for path in sorted(folder.glob("Split-*/*"))]
+    dataset = tf.data.TFRecordDataset(files, compression_type="GZIP")
+    return [record.decode(one) for one in dataset.as_numpy_iterator()]
+
+
+def examples_of(run: Runs, cluster: Cluster) -> Path:
+    return cluster.path(run["Augmenter"].outputs["augmented_examples"])
+
+
+def read(cluster: Cluster, run: Runs, component: str, output: str, file: str) -> Json:
+    found: Json = json.loads((cluster.path(run[component].outputs[output]) / file).read_text())
+    return found
+
+
+def test_the_whole_graph_ends_with_a_pushed_model(first: Runs, cluster: Cluster, volume: Path) -> None:
+    assert not any(done.cached for done in first.values())
+    assert first["Evaluator"].outputs["blessing"]["metadata"]["blessed"] == 1
+    assert first["ServingProbe"].outputs["infra_blessing"]["metadata"]["blessed"] == 1
+    assert first["Pusher"].outputs["pushed_model"]["metadata"]["pushed_version"] == "1"
+    assert (volume / "serving/1/saved_model.pb").is_file()
+    assert read(cluster, first, "Evaluator", "evaluation", "evaluation.json")["baseline"] is None
+    report = read(cluster, first, "Reporter", "report", "report.json")
+    assert report["decision"]["headline"] == "May serve: version 1"
+    assert min(stage["seconds"] for stage in report["lineage"]["stages"]) > 0
+
+
+def test_the_result_is_that_of_a_local_run(first: Runs, local: tuple[Path, Outcome], cluster: Cluster) -> None:
+    root, outcome = local
+    assert outcome.code == 0, outcome.output
+    (augmented,) = (root / "artifacts/Augmenter/augmented_examples").iterdir()
+    there, here = contents(examples_of(first, cluster)), contents(augmented)
+    assert len(there) > 100
+    assert there == here
+    slices = read(cluster, first, "Evaluator", "evaluation", "evaluation.json")["slices"]
+    of_cluster = {one["slice"]: one["metrics"] for one in slices}
+    of_local = {one["slice"]: one["metrics"] for one in outcome.result["slices"]}
+    assert set(of_local) == set(of_cluster)
+    for name, metrics in of_local.items():
+        for metric in ("dice_mean", "iou_mean", "pixel_accuracy", "hd95"):
+            value = of_cluster[name][metric]
+            assert metrics[metric] == pytest.approx(value["value"], abs=1e-3), f"{metric} on {name}"
+
+
+def test_a_later_run_takes_the_new_span_and_compares_with_what_serves(
+    second: Runs, cluster: Cluster, volume: Path
+) -> None:
+    assert {name for name, done in second.items() if done.cached} == {"ImportSchemaGen"}
+    assert second["ExampleGen"].outputs["examples"]["metadata"]["spans"] == "2"
+    evaluation = read(cluster, second, "Evaluator", "evaluation", "evaluation.json")
+    assert evaluation["baseline"] == "version 1"
+    assert {one.source for one in records(examples_of(second, cluster))} == {"new-images"}
+    assert json.loads((volume / "serving/current.json").read_text())["version"] == 2
+
+
+def test_parameters_of_the_run_reach_the_steps(second: Runs, cluster: Cluster) -> None:
+    history = read(cluster, second, "Trainer", "model_run", "history.json")
+    assert len(history["loss"]) == 3
+    rules = read(cluster, second, "Evaluator", "blessing", "decision.json")["rules"]
+    assert [(rule["metric"], rule["bound"]) for rule in rules] == [("dice_mean", 0.4)]
+
+
+def test_what_is_killed_and_tried_again_leaves_nothing_behind(second: Runs, cluster: Cluster, volume: Path) -> None:
+    assert {name: done.attempts for name, done in second.items() if done.attempts == 2} == {
+        "Augmenter": 2,
+        "Trainer": 2,
+    }
+    metadata = second["Augmenter"].outputs["augmented_examples"]["metadata"]
+    written = sum(int(value) for name, value in metadata.items() if name.endswith(("_originals", "_copies")))
+    found = [one.image_id for one in records(examples_of(second, cluster))]
+    assert len(found) == len(set(found)) == written
+    versions = sorted(path.name for path in (volume / "serving").iterdir())
+    assert versions == ["1", "2", "current.json"]
+
+
+def test_the_stock_entry_point_fails(documents: list[Json], tmp_path: Path) -> None:
+    """As long as this holds, the entry point of our own is needed."""
+    stock = json.loads(json.dumps(documents))
+    for executor in stock[0]["deploymentSpec"]["executors"].values():
+        executor["container"]["command"] = ["python", "-m", STOCK]
+    with pytest.raises(StepError, match=r"system\.Artifact"):
+        Cluster(tmp_path, processes(tmp_path)).run(stock, {})

@@ -1,0 +1,177 @@
+"""What is compiled for Kubeflow: against a golden file, the specifications' schemas, and by what is refused."""
+
+import copy
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from google.protobuf import json_format
+from kfp.components import load_component_from_file
+from kfp.kubernetes import kubernetes_executor_config_pb2
+from kfp.pipeline_spec import pipeline_spec_pb2
+
+from pipeline import graph
+from pipeline.config import Config, load_config
+from pipeline.errors import UserError
+from pipeline.kubeflow.compiler import check, compile_documents, compile_pipeline
+
+GOLDEN = Path(__file__).with_name("demo.yaml")
+
+Spec = dict[str, Any]
+
+PLACED = {
+    "kubeflow.resources": "{Trainer: {cpu: '8', memory: 32Gi, gpus: 2}, ExampleGen: {memory: 4Gi}}",
+    "kubeflow.placement": (
+        "{Trainer: {node_selector: {nvidia.com/gpu.product: H200},"
+        " tolerations: [{key: nvidia.com/gpu, effect: NoSchedule}]}}"
+    ),
+    "kubeflow.secrets": "[{name: store, env: {key: STORE_KEY}}, {name: certificates, mount_path: /certificates}]",
+    "kubeflow.shared_memory": "16Gi",
+}
+
+
+def configuration(**overrides: str) -> Config:
+    folders = {"data": Path("/lungseg/data"), "root": Path("/lungseg")}
+    return load_config("demo", {**overrides}, external={"elsewhere": Path("/lungseg/elsewhere")}, **folders)
+
+
+@pytest.fixture(autouse=True)
+def code_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(graph, "code_version", lambda: "code-version")
+    monkeypatch.setattr(graph, "_report_version", lambda: "report-version")
+
+
+@pytest.fixture(scope="module")
+def documents() -> tuple[Spec, Spec]:
+    spec, platform = compile_documents(configuration(**PLACED), "registry/lungseg:1")
+    return spec, platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+
+
+@pytest.fixture
+def spec(documents: tuple[Spec, Spec]) -> Spec:
+    return copy.deepcopy(documents[0])
+
+
+def test_is_the_golden_file(tmp_path: Path) -> None:
+    """After a change that is meant: `LUNGSEG_GOLDEN=1 pytest` on this test writes it anew, to be read in the diff."""
+    compile_pipeline(configuration(), "lungseg:1", tmp_path / "pipeline.yaml")
+    if os.environ.get("LUNGSEG_GOLDEN"):
+        shutil.copy(tmp_path / "pipeline.yaml", GOLDEN)
+    assert (tmp_path / "pipeline.yaml").read_text() == GOLDEN.read_text()
+    assert [path.name for path in tmp_path.iterdir()] == ["pipeline.yaml"]
+
+
+def test_kfp_can_load_it() -> None:
+    assert load_component_from_file(str(GOLDEN)).name == "lungseg"
+
+
+def test_is_of_the_schema_that_the_backend_takes(spec: Spec) -> None:
+    assert spec["schemaVersion"] == "2.1.0"
+    json_format.ParseDict(spec, pipeline_spec_pb2.PipelineSpec())
+    assert spec["defaultPipelineRoot"].startswith("minio://")
+
+
+def test_each_step_runs_our_entry_point(spec: Spec) -> None:
+    for label, executor in spec["deploymentSpec"]["executors"].items():
+        container = executor["container"]
+        assert container["command"] == ["python", "-m", "pipeline.kubeflow.entrypoint", label.removesuffix("_executor")]
+        assert container["image"] == "registry/lungseg:1"
+        assert "lifecycle" not in container
+
+
+def test_nothing_that_looks_at_folders_is_cached(spec: Spec) -> None:
+    tasks = spec["root"]["dag"]["tasks"]
+    anew = {name for name, task in tasks.items() if not task.get("cachingOptions", {}).get("enableCache")}
+    assert anew == {"ExampleGen", "ExternalExampleGen", "BaselineResolver", "Pusher"}
+
+
+def test_parameters_of_a_run_have_defaults(spec: Spec) -> None:
+    declared = spec["root"]["inputDefinitions"]["parameters"]
+    assert {name: one["defaultValue"] for name, one in declared.items()} == {
+        "data_root": "/lungseg/data", "span": 0, "spans": 1, "epochs": 4, "seed": 7, "thresholds": ""
+    }  # fmt: skip
+    trainer = spec["root"]["dag"]["tasks"]["Trainer"]["inputs"]["parameters"]
+    assert trainer["epochs"] == {"componentInputParameter": "epochs"}
+    assert "epochs" in spec["components"]["Trainer"]["inputDefinitions"]["parameters"]
+
+
+def test_a_span_of_the_configuration_is_a_default() -> None:
+    spec, _ = compile_documents(configuration(**{"data.span": "5", "data.spans": "3"}), "lungseg:1")
+    declared = spec["root"]["inputDefinitions"]["parameters"]
+    assert (declared["span"]["defaultValue"], declared["spans"]["defaultValue"]) == (5, 3)
+    assert "range_config" not in spec["root"]["dag"]["tasks"]["ExampleGen"]["inputs"]["parameters"]
+
+
+def test_resources(spec: Spec) -> None:
+    executors = spec["deploymentSpec"]["executors"]
+    assert executors["Trainer_executor"]["container"]["resources"] == {
+        "resourceCpuRequest": "8", "resourceCpuLimit": "8", "resourceMemoryRequest": "32Gi",
+        "resourceMemoryLimit": "32Gi", "accelerator": {"resourceType": "nvidia.com/gpu", "resourceCount": "2"},
+    }  # fmt: skip
+    assert executors["ExampleGen_executor"]["container"]["resources"]["resourceMemoryLimit"] == "4Gi"
+    assert "resources" not in executors["Evaluator_executor"]["container"]
+
+
+def test_the_platform_is_what_kubernetes_extension_defines(documents: tuple[Spec, Spec]) -> None:
+    spec, platform = documents
+    assert set(platform) == set(spec["deploymentSpec"]["executors"])
+    parsed = {
+        label: json_format.ParseDict(one, kubernetes_executor_config_pb2.KubernetesExecutorConfig())
+        for label, one in platform.items()
+    }
+    trainer, evaluator = parsed["Trainer_executor"], parsed["Evaluator_executor"]
+    assert evaluator.pvc_mount[0].mount_path == "/lungseg"
+    assert evaluator.pvc_mount[0].pvc_name_parameter.runtime_value.constant.string_value == "lungseg"
+    assert not evaluator.empty_dir_mounts
+    assert evaluator.secret_as_env[0].key_to_env[0].env_var == "STORE_KEY"
+    assert evaluator.secret_as_volume[0].mount_path == "/certificates"
+    assert dict(trainer.node_selector.labels) == {"nvidia.com/gpu.product": "H200"}
+    assert (trainer.tolerations[0].key, trainer.tolerations[0].operator) == ("nvidia.com/gpu", "Exists")
+    (shared,) = trainer.empty_dir_mounts
+    assert (shared.mount_path, shared.medium, shared.size_limit) == ("/dev/shm", "Memory", "16Gi")  # noqa: S108
+
+
+def test_twice_the_same() -> None:
+    first, second = (yaml.safe_dump_all(compile_documents(configuration(), "lungseg:1")) for _ in range(2))
+    assert first == second
+
+
+def test_refuses_a_name_with_an_underscore(spec: Spec) -> None:
+    tasks = spec["root"]["dag"]["tasks"]
+    tasks["my_trainer"] = tasks.pop("Trainer")
+    with pytest.raises(UserError) as caught:
+        check(spec)
+    expected = "component 'my_trainer': Kubeflow allows letters, digits and '-' in names: give it another id"
+    assert str(caught.value) == expected
+
+
+def test_refuses_a_resolver(spec: Spec) -> None:
+    spec["deploymentSpec"]["executors"]["Trainer_executor"] = {"resolver": {}}
+    with pytest.raises(UserError) as caught:
+        check(spec)
+    expected = "component 'Trainer' is a resolver, which Kubeflow cannot run: resolve inside a component instead"
+    assert str(caught.value) == expected
+
+
+def test_refuses_a_producer_that_is_not_there(spec: Spec) -> None:
+    parameters = spec["root"]["dag"]["tasks"]["Trainer"]["inputs"]["parameters"]
+    parameters["epochs"] = {"taskOutputParameter": {"producerTask": "Tuner_task", "outputParameterKey": "epochs"}}
+    with pytest.raises(UserError) as caught:
+        check(spec)
+    expected = "component 'Trainer' takes something of 'Tuner_task', which is no component of the pipeline"
+    assert str(caught.value) == expected
+
+
+def test_refuses_resources_of_what_is_not_there() -> None:
+    with pytest.raises(UserError, match=r"^configuration: kubeflow\.resources: 'Trainr' is no component; there are "):
+        compile_documents(configuration(**{"kubeflow.resources": "{Trainr: {gpus: 1}}"}), "lungseg:1")
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    output = tmp_path / "missing/pipeline.yaml"
+    with pytest.raises(UserError) as caught:
+        compile_pipeline(configuration(), "lungseg:1", output)
+    assert str(caught.value) == f"cannot write '{output}': No such file or directory"

@@ -1,0 +1,77 @@
+"""Parameters of a run, put where the steps look for them."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import UserError
+from pipeline.kubeflow.parameters import apply_parameters
+
+
+def test_training() -> None:
+    settings = {"train": {"epochs": 4, "seed": 7, "batch_size": 8}, "model": {"filters": 8}}
+    properties = {"custom_config": json.dumps(settings), "run_fn": "f", "epochs": 3.0, "seed": 9.0}
+    apply_parameters("Trainer", properties)
+    assert set(properties) == {"custom_config", "run_fn"}
+    settings["train"] |= {"epochs": 3, "seed": 9}
+    assert json.loads(properties["custom_config"]) == settings
+
+
+def test_spans() -> None:
+    custom = {"custom_config": {"@type": "Struct", "value": {"spans": 1, "code_version": "c"}}}
+    properties = {
+        "input_base": "/old", "custom_config": json.dumps(custom), "data_root": "/new", "span": 5.0, "spans": 3.0,
+    }  # fmt: skip
+    apply_parameters("ExampleGen", properties)
+    assert properties["input_base"] == "/new"
+    assert json.loads(properties["range_config"]) == {"static_range": {"start_span_number": 5, "end_span_number": 5}}
+    assert json.loads(properties["custom_config"])["custom_config"]["value"] == {"spans": 3, "code_version": "c"}
+
+
+def test_the_latest_span() -> None:
+    properties = {"span": 0.0}
+    apply_parameters("ExampleGen", properties)
+    assert properties == {}
+
+
+def test_other_components_keep_what_is_theirs() -> None:
+    properties = {"seed": 3}
+    apply_parameters("Augmenter", properties)
+    assert properties == {"seed": 3}
+
+
+def test_thresholds(tmp_path: Path) -> None:
+    file = tmp_path / "rules.yaml"
+    file.write_text("rules: [{metric: dice_mean, at_least: 0.97}]\n")
+    properties = {"settings": json.dumps({"rules": [], "min_patients": 3}), "thresholds": str(file)}
+    apply_parameters("Evaluator", properties)
+    settings = json.loads(properties["settings"])
+    assert settings["min_patients"] == 3
+    assert [(rule["metric"], rule["at_least"]) for rule in settings["rules"]] == [("dice_mean", 0.97)]
+    report = {"settings": json.dumps({"evaluate": {"rules": []}}), "thresholds": str(file)}
+    apply_parameters("Reporter", report)
+    assert json.loads(report["settings"])["evaluate"]["rules"] == settings["rules"]
+
+
+def test_no_thresholds_keep_the_compiled_ones() -> None:
+    properties = {"settings": '{"rules": [1]}', "thresholds": ""}
+    apply_parameters("Evaluator", properties)
+    assert properties == {"settings": '{"rules": [1]}'}
+
+
+@pytest.mark.parametrize(("text", "problem"), [
+    (None, "FileNotFoundError"),
+    ("rules: [", "ParserError"),
+    ("other: 1", "KeyError"),
+    ("rules: [{metric: dicey, at_least: 0.9}]", None),
+])  # fmt: skip
+def test_thresholds_that_are_none(tmp_path: Path, text: str | None, problem: str | None) -> None:
+    file = tmp_path / "rules.yaml"
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises(UserError) as caught:
+        apply_parameters("Evaluator", {"settings": "{}", "thresholds": str(file)})
+    message = str(caught.value)
+    assert message.startswith(f"thresholds '{file}' ({problem or ''}")
+    assert message.endswith("): name a YAML file with `rules:` as under `evaluate` of a configuration")
