@@ -1,8 +1,8 @@
 """The exported model: a SavedModel that needs neither this project nor TFT nor Keras to be loaded.
 
 serving_default     image_bytes string [N]  -> mask_png string [N], lung_fraction float [N]
-rest                the same, with mask_bytes for mask_png: TensorFlow Serving answers in JSON, which holds no bytes, so it
-                    encodes what is named so in base 64
+rest                the same, with mask_bytes for mask_png: JSON holds no bytes, and what is named so TensorFlow Serving
+                    encodes in base 64
 evaluate            examples string [N]     -> pixel counts and brier, float [N] each; mask_png string [N]
 transform_features  examples string [N]     -> what Transform makes of them
 """

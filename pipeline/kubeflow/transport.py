@@ -125,7 +125,7 @@ class _Transport(RESTClientObject):
         if self._tell and (method != "GET" or not self._reachable):
             return self._pretend(self._tell, method, url, options)
         try:
-            answer = super().request(method, url, **{**options, "_request_timeout": 8})
+            answer = super().request(method, url, **{**options, "_request_timeout": _TIMEOUT})
         except api.ApiException as error:
             raise self._refused(method, url, error) from None
         except urllib3.exceptions.HTTPError as error:
