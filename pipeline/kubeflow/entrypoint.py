@@ -150,14 +150,14 @@ class Step:
             for handed in artifacts.artifacts:
                 made = next(iter(outputs[key]), None)
                 if made is None:
-                    absent = pipeline_spec_pb2.RuntimeArtifact(name=handed.name, uri=self._remote[handed.uri])
-                    absent.metadata[_ABSENT] = 1
                     fileio.makedirs(handed.uri)  # for the launcher to find
+                    told = pipeline_spec_pb2.RuntimeArtifact(name=handed.name, uri=self._remote[handed.uri])
+                    told.metadata[_ABSENT] = 1
                 else:
                     made.set_float_custom_property(SECONDS, seconds)
-                    absent = tfx_utils.to_runtime_artifact(made, names)
-                    absent.uri = self._remote.get(made.uri, made.uri)
-                written.artifacts[key].artifacts.append(absent)
+                    told = tfx_utils.to_runtime_artifact(made, names)
+                    told.uri = self._remote.get(made.uri, made.uri)
+                written.artifacts[key].artifacts.append(told)
         fileio.makedirs(os.path.dirname(self._output_file))
         with fileio.open(self._output_file, "wb") as file:
             file.write(json_format.MessageToJson(written).encode())

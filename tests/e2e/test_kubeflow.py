@@ -90,14 +90,14 @@ def contents(folder: Path) -> list[str]:
     found = []
     for split in sorted(folder.glob("Split-*")):
         files = [str(path) for path in sorted(split.iterdir())]
-        dataset = tf.data.TFRecordDataset(files, compression_type="GZIP")
+        dataset = tf.data.TFRecordDataset(files)
         found += [f"{split.name} {hashlib.sha256(one).hexdigest()}" for one in dataset.as_numpy_iterator()]
     return sorted(found)
 
 
 def records(folder: Path) -> list[record.Record]:
     files = [str(path) for path in sorted(folder.glob("Split-*/*"))]
-    dataset = tf.data.TFRecordDataset(files, compression_type="GZIP")
+    dataset = tf.data.TFRecordDataset(files)
     return [record.decode(one) for one in dataset.as_numpy_iterator()]
 
 
