@@ -99,7 +99,7 @@ def study(config: Config, *, verbose: bool = False) -> None:
 @contextmanager
 def _prepared(config: Config, verbose: bool) -> Iterator["Console"]:
     """Checks the folders and loads the libraries; yields where to show what happens."""
-    check_data(config.data.root)
+    check_data(config.data.root, config.data.span)
     for folder in config.data.external.values():
         check_data(folder)
     check_root(config.root)
@@ -154,13 +154,17 @@ def _publish(report: Path, root: Path) -> None:
     shutil.rmtree(last, ignore_errors=True)
 
 
-def check_data(data: Path) -> None:
-    """Raises UserError where there are no records to train on."""
+def check_data(data: Path, span: int | None = None) -> None:
+    """Raises UserError where there are no records to train on, or none of the span that is named."""
     if not data.is_dir():
         msg = f"data folder '{data}' does not exist: make it with `lungseg ingest --output {data}`"
         raise UserError(msg)
     if not any(data.glob("span-[0-9]*/records-*")):
         msg = f"data folder '{data}' holds no span-N/records-*: make them with `lungseg ingest --output {data}`"
+        raise UserError(msg)
+    if span is not None and not any(data.glob(f"span-{span}/records-*")):
+        there_are = ", ".join(sorted(folder.name for folder in data.glob("span-[0-9]*")))
+        msg = f"data folder '{data}' holds no span-{span}, but {there_are}: name another --span"
         raise UserError(msg)
 
 

@@ -111,6 +111,7 @@ def test_a_run(
         pushed_version="17" if blessed else None,
         pipeline="lungseg",
         data_span=1,
+        data_spans=[1],
         policy="chest",
         failures=[] if blessed else ["dice_mean on overall is 0.5000, must be at least 0.9000"],
         rules=[],
@@ -173,3 +174,13 @@ def test_external_data_that_is_missing(tmp_path: Path) -> None:
     config = load_config("demo", {}, data=tmp_path, root=tmp_path, external={"north": tmp_path / "none"})
     with pytest.raises(UserError, match=f"^data folder '{tmp_path}/none' does not exist"):
         run(config)
+
+
+def test_a_span_that_is_not_there(tmp_path: Path) -> None:
+    for span in (1, 3):
+        (tmp_path / f"span-{span}").mkdir()
+        (tmp_path / f"span-{span}/records-0").touch()
+    check_data(tmp_path, 3)
+    with pytest.raises(UserError) as caught:
+        check_data(tmp_path, 2)
+    assert str(caught.value) == f"data folder '{tmp_path}' holds no span-2, but span-1, span-3: name another --span"
