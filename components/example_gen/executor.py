@@ -6,6 +6,7 @@ from typing import Any, Final
 import apache_beam as beam
 from tfx import types
 from google.protobuf import struct_pb2
+from tensorflow.core.example import example_pb2
 from tfx.components.example_gen.import_example_gen import executor
 from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
@@ -67,10 +68,10 @@ class Executor(executor.Executor):
     def GenerateExamplesByBeam(
         self, pipeline: beam.Pipeline, exec_properties: dict[str, Any]
     ) -> dict[str, beam.PCollection]:
-        """The records of each split."""
+        """The records of each split, serialized."""
         self._pipeline = pipeline
         splits = super().GenerateExamplesByBeam(pipeline, exec_properties)
-        return {name: of | f"Count[{name}]" >> beam.Map(count, _WRITTEN, _WRITTEN) for name, of in splits.items()}
+        return {name: of | f"Serialize[{name}]" >> beam.Map(_serialize) for name, of in splits.items()}
 
     def _tell(self, examples: types.Artifact) -> None:
         counts = {one.span: read_counters(self._pipeline.result, namespace_of(one.span)) for one in self._spans}
@@ -83,6 +84,12 @@ class Executor(executor.Executor):
         examples.set_string_custom_property(SPANS, ",".join(str(one.span) for one in self._spans))
         examples.set_int_custom_property(READ, read)
         examples.set_int_custom_property(REPLACED, replaced)
+
+
+def _serialize(example: example_pb2.Example) -> bytes:
+    """TFX would write the features in another order in each process, and so other bytes for the same record."""
+    count(None, _WRITTEN, _WRITTEN)
+    return bytes(example.SerializeToString(deterministic=True))
 
 
 def spans_to_read(exec_properties: dict[str, Any]) -> list[Span]:

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import re
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -97,10 +98,13 @@ def examples_of(run: ComponentRun) -> standard_artifacts.Examples:
     return examples
 
 
-def read_split(examples: types.Artifact, split: str) -> list[tf.train.Example]:
+def read_serialized(examples: types.Artifact, split: str) -> list[bytes]:
     files = [str(path) for path in sorted(Path(examples.uri, f"Split-{split}").iterdir())]
-    found = tf.data.TFRecordDataset(files, compression_type="GZIP").as_numpy_iterator()
-    return [tf.train.Example.FromString(one) for one in found]
+    return list(tf.data.TFRecordDataset(files, compression_type="GZIP").as_numpy_iterator())
+
+
+def read_split(examples: types.Artifact, split: str) -> list[tf.train.Example]:
+    return [tf.train.Example.FromString(one) for one in read_serialized(examples, split)]
 
 
 def read_all(examples: types.Artifact) -> list[tuple[str, int]]:
@@ -144,6 +148,16 @@ def test_the_last_spans_as_one(
     assert told(examples) == of
     assert artifact_utils.decode_split_names(examples.split_names) == list(SPLITS)
     assert examples.get_string_custom_property("payload_format") == "FORMAT_TF_EXAMPLE"
+
+
+@pytest.mark.usefixtures("four")
+def test_a_record_is_the_same_bytes_in_each_process(generate: Generate) -> None:
+    examples = examples_of(generate(spans=4))
+    found = [one for split in SPLITS for one in read_serialized(examples, split)]
+    parsed = [tf.train.Example.FromString(one) for one in found]
+    assert found == [one.SerializeToString(deterministic=True) for one in parsed]
+    names = [list(dict.fromkeys(re.findall(rb"image_id|mask|patient_id|source|width", one))) for one in found]
+    assert all(one == sorted(one) for one in names), "features stand in the order of their names"
 
 
 @pytest.mark.usefixtures("four")

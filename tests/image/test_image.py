@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import RunInContainer
+from containers import RunInContainer
 
 REPOSITORY = Path(__file__).parents[2]
 PACKAGES = ["schema", "modules", "components", "pipeline"]

@@ -2,21 +2,19 @@
 
 import json
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from containers import RunInContainer
 from kubeflow_cluster import Cluster
-
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 RULES = "[{metric: dice_mean, at_least: 0.5}, {metric: dice_mean, at_least: 0.5, slice: {is_augmented: 0}}]"
 
 
 @pytest.fixture(scope="module")
-def volume(run_in_container: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def volume(run_in_container: RunInContainer, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the persistent volume holds: data, and the pipeline, which is compiled without a network as well."""
     folder = tmp_path_factory.mktemp("volume")
     for command in (
@@ -31,7 +29,9 @@ def volume(run_in_container: Run, tmp_path_factory: pytest.TempPathFactory) -> P
     return folder
 
 
-def test_the_whole_graph_ends_with_a_pushed_model(run_in_container: Run, volume: Path, tmp_path: Path) -> None:
+def test_the_whole_graph_ends_with_a_model_that_serves(
+    run_in_container: RunInContainer, volume: Path, tmp_path: Path
+) -> None:
     def launch(_: str, command: list[str]) -> "subprocess.CompletedProcess[str]":
         # The launcher's copies belong to the pod's user.
         subprocess.run(["chmod", "--recursive", "a+rwX", cluster.copies], check=True)
