@@ -48,6 +48,9 @@ from schema import features
 _SOURCES = (".py", ".pbtxt", ".j2", ".css")
 _LIBRARIES = ("tensorflow", "keras", "tensorflow-transform", "albumentations", "opencv-python-headless")
 
+_ROOT_ON_CLUSTER = "minio://artifacts"
+"""TFX asks for a root when it compiles; what counts is told to Kubeflow when a run starts."""
+
 ORIGINALS_ONLY = "originals only"
 """Names the arm of a study that a training with copies is compared with."""
 
@@ -93,7 +96,7 @@ def create_pipeline(
         baseline_model=baseline,
     )
     nodes = [*data.nodes, resolver, transform, *tuners, trainer, evaluator, probe, pusher, reporter]
-    artifacts = config.kubeflow.pipeline_root if on_cluster else None
+    artifacts = _ROOT_ON_CLUSTER if on_cluster else None
     return _pipeline(config, config.name, nodes, connection, artifacts)
 
 

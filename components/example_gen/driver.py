@@ -27,7 +27,7 @@ class Driver(driver.FileBasedDriver):
         Raises:
             ValueError: there is no such span.
         """
-        _check_range(exec_properties)
+        check_spans(exec_properties)
         resolved = super().resolve_exec_properties(exec_properties, pipeline_info, component_info)
         earlier = [
             io_utils.generate_fingerprint(f"span-{span}", pattern) for span, pattern in spans_to_read(resolved)[:-1]
@@ -36,14 +36,18 @@ class Driver(driver.FileBasedDriver):
         return dict(resolved)
 
 
-def _check_range(exec_properties: dict[str, Any]) -> None:
+def check_spans(exec_properties: dict[str, Any]) -> None:
+    """Raises ValueError where there is no span, or not the one that is named; TFX would not say what it looked for."""
+    spans = existing(exec_properties[INPUT_BASE])
     given = exec_properties.get(RANGE_CONFIG)
     if not given:
+        if not spans:
+            msg = f"'{exec_properties[INPUT_BASE]}' holds no span-N/records-*: write them there with `lungseg ingest`"
+            raise ValueError(msg)
         return
     range_config = range_config_pb2.RangeConfig()
     proto_utils.json_to_proto(given, range_config)
     newest = range_config.static_range.start_span_number
-    spans = existing(exec_properties[INPUT_BASE])
     if newest not in spans:
         there_are = f"there are {enumerate_spans(spans)}; name one of these, or" if spans else "there are none;"
         msg = f"'{exec_properties[INPUT_BASE]}' has no span {newest}: {there_are} write it first"

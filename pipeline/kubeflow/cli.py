@@ -279,7 +279,11 @@ def _job(pipeline: Path, experiment: str | None, param: list[str] | None, pipeli
             msg = f"--param {name}: is given twice" if name in given else f"--param {one}: must be NAME=VALUE"
             raise UserError(msg)
         given[name] = value
-    return Job(package, parse_parameters(package, given), experiment or package.name, pipeline_root)
+    if pipeline_root and not re.match("(minio|s3|gs)://.", pipeline_root):
+        msg = f"--pipeline-root {pipeline_root}: Kubeflow takes minio://, s3:// and gs://"
+        raise UserError(msg)
+    root = pipeline_root or package.pipeline_root
+    return Job(package, parse_parameters(package, given), experiment or package.name, root)
 
 
 def _connect(

@@ -23,8 +23,10 @@ from schema import features
 
 ENTRY_POINT: Final = ("python", "-m", "pipeline.kubeflow.entrypoint")
 
-_READ_ANEW: Final = ("ExampleGen", "ExternalExampleGen", "BaselineResolver", "Pusher")
-"""Steps that look at folders that no artifact stands for; a cache would serve what they saw the last time."""
+_READ_ANEW: Final = ("ExampleGen", "ExternalExampleGen", "ImportSchemaGen", "BaselineResolver", "Pusher")
+"""Steps that look at files that no artifact stands for; a cache would serve what they saw the last time."""
+
+_BACKOFF: Final = {"backoffDuration": "30s", "backoffFactor": 2.0}
 
 # Argo's rule for the names of templates and tasks, which Kubeflow takes from ours as they are.
 _NAME = re.compile(r"[a-zA-Z0-9][-a-zA-Z0-9]*")
@@ -41,8 +43,8 @@ def compile_pipeline(config: Config, image: str, output: Path) -> None:
         output: the file to write, ending in `.yaml`.
 
     Raises:
-        UserError: Kubeflow would refuse the pipeline, the configuration names a component that there is none of, or
-            the file cannot be written.
+        UserError: Kubeflow would refuse the pipeline, the configuration names a component that there is none of, a
+            folder is on no volume, or the file cannot be written.
     """
     documents = compile_documents(config, image)
     text = yaml.safe_dump_all(documents, sort_keys=True, width=120)
@@ -61,6 +63,7 @@ def compile_documents(config: Config, image: str) -> list[Spec]:
     Raises:
         UserError: as of `compile_pipeline`.
     """
+    _check_folders(config)
     # A fixed span is the default of the run's parameter, and no constant.
     latest = config.model_copy(update={"data": config.data.model_copy(update={"span": None})})
     runner = kubeflow_v2_dag_runner.KubeflowV2DagRunner(
@@ -72,10 +75,13 @@ def compile_documents(config: Config, image: str) -> list[Spec]:
     _refuse_unknown(spec, config.kubeflow)
     _adapt_containers(spec, config.kubeflow)
     _declare_parameters(spec, config)
-    for name in _READ_ANEW:
-        if name in _tasks(spec):
-            _tasks(spec)[name].pop("cachingOptions", None)
-    spec["defaultPipelineRoot"] = config.kubeflow.pipeline_root
+    for name, task in _tasks(spec).items():
+        if name in _READ_ANEW:
+            task.pop("cachingOptions", None)
+        if config.kubeflow.retries:
+            task["retryPolicy"] = {"maxRetryCount": config.kubeflow.retries, **_BACKOFF}
+    if config.kubeflow.pipeline_root:
+        spec["defaultPipelineRoot"] = config.kubeflow.pipeline_root
     check(spec)
     return [spec, {"platforms": {"kubernetes": {"deploymentSpec": {"executors": _platform(spec, config.kubeflow)}}}}]
 
@@ -112,6 +118,18 @@ def check(spec: Spec) -> None:
             raise UserError(msg)
     # Strict: no field that the specification does not know.
     json_format.ParseDict(spec, pipeline_spec_pb2.PipelineSpec())
+
+
+def _check_folders(config: Config) -> None:
+    """What is on no volume a step would write into its container, where it is lost."""
+    volumes = config.kubeflow.volumes
+    folders = {"--root": config.root, "--data": config.data.root}
+    folders |= {f"--external {name}": folder for name, folder in config.data.external.items()}
+    for option, folder in folders.items():
+        if not any(folder.is_relative_to(mount) for mount in volumes):
+            mounts = ", ".join(volumes) or "none"
+            msg = f"{option}: '{folder}' is on no volume that the steps see: name a folder below one of these: {mounts}"
+            raise UserError(msg)
 
 
 def _refuse_unknown(spec: Spec, settings: KubeflowSettings) -> None:

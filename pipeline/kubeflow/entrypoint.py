@@ -36,6 +36,8 @@ from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_entrypoint_utils
 from tfx.orchestration.kubeflow.v2.file_based_example_gen import driver
 from tfx.utils import import_utils
 
+from components.example_gen import executor
+from components.example_gen.driver import check_spans
 from components.outputs import SECONDS
 from pipeline.errors import UserError
 from pipeline.kubeflow.parameters import apply_parameters
@@ -122,12 +124,15 @@ class Step:
 
     def _run_driver(self) -> None:
         """Has TFX resolve span, version and fingerprint, and hands them on to the executor and its output."""
+        values = self._input.inputs.parameter_values
+        if issubclass(self._executor_class, executor.Executor):
+            check_spans(tfx_utils.parse_execution_properties(values, {}, self._spec))
         fileio.makedirs(os.path.dirname(self._output_file))
         driver._run_driver(self._input, self._spec)
         with fileio.open(self._output_file, "rb") as file:
             found = json_format.Parse(file.read(), pipeline_spec_pb2.ExecutorOutput(), ignore_unknown_fields=True)
         for name, value in found.parameter_values.items():
-            self._input.inputs.parameter_values[name].CopyFrom(value)
+            values[name].CopyFrom(value)
         for key, artifacts in found.artifacts.items():
             for artifact, resolved in zip(
                 self._input.outputs.artifacts[key].artifacts, artifacts.artifacts, strict=True

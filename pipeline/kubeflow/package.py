@@ -27,6 +27,8 @@ class Package:
     """The first digits of the file's SHA-256: the same file is the same version."""
     parameters: Mapping[str, Mapping[str, Any]]
     """As `root.inputDefinitions.parameters` declares them."""
+    pipeline_root: str | None = None
+    """Where its artifacts go, if it says so; Kubeflow itself does not look there."""
 
     @property
     def defaults(self) -> dict[str, Any]:
@@ -54,13 +56,14 @@ def read_package(path: Path) -> Package:
     try:
         name, schema = spec["pipelineInfo"]["name"], spec["schemaVersion"]
         parameters = spec["root"].get("inputDefinitions", {}).get("parameters", {})
+        pipeline_root = spec.get("defaultPipelineRoot")
     except (TypeError, KeyError, AttributeError):
         msg = f"{path}: is no compiled pipeline: make one with `lungseg kubeflow compile`"
         raise UserError(msg) from None
     if schema != "2.1.0":
         msg = f"{path}: has schema version {schema}, Kubeflow Pipelines takes 2.1.0: compile it again"
         raise UserError(msg)
-    return Package(path, name, hashlib.sha256(content).hexdigest()[:_SHORT], parameters)
+    return Package(path, name, hashlib.sha256(content).hexdigest()[:_SHORT], parameters, pipeline_root)
 
 
 def parse_parameters(package: Package, assignments: Mapping[str, str]) -> dict[str, Any]:

@@ -30,7 +30,8 @@ class RunParameter:
         kind: `TEXT` or `INTEGER`.
         description: shown to whoever starts a run.
         default: of a configuration.
-        places: by component, the property that holds the value, and the keys inside where that is JSON.
+        places: by component, the property that holds the value, and the keys inside where that is JSON. ExampleGen is
+            among them always, if only to refuse a wrong value before anything is done.
         convert: from what Kubeflow hands over to what is put there; None leaves the property as it was compiled.
     """
 
@@ -55,8 +56,9 @@ def apply_parameters(component: str, properties: dict[str, Any]) -> None:
     for parameter in RUN_PARAMETERS:
         if component in parameter.places and parameter.name in properties:
             value = parameter.convert(properties.pop(parameter.name))
-            if value is not None:
-                _put(properties, parameter.places[component], value)
+            place = parameter.places[component]
+            if place and value is not None:
+                _put(properties, place, value)
 
 
 def _put(properties: dict[str, Any], place: tuple[str, ...], value: Any) -> None:
@@ -72,8 +74,19 @@ def _put(properties: dict[str, Any], place: tuple[str, ...], value: Any) -> None
     properties[name] = json.dumps(settings)
 
 
+def _whole(name: str, minimum: int) -> Callable[[float], int]:
+    def convert(value: float) -> int:
+        if value < minimum:
+            msg = f"parameter {name} is {value:g}: must be {minimum} or more"
+            raise UserError(msg)
+        return int(value)
+
+    return convert
+
+
 def _range_of(span: float) -> str | None:
     """TFX knows the latest span, or a range; of one span, for it reads no more."""
+    _whole("span", 0)(span)
     only = {"start_span_number": int(span), "end_span_number": int(span)}
     return json.dumps({"static_range": only}) if span else None
 
@@ -96,8 +109,8 @@ def _read_rules(file: str) -> list[dict[str, Any]] | None:
 
 
 def _training(key: str) -> dict[str, tuple[str, ...]]:
-    places = {"Trainer": "custom_config", "Tuner": "custom_config", "Reporter": "settings"}
-    return {component: (name, "train", key) for component, name in places.items()}
+    properties = {"Trainer": "custom_config", "Tuner": "custom_config", "Reporter": "settings"}
+    return {"ExampleGen": (), **{component: (name, "train", key) for component, name in properties.items()}}
 
 
 RUN_PARAMETERS = (
@@ -123,7 +136,7 @@ RUN_PARAMETERS = (
         description="How many spans to train on, back from the newest.",
         default=lambda config: config.data.spans,
         places={"ExampleGen": ("custom_config", "custom_config", "value", "spans")},
-        convert=int,
+        convert=_whole("spans", 1),
     ),
     RunParameter(
         name="epochs",
@@ -131,7 +144,7 @@ RUN_PARAMETERS = (
         description="Of the training.",
         default=lambda config: config.train.epochs,
         places=_training("epochs"),
-        convert=int,
+        convert=_whole("epochs", 1),
     ),
     RunParameter(
         name="seed",
@@ -139,14 +152,14 @@ RUN_PARAMETERS = (
         description="Of the training.",
         default=lambda config: config.train.seed,
         places=_training("seed"),
-        convert=int,
+        convert=_whole("seed", 0),
     ),
     RunParameter(
         name="thresholds",
         kind=TEXT,
         description="YAML file with `rules` to judge by, as the steps see it; empty: those of the configuration.",
         default=lambda _: "",
-        places={"Evaluator": ("settings", "rules"), "Reporter": ("settings", "evaluate", "rules")},
+        places={"ExampleGen": (), "Evaluator": ("settings", "rules"), "Reporter": ("settings", "evaluate", "rules")},
         convert=_read_rules,
     ),
 )

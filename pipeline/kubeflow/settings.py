@@ -2,11 +2,11 @@
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from modules.settings import Settings
 
-Quantity = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?(m|[KMGT]i?)?$")]
+Quantity = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?(m|k|[MGT]|[KMGT]i)?$")]
 """As Kubernetes writes it, such as `500m`, `4` or `16Gi`."""
 MountPath = Annotated[str, Field(pattern=r"^/[^:]*$")]
 
@@ -27,9 +27,19 @@ class Toleration(Settings):
     """A taint that a step's node may have, as Kubernetes names it."""
 
     key: str | None = None
-    operator: Annotated[str, Field(pattern="^(Exists|Equal)$")] = "Exists"
+    operator: Annotated[str, Field(pattern="^(Exists|Equal)$")] = "Equal"
     value: str | None = None
     effect: Annotated[str, Field(pattern="^(NoSchedule|PreferNoSchedule|NoExecute)$")] | None = None
+
+    @model_validator(mode="after")
+    def _as_kubernetes_takes_it(self) -> "Toleration":
+        if self.operator == "Exists" and self.value is not None:
+            msg = "operator Exists takes no value: leave one of both out"
+            raise ValueError(msg)
+        if self.operator == "Equal" and self.key is None:
+            msg = "operator Equal needs a key: name it, or write operator: Exists"
+            raise ValueError(msg)
+        return self
 
 
 class Placement(Settings):
@@ -52,8 +62,10 @@ class Secret(Settings):
 class KubeflowSettings(Settings):
     """Where and with what the steps run. Components are named as in the graph, such as `Trainer`."""
 
-    pipeline_root: Annotated[str, Field(pattern=r"^(minio|s3|gs)://.+")] = "minio://mlpipeline/v2/artifacts/lungseg"
-    """Where Kubeflow keeps what the steps hand on."""
+    pipeline_root: Annotated[str, Field(pattern=r"^(minio|s3|gs)://.+")] | None = None
+    """Where Kubeflow keeps what the steps hand on; by default where its installation says."""
+    retries: Annotated[int, Field(ge=0)] = 2
+    """How often a step that fails, or whose node is taken away, is tried again; a training goes on where it was."""
     volumes: dict[MountPath, str] = Field(default={"/lungseg": "lungseg"})
     """Persistent volume claims by the folder at which every step sees them."""
     resources: dict[str, Resources] = Field(default={})

@@ -61,13 +61,12 @@ class Cluster:
         self._cache: dict[str, dict[str, Json]] = {}
         self._ids = iter(range(1, 1_000_000))
 
-    def run(self, documents: list[Json], parameters: Mapping[str, Any], retries: int = 0) -> dict[str, Done]:
+    def run(self, documents: list[Json], parameters: Mapping[str, Any]) -> dict[str, Done]:
         """Runs a compiled pipeline.
 
         Args:
             documents: of its YAML.
             parameters: of the run.
-            retries: how often a step that fails is run again.
         """
         spec = documents[0]
         assert spec["schemaVersion"] == "2.1.0", "the API server takes no other"
@@ -75,7 +74,7 @@ class Cluster:
         assert set(parameters) <= set(declared)
         values = {name: parameters.get(name, one.get("defaultValue")) for name, one in declared.items()}
         assert None not in values.values(), "the API server refuses a run without a value for each parameter"
-        run_root = f"{spec['defaultPipelineRoot']}/{uuid.uuid4()}"
+        run_root = f"{SCHEME}mlpipeline/v2/artifacts/{spec['pipelineInfo']['name']}/{uuid.uuid4()}"
         done: dict[str, Done] = {}
         for name in _in_order(spec["root"]["dag"]["tasks"]):
             task = spec["root"]["dag"]["tasks"][name]
@@ -86,6 +85,7 @@ class Cluster:
             if task.get("cachingOptions", {}).get("enableCache") and key in self._cache:
                 done[name] = Done(cached=True, attempts=0, outputs=self._cache[key])
                 continue
+            retries = task.get("retryPolicy", {}).get("maxRetryCount", 0)
             done[name] = self._run_task(name, container, inputs, _outputs(spec, task, f"{run_root}/{name}"), retries)
             self._cache[key] = done[name].outputs
         return done
@@ -99,7 +99,8 @@ class Cluster:
             shutil.rmtree(self.copies, ignore_errors=True)
             for artifacts in inputs["artifacts"].values():
                 for one in artifacts["artifacts"]:
-                    shutil.copytree(self.path(one), self._copy(one["uri"]))
+                    if self.path(one).exists():
+                        shutil.copytree(self.path(one), self._copy(one["uri"]))
             output_file = outputs["outputFile"]
             self._copy(output_file).parent.mkdir(parents=True)
             seen = f"{self._mount}/{output_file.removeprefix(SCHEME)}"
@@ -122,10 +123,18 @@ class Cluster:
                 "name": str(next(self._ids)),
                 "uri": told.get("uri", artifact["uri"]),
                 "type": {"instanceSchema": ""},
-                "metadata": told.get("metadata", {}),
+                "metadata": {**told.get("metadata", {}), "display_name": key, "store_session_info": "{}"},
             }
-            shutil.copytree(self._copy(artifact["uri"]), self.path(published[key]))
+            self._store(self._copy(artifact["uri"]), self.path(published[key]))
         return published
+
+    @staticmethod
+    def _store(source: Path, target: Path) -> None:
+        """An object store keeps files; it knows no empty folders."""
+        for file in source.rglob("*"):
+            if file.is_file():
+                (target / file.relative_to(source)).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(file, target / file.relative_to(source))
 
     def _copy(self, uri: str) -> Path:
         """Where the launcher puts what lies at a URI."""

@@ -26,10 +26,12 @@ PLACED = {
     "kubeflow.resources": "{Trainer: {cpu: '8', memory: 32Gi, gpus: 2}, ExampleGen: {memory: 4Gi}}",
     "kubeflow.placement": (
         "{Trainer: {node_selector: {nvidia.com/gpu.product: H200},"
-        " tolerations: [{key: nvidia.com/gpu, effect: NoSchedule}]}}"
+        " tolerations: [{key: nvidia.com/gpu, operator: Exists, effect: NoSchedule}]}}"
     ),
     "kubeflow.secrets": "[{name: store, env: {key: STORE_KEY}}, {name: certificates, mount_path: /certificates}]",
     "kubeflow.shared_memory": "16Gi",
+    "kubeflow.pipeline_root": "s3://bucket/lungseg",
+    "kubeflow.retries": "1",
 }
 
 
@@ -71,7 +73,7 @@ def test_kfp_can_load_it() -> None:
 def test_is_of_the_schema_that_the_backend_takes(spec: Spec) -> None:
     assert spec["schemaVersion"] == "2.1.0"
     json_format.ParseDict(spec, pipeline_spec_pb2.PipelineSpec())
-    assert spec["defaultPipelineRoot"].startswith("minio://")
+    assert spec["defaultPipelineRoot"] == "s3://bucket/lungseg"
 
 
 def test_each_step_runs_our_entry_point(spec: Spec) -> None:
@@ -85,7 +87,36 @@ def test_each_step_runs_our_entry_point(spec: Spec) -> None:
 def test_nothing_that_looks_at_folders_is_cached(spec: Spec) -> None:
     tasks = spec["root"]["dag"]["tasks"]
     anew = {name for name, task in tasks.items() if not task.get("cachingOptions", {}).get("enableCache")}
-    assert anew == {"ExampleGen", "ExternalExampleGen", "BaselineResolver", "Pusher"}
+    assert anew == {"ExampleGen", "ExternalExampleGen", "ImportSchemaGen", "BaselineResolver", "Pusher"}
+
+
+def test_steps_are_tried_again(spec: Spec) -> None:
+    for task in spec["root"]["dag"]["tasks"].values():
+        assert task["retryPolicy"] == {"maxRetryCount": 1, "backoffDuration": "30s", "backoffFactor": 2.0}
+
+
+@pytest.mark.parametrize(("option", "overrides"), [
+    ("--data", {"data": Path("/home/data")}),
+    ("--root", {"root": Path("/lungsegs")}),
+    ("--external elsewhere", {"external": {"elsewhere": Path("/lungsegs")}}),
+])  # fmt: skip
+def test_a_folder_that_no_step_sees(option: str, overrides: dict[str, Any]) -> None:
+    folders = {"data": Path("/lungseg/data"), "root": Path("/lungseg"), **overrides}
+    with pytest.raises(UserError) as caught:
+        compile_documents(load_config("demo", {}, **folders), "lungseg:1")
+    folder = next(iter(overrides.values()))
+    folder = folder["elsewhere"] if isinstance(folder, dict) else folder
+    expected = f"{option}: '{folder}' is on no volume that the steps see: name a folder below one of these: /lungseg"
+    assert str(caught.value) == expected
+
+
+@pytest.mark.parametrize(("toleration", "problem"), [
+    ("{operator: Exists, key: pool, value: gpu}", "operator Exists takes no value: leave one of both out"),
+    ("{effect: NoSchedule}", "operator Equal needs a key: name it, or write operator: Exists"),
+])  # fmt: skip
+def test_tolerations_that_kubernetes_would_refuse(toleration: str, problem: str) -> None:
+    with pytest.raises(UserError, match=problem):
+        configuration(**{"kubeflow.placement": f"{{Trainer: {{tolerations: [{toleration}]}}}}"})
 
 
 def test_parameters_of_a_run_have_defaults(spec: Spec) -> None:

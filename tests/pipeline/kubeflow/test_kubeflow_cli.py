@@ -64,6 +64,22 @@ def test_submit(kubeflow: Kubeflow, lungseg: Lungseg, write_pipeline: WritePipel
     }
 
 
+def test_the_pipelines_own_root_is_told_to_kubeflow(
+    kubeflow: Kubeflow, lungseg: Lungseg, write_pipeline: WritePipeline
+) -> None:
+    path = write_pipeline()
+    path.write_text(f"defaultPipelineRoot: s3://bucket/lungseg\n{path.read_text()}")
+    lungseg("kubeflow", "submit", path, "--host", kubeflow.host)
+    assert kubeflow.sent("/runs")["runtime_config"]["pipeline_root"] == "s3://bucket/lungseg"
+
+
+def test_a_root_that_kubeflow_does_not_take(lungseg: Lungseg, write_pipeline: WritePipeline) -> None:
+    options = ("--host", "http://localhost:1", "--pipeline-root", "/mnt/artifacts")
+    code, _, errors = lungseg("kubeflow", "submit", write_pipeline(), *options)
+    assert code == 2
+    assert errors == "lungseg: --pipeline-root /mnt/artifacts: Kubeflow takes minio://, s3:// and gs://\n"
+
+
 def test_the_experiment_is_called_like_the_pipeline(
     kubeflow: Kubeflow, lungseg: Lungseg, write_pipeline: WritePipeline
 ) -> None:

@@ -75,3 +75,22 @@ def test_thresholds_that_are_none(tmp_path: Path, text: str | None, problem: str
     message = str(caught.value)
     assert message.startswith(f"thresholds '{file}' ({problem or ''}")
     assert message.endswith("): name a YAML file with `rules:` as under `evaluate` of a configuration")
+
+
+@pytest.mark.parametrize(("name", "value", "minimum"), [
+    ("span", -1.0, 0), ("spans", 0.0, 1), ("epochs", 0.0, 1), ("seed", -3.0, 0),
+])  # fmt: skip
+def test_a_wrong_value_is_refused_by_the_first_step(name: str, value: float, minimum: int) -> None:
+    with pytest.raises(UserError) as caught:
+        apply_parameters("ExampleGen", {name: value})
+    assert str(caught.value) == f"parameter {name} is {value:g}: must be {minimum} or more"
+
+
+def test_the_first_step_only_looks_at_what_is_not_its_own(tmp_path: Path) -> None:
+    file = tmp_path / "rules.yaml"
+    file.write_text("rules: [{metric: dice_mean, at_least: 0.97}]\n")
+    properties = {"epochs": 3.0, "seed": 9.0, "thresholds": str(file), "input_base": "/data"}
+    apply_parameters("ExampleGen", properties)
+    assert properties == {"input_base": "/data"}
+    with pytest.raises(UserError, match=r"^thresholds "):
+        apply_parameters("ExampleGen", {"thresholds": str(tmp_path / "ruels.yaml")})
