@@ -11,7 +11,10 @@ import tensorflow_transform as tft
 
 from schema import features
 
-_MIN_VARIANCE = 1e-6
+_MIN_DEVIATION = 2.0**-6
+_STEP = 2.0**-12
+"""To which mean and deviation are rounded, a sixteenth of a grey level: the last digits of Beam's sums depend on how it
+groups them, and would let the same data train another model."""
 
 
 def preprocessing_fn(inputs: dict[str, tf.Tensor], custom_config: dict[str, Any]) -> dict[str, tf.Tensor]:
@@ -33,13 +36,18 @@ def preprocessing_fn(inputs: dict[str, tf.Tensor], custom_config: dict[str, Any]
     size = int(custom_config["image_size"])
     image = _decode_to_square(inputs[features.IMAGE], size)
     original = tf.boolean_mask(image, tf.equal(inputs[features.IS_AUGMENTED], 0))
-    normalised = (image - tft.mean(original)) / tf.sqrt(tft.var(original) + _MIN_VARIANCE)
+    mean, deviation = _rounded(tft.mean(original)), _rounded(tf.sqrt(tft.var(original)))
+    normalised = (image - mean) / tf.maximum(deviation, _MIN_DEVIATION)
     lung = _decode_to_square(inputs[features.MASK], size)
     return {
         features.IMAGE: _serialize(tf.cast(normalised, tf.float16)),
         features.MASK: _serialize(tf.cast(tf.round(lung * 255), tf.uint8)),
         features.IS_AUGMENTED: inputs[features.IS_AUGMENTED],
     }
+
+
+def _rounded(value: tf.Tensor) -> tf.Tensor:
+    return tf.round(value / _STEP) * _STEP
 
 
 def parse_pixels(serialized: tf.Tensor, dtype: tf.DType, size: int) -> tf.Tensor:

@@ -322,8 +322,11 @@ def failure(do: Callable[..., standard_artifacts.Examples], tmp_path: Path) -> C
 
 
 @pytest.mark.usefixtures("four")
-def test_the_driver_of_kubeflow_suffices(do: Callable[..., standard_artifacts.Examples], data: Path) -> None:
+def test_the_driver_of_kubeflow_suffices(
+    do: Callable[..., standard_artifacts.Examples], data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """There, TFX's own driver runs and writes down what the executor is told."""
+    monkeypatch.setattr(kubeflow_driver.logging, "set_verbosity", lambda _: None)  # would hold for all that follow
     output = data.parent / "driver" / "output.json"
     given = pipeline_spec_pb2.ExecutorInput()
     types_of = pipeline_spec_pb2.ComponentInputsSpec()

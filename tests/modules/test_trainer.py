@@ -71,7 +71,7 @@ def test_tensorboard_finds_the_run(run: Any) -> None:
 
 def test_the_model_is_exported(run: Any) -> None:
     signatures = tf.saved_model.load(run.args.serving_model_dir).signatures
-    assert set(signatures) == {"serving_default", "evaluate", "transform_features"}
+    assert set(signatures) == {"serving_default", "rest", "evaluate", "transform_features"}
 
 
 def test_progress_is_logged(run: Any) -> None:
