@@ -193,7 +193,7 @@ def test_a_worse_model_does_not_replace_the_one_that_serves(second: Outcome, roo
     assert worse.code == 3, worse.output
     (failure,) = worse.result["failures"]
     assert failure.startswith("dice_mean on is_augmented:0: changed for the worse by 0.")
-    assert failure.endswith(", may by 0.03")
+    assert failure.endswith(", may be worse by 0.03")
     assert versions(root) == [second.result["pushed_version"]]
 
 
