@@ -7,7 +7,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from pipeline.errors import UserError
+from pipeline.errors import ComponentError, UserError
 from pipeline.kubeflow.cli import app as kubeflow
 from pipeline.options import ConfigName, External, Set, Span, Spans, read_config
 
@@ -214,10 +214,7 @@ def main() -> NoReturn:
     except UserError as error:
         _say(str(error))
         sys.exit(WRONG_INPUT)
-    except Exception as error:
-        # By name: importing the class would import TFX.
-        if type(error).__name__ != "ComponentError":
-            raise
+    except ComponentError as error:
         _say(str(error))
         sys.exit(FAILED)
     sys.exit(OK)

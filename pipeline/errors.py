@@ -1,4 +1,9 @@
-"""What the user did wrong, told in one line."""
+"""What went wrong, told in one line."""
+
+import re
+
+# Beam puts the class before an error's message and the name of its step behind it.
+_BEAM_FRAME = re.compile(r"^(?:[A-Za-z_]\w*\.)+\w+: | \[while running.*")
 
 
 class UserError(Exception):
@@ -6,3 +11,13 @@ class UserError(Exception):
 
     The message is one line that says what is wrong, where, and what to do.
     """
+
+
+class ComponentError(Exception):
+    """A component failed; the message is one line that names it and the cause."""
+
+    def __init__(self, component_id: str, cause: Exception) -> None:
+        """Takes the id of the component and what it raised."""
+        lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
+        problem = _BEAM_FRAME.sub("", lines[0]) if lines else type(cause).__name__
+        super().__init__(f"{component_id} failed: {problem}")

@@ -1,7 +1,6 @@
 """Runs the graph on this machine with TFX's LocalDagRunner, telling of each component as it starts and ends."""
 
 import datetime
-import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +16,9 @@ from tfx.orchestration.portable.mlmd import execution_lib
 from tfx.proto.orchestration import pipeline_pb2
 
 from components.outputs import SECONDS
+from pipeline.errors import ComponentError
 
 METADATA_FILE = "metadata.sqlite"
-
-# Beam puts the class before an error's message and the name of its step behind it.
-_BEAM_FRAME = re.compile(r"^(?:[A-Za-z_]\w*\.)+\w+: | \[while running.*")
 
 
 @dataclass(frozen=True)
@@ -42,16 +39,6 @@ class Observer(Protocol):
 
     def ended(self, run: ComponentRun) -> None:
         """A component has succeeded."""
-
-
-class ComponentError(Exception):
-    """A component failed; the message is one line that names it and the cause."""
-
-    def __init__(self, component_id: str, cause: Exception) -> None:
-        """Takes the id of the component and what it raised."""
-        lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
-        problem = _BEAM_FRAME.sub("", lines[0]) if lines else type(cause).__name__
-        super().__init__(f"{component_id} failed: {problem}")
 
 
 class LocalRunner(local_dag_runner.LocalDagRunner):

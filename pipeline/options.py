@@ -47,10 +47,12 @@ def read_config(
     """
     from pipeline.config import load_config
 
-    overrides = dict(_split("--set", one, "KEY=VALUE, such as train.epochs=3") for one in assignments or [])
+    overrides = dict(split_assignment("--set", one, "KEY=VALUE, such as train.epochs=3") for one in assignments or [])
     named = {"data.span": span, "data.spans": spans}
     overrides |= {key: str(value) for key, value in named.items() if value is not None}
-    folders = [_split("--external", one, "NAME=DIR, such as other-hospital=data-of-it") for one in external or []]
+    folders = [
+        split_assignment("--external", one, "NAME=DIR, such as other-hospital=data-of-it") for one in external or []
+    ]
     if len(dict(folders)) < len(folders):
         msg = "--external: two sets have one name"
         raise UserError(msg)
@@ -58,7 +60,8 @@ def read_config(
     return load_config(name_or_path, overrides, data=data, root=root, external=sets)
 
 
-def _split(option: str, assignment: str, form: str) -> tuple[str, str]:
+def split_assignment(option: str, assignment: str, form: str) -> tuple[str, str]:
+    """Name and value of `NAME=VALUE`; raises UserError, which names the option and the form, where it is none."""
     name, equals, value = assignment.partition("=")
     if not (name and equals):
         msg = f"{option} {assignment}: must be {form}"

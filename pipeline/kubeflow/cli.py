@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipeline.errors import UserError
-from pipeline.options import ConfigName, External, Set, Span, Spans, read_config
+from pipeline.options import ConfigName, External, Set, Span, Spans, read_config, split_assignment
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -274,9 +274,9 @@ def _job(pipeline: Path, experiment: str | None, param: list[str] | None, pipeli
     package = read_package(pipeline)
     given: dict[str, str] = {}
     for one in param or []:
-        name, equals, value = one.partition("=")
-        if not (name and equals) or name in given:
-            msg = f"--param {name}: is given twice" if name in given else f"--param {one}: must be NAME=VALUE"
+        name, value = split_assignment("--param", one, "NAME=VALUE")
+        if name in given:
+            msg = f"--param {name}: is given twice"
             raise UserError(msg)
         given[name] = value
     if pipeline_root and not re.match("(minio|s3|gs)://.", pipeline_root):

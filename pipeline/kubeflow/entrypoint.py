@@ -39,7 +39,7 @@ from tfx.utils import import_utils
 from components.example_gen import executor
 from components.example_gen.driver import check_spans
 from components.outputs import SECONDS
-from pipeline.errors import UserError
+from pipeline.errors import ComponentError, UserError
 from pipeline.kubeflow.parameters import apply_parameters
 from schema import features
 
@@ -201,9 +201,8 @@ def main(arguments: Sequence[str]) -> None:
     # Beam reads the process's arguments as options of its own.
     del sys.argv[1:]
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
-    signal.signal(
-        signal.SIGTERM, lambda *_: _end(given.component, "it was told to stop (SIGTERM)", 128 + signal.SIGTERM)
-    )
+    stopped = InterruptedError("it was told to stop (SIGTERM)")
+    signal.signal(signal.SIGTERM, lambda *_: _end(ComponentError(given.component, stopped), 128 + signal.SIGTERM))
     try:
         check_tfx(metadata.version("tfx"))
         step = Step(
@@ -215,13 +214,12 @@ def main(arguments: Sequence[str]) -> None:
         step.run(beam_args)
     except Exception as error:
         traceback.print_exc()
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        _end(given.component, lines[0] if lines else type(error).__name__, 1)
+        _end(ComponentError(given.component, error), 1)
 
 
-def _end(component: str, cause: str, code: int) -> NoReturn:
+def _end(error: ComponentError, code: int) -> NoReturn:
     """Ends the process at once, with the cause in its last line; threads of Beam or TensorFlow are not waited for."""
-    print(f"lungseg: {component} failed: {cause}", file=sys.stderr, flush=True)  # noqa: T201
+    print(f"lungseg: {error}", file=sys.stderr, flush=True)  # noqa: T201
     os._exit(code)
 
 

@@ -21,7 +21,7 @@ from components.augmenter.augment import draw_copy
 from components.augmenter.component import Augmenter
 from components.augmenter.copies import COPIES, ORIGINALS, AddCopies
 from components.augmenter.policy import Policy, compose, load_policy
-from pipeline.local_runner import ComponentError
+from pipeline.errors import ComponentError
 from schema.record import Record, decode, encode
 
 MakeRecord = Callable[..., Record]

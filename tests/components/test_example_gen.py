@@ -22,7 +22,8 @@ from tfx.types import artifact_utils, standard_artifacts
 from components.example_gen import executor, read
 from components.example_gen.component import ExampleGen
 from components.example_gen.spans import Span, choose, existing, number_in, spans_of
-from pipeline.local_runner import ComponentError, ComponentRun, LocalRunner
+from pipeline.errors import ComponentError
+from pipeline.local_runner import ComponentRun, LocalRunner
 from schema.record import Record, encode
 
 MakeRecord = Callable[..., Record]

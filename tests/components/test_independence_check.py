@@ -19,7 +19,7 @@ from tfx.types import channel, standard_artifacts
 from components.independence_check import executor
 from components.independence_check.component import IndependenceCheck
 from components.independence_check.executor import OverlapError, Place, Presence
-from pipeline.local_runner import ComponentError
+from pipeline.errors import ComponentError
 from schema.record import Record, decode, encode
 
 MakeRecord = Callable[..., Record]

@@ -15,8 +15,7 @@ from rich.console import Console
 
 from pipeline import cli, console, run
 from pipeline.config import Config
-from pipeline.errors import UserError
-from pipeline.local_runner import ComponentError
+from pipeline.errors import ComponentError, UserError
 
 Lungseg = Callable[..., tuple[int, str, str]]
 

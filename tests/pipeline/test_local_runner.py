@@ -11,7 +11,8 @@ from tfx.orchestration import metadata
 from tfx.orchestration.pipeline import Pipeline
 from tfx.types import standard_artifacts
 
-from pipeline.local_runner import METADATA_FILE, ComponentError, ComponentRun, LocalRunner
+from pipeline.errors import ComponentError
+from pipeline.local_runner import METADATA_FILE, ComponentRun, LocalRunner
 
 
 @component
