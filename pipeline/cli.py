@@ -9,7 +9,7 @@ import typer
 
 from pipeline.errors import ComponentError, UserError
 from pipeline.kubeflow.cli import app as kubeflow
-from pipeline.options import ConfigName, External, Set, Span, Spans, read_config
+from pipeline.options import ConfigName, External, Orchestrator, Set, Span, Spans, read_config
 
 OK, FAILED, WRONG_INPUT, NOT_BLESSED = 0, 1, 2, 3
 
@@ -108,12 +108,16 @@ def run(
     external: External = None,
     set_: Set = None,
     root: Annotated[Path, typer.Option(help="Folder for everything that the run writes.")] = Path("lungseg-run"),
+    orchestrator: Annotated[
+        Orchestrator, typer.Option(help="TFX's runner: one component at a time, or the graph as a Beam pipeline.")
+    ] = Orchestrator.LOCAL,
     verbose: Verbose = False,
 ) -> None:
     """Run the pipeline on this machine: augment, train, evaluate on slices, bless, push."""
     from pipeline.run import run as run_pipeline
 
-    blessed = run_pipeline(read_config(config, set_, data, root, external, span, spans), verbose=verbose)
+    settings = read_config(config, set_, data, root, external, span, spans)
+    blessed = run_pipeline(settings, orchestrator=orchestrator, verbose=verbose)
     raise typer.Exit(OK if blessed else NOT_BLESSED)
 
 

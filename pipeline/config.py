@@ -15,6 +15,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 
 from components.augmenter.policy import Copies, Policy, PolicyError, load_policy
 from modules.settings import EvaluateSettings, ModelSettings, Settings, TrainSettings, TuneSettings
+from pipeline.beam import BeamOptionError, BeamSettings
 from pipeline.errors import UserError
 from pipeline.kubeflow.settings import KubeflowSettings
 
@@ -70,15 +71,6 @@ class AugmentSettings(Settings):
         """Reads the policy and applies `copies`; raises PolicyError or ValidationError."""
         policy = load_policy(self.policy).model_dump()
         return Policy.model_validate({**policy, "copies": {**policy["copies"], **self.copies}})
-
-
-class BeamSettings(Settings):
-    """How the data stages run on this machine."""
-
-    # Never multi_threading: it was seen to lose records without an error.
-    mode: Annotated[str, Field(pattern="^(in_memory|multi_processing)$")] = "in_memory"
-    """`in_memory`: one process; `multi_processing`: fresh worker processes for every stage."""
-    workers: Annotated[int, Field(ge=1)] = 1
 
 
 class Config(Settings):
@@ -157,9 +149,37 @@ def load_config(
     try:
         config = Config.model_validate(values)
         config.augment.resolve()
-    except (ValidationError, PolicyError) as error:
+        config.beam.arguments()
+    except (ValidationError, PolicyError, BeamOptionError) as error:
         raise UserError(_explain(error)) from error
     return config
+
+
+def load_beam(overrides: Mapping[str, str]) -> BeamSettings:
+    """The section `beam` alone, for commands that run no pipeline.
+
+    Args:
+        overrides: dotted key -> YAML value, as given by `--set`; each key begins with `beam.`.
+
+    Raises:
+        UserError: a key or value is wrong; names it, and the nearest known key.
+    """
+    values: dict[str, Any] = {}
+    for key, text in overrides.items():
+        if not key.startswith("beam."):
+            msg = f"--set {key}: only keys of the section 'beam' count here, such as beam.runner"
+            raise UserError(msg)
+        _assign(values, key, text)
+    try:
+        settings = _BeamAlone.model_validate(values).beam
+        settings.arguments()
+    except (ValidationError, BeamOptionError) as error:
+        raise UserError(_explain(error)) from error
+    return settings
+
+
+class _BeamAlone(Settings):
+    beam: BeamSettings = BeamSettings()
 
 
 def _read(name_or_path: str) -> dict[str, Any]:
@@ -206,8 +226,8 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _explain(error: ValidationError | PolicyError) -> str:
-    if isinstance(error, PolicyError):
+def _explain(error: ValidationError | PolicyError | BeamOptionError) -> str:
+    if not isinstance(error, ValidationError):
         return str(error)
     first = error.errors()[0]
     key = ".".join(str(part) for part in first["loc"] if part != "[key]")

@@ -139,12 +139,7 @@ def _pipeline(
         components=nodes,
         enable_cache=True,
         metadata_connection_config=connection,
-        beam_pipeline_args=[
-            f"--direct_running_mode={config.beam.mode}",
-            f"--direct_num_workers={config.beam.workers}",
-            # In a fresh worker process TFDV fails unless tfx was imported first.
-            "--beam_plugins=tfx",
-        ],
+        beam_pipeline_args=config.beam.arguments(),
     )
 
 

@@ -1,17 +1,20 @@
-"""Runs the graph on this machine with TFX's LocalDagRunner, telling of each component as it starts and ends."""
+"""Runs the graph on this machine with one of TFX's runners, telling of each component as it starts and ends."""
 
 import datetime
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from tfx import types
 from ml_metadata.proto import metadata_store_pb2
 from tfx.dsl.compiler import constants
 from tfx.orchestration import metadata
+from tfx.orchestration.beam import beam_dag_runner
 from tfx.orchestration.local import local_dag_runner
-from tfx.orchestration.portable import runtime_parameter_utils
+from tfx.orchestration.portable import runtime_parameter_utils, tfx_runner
 from tfx.orchestration.portable.mlmd import execution_lib
 from tfx.proto.orchestration import pipeline_pb2
 
@@ -41,8 +44,8 @@ class Observer(Protocol):
         """A component has succeeded."""
 
 
-class LocalRunner(local_dag_runner.LocalDagRunner):
-    """LocalDagRunner that runs one component at a time and reports it."""
+class Runner(tfx_runner.IrBasedRunner):
+    """What the runners share: the metadata store, the list of what ran, and whom to tell."""
 
     def __init__(self, root: Path, observer: Observer) -> None:
         """Takes the run's root, for the metadata store, and whom to tell."""
@@ -51,27 +54,21 @@ class LocalRunner(local_dag_runner.LocalDagRunner):
         self.runs: list[ComponentRun] = []
         self._observer = observer
 
-    def run_with_ir(self, pipeline: pipeline_pb2.Pipeline, run_options: pipeline_pb2.RunOptions | None = None) -> None:
-        """Runs the compiled pipeline.
+    def observe(self, component_id: str, run_id: str, launch: Callable[[], None]) -> None:
+        """Launches a component and tells of it.
 
         Raises:
-            ComponentError: a component failed.
+            ComponentError: it failed.
         """
-        run_id = datetime.datetime.now(tz=datetime.timezone.utc).isoformat()
-        runtime_parameter_utils.substitute_runtime_parameter(
-            pipeline, {constants.PIPELINE_RUN_ID_PARAMETER_NAME: run_id}
-        )
-        for node in pipeline.nodes:
-            component_id = node.pipeline_node.node_info.id
-            self._observer.started(component_id)
-            start = time.monotonic()
-            try:
-                super().run_with_ir(_only(pipeline, component_id), run_options)
-            except Exception as error:
-                raise ComponentError(component_id, error) from error
-            run = self._record(component_id, run_id, time.monotonic() - start)
-            self.runs.append(run)
-            self._observer.ended(run)
+        self._observer.started(component_id)
+        start = time.monotonic()
+        try:
+            launch()
+        except Exception as error:
+            raise ComponentError(component_id, error) from error
+        run = self._record(component_id, run_id, time.monotonic() - start)
+        self.runs.append(run)
+        self._observer.ended(run)
 
     def _record(self, component_id: str, run_id: str, seconds: float) -> ComponentRun:
         """What the newest execution of this run gave; what it made, if not from the cache, bears the time it took."""
@@ -86,6 +83,70 @@ class LocalRunner(local_dag_runner.LocalDagRunner):
                     artifact.set_float_custom_property(SECONDS, seconds)
                 handle.store.put_artifacts([artifact.mlmd_artifact for artifact in made])
         return ComponentRun(component_id, seconds, cached, outputs)
+
+
+class LocalRunner(Runner, local_dag_runner.LocalDagRunner):
+    """LocalDagRunner that runs one component at a time and reports it."""
+
+    def run_with_ir(self, pipeline: pipeline_pb2.Pipeline, run_options: pipeline_pb2.RunOptions | None = None) -> None:
+        """Runs the compiled pipeline.
+
+        Raises:
+            ComponentError: a component failed.
+        """
+        run_id = _begin(pipeline)
+        run = super().run_with_ir
+        for node in pipeline.nodes:
+            component_id = node.pipeline_node.node_info.id
+            self.observe(component_id, run_id, partial(run, _only(pipeline, component_id), run_options))
+
+
+class BeamRunner(Runner):
+    """BeamDagRunner that reports each component.
+
+    The graph is a Beam pipeline itself, in which a component starts once those are done that it depends on. Beam's own
+    runner for one machine takes them one after another.
+    """
+
+    def run_with_ir(self, pipeline: pipeline_pb2.Pipeline, run_options: pipeline_pb2.RunOptions | None = None) -> None:
+        """Runs the compiled pipeline.
+
+        Raises:
+            ComponentError: a component failed.
+        """
+        _ObservedNode.runner, _ObservedNode.run_id, _ObservedNode.failure = self, _begin(pipeline), None
+        try:
+            _ObservingBeamDagRunner().run_with_ir(pipeline, run_options)
+        except Exception:
+            if _ObservedNode.failure:  # Beam hides it in an error of its own
+                raise _ObservedNode.failure from _ObservedNode.failure.__cause__
+            raise
+
+
+class _ObservedNode(beam_dag_runner.PipelineNodeAsDoFn):
+    """Beam pickles it, but runs it in this process, where its class is the same."""
+
+    runner: ClassVar[BeamRunner]
+    run_id: ClassVar[str]
+    failure: ClassVar[ComponentError | None]
+
+    def _run_node(self) -> None:
+        try:
+            self.runner.observe(self._node_id, self.run_id, super()._run_node)
+        except ComponentError as error:
+            type(self).failure = error
+            raise
+
+
+class _ObservingBeamDagRunner(beam_dag_runner.BeamDagRunner):
+    _PIPELINE_NODE_DO_FN_CLS = _ObservedNode
+
+
+def _begin(pipeline: pipeline_pb2.Pipeline) -> str:
+    """Gives the run an id of its own."""
+    run_id = datetime.datetime.now(tz=datetime.timezone.utc).isoformat()
+    runtime_parameter_utils.substitute_runtime_parameter(pipeline, {constants.PIPELINE_RUN_ID_PARAMETER_NAME: run_id})
+    return run_id
 
 
 def _only(pipeline: pipeline_pb2.Pipeline, component_id: str) -> pipeline_pb2.Pipeline:

@@ -1,5 +1,6 @@
 """Options that several commands share, and the configuration that they add up to."""
 
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,6 +21,13 @@ External = Annotated[
 ]
 Span = Annotated[int | None, typer.Option(help="The newest span to read; by default the latest there is.")]
 Spans = Annotated[int | None, typer.Option(help="How many spans to read together, back from the newest; 1 by default.")]
+
+
+class Orchestrator(str, Enum):
+    """Which of TFX's runners runs the graph on this machine."""
+
+    LOCAL = "local"
+    BEAM = "beam"
 
 
 def read_config(
@@ -47,7 +55,7 @@ def read_config(
     """
     from pipeline.config import load_config
 
-    overrides = dict(split_assignment("--set", one, "KEY=VALUE, such as train.epochs=3") for one in assignments or [])
+    overrides = _split_settings(assignments)
     named = {"data.span": span, "data.spans": spans}
     overrides |= {key: str(value) for key, value in named.items() if value is not None}
     folders = [
@@ -58,6 +66,21 @@ def read_config(
         raise UserError(msg)
     sets = {name: Path(folder) for name, folder in folders}
     return load_config(name_or_path, overrides, data=data, root=root, external=sets)
+
+
+def read_beam(assignments: list[str] | None) -> list[str]:
+    """The options of Beam, for commands that take nothing but the section `beam` by `Set`.
+
+    Raises:
+        UserError: a key or value is wrong.
+    """
+    from pipeline.config import load_beam
+
+    return load_beam(_split_settings(assignments)).arguments()
+
+
+def _split_settings(assignments: list[str] | None) -> dict[str, str]:
+    return dict(split_assignment("--set", one, "KEY=VALUE, such as train.epochs=3") for one in assignments or [])
 
 
 def split_assignment(option: str, assignment: str, form: str) -> tuple[str, str]:

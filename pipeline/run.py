@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from pipeline import console
 from pipeline.config import Config
 from pipeline.errors import UserError
+from pipeline.options import Orchestrator
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,11 +23,12 @@ LOG_FILE = "log.txt"
 REPORT_DIR = "report"
 
 
-def run(config: Config, *, verbose: bool = False) -> bool:
+def run(config: Config, *, orchestrator: Orchestrator = Orchestrator.LOCAL, verbose: bool = False) -> bool:
     """Runs the pipeline; everything that it writes is under the configuration's root.
 
     Args:
         config: of the run.
+        orchestrator: what runs the graph, with the same results.
         verbose: leaves the libraries' output on the terminal.
 
     Returns:
@@ -39,11 +41,11 @@ def run(config: Config, *, verbose: bool = False) -> bool:
     start = time.monotonic()
     with _prepared(config, verbose) as shown:
         from pipeline.graph import create_pipeline
-        from pipeline.local_runner import LocalRunner
+        from pipeline.local_runner import BeamRunner, LocalRunner
         from pipeline.result import RESULT_FILE, collect_result, report_of, write_whole
 
         with console.RunView(shown) as view:
-            runner = LocalRunner(config.root, view)
+            runner = {Orchestrator.LOCAL: LocalRunner, Orchestrator.BEAM: BeamRunner}[orchestrator](config.root, view)
             try:
                 runner.run(create_pipeline(config, runner.connection))
             finally:

@@ -17,6 +17,7 @@ FINDING: Final = "finding"
 VIEW: Final = "view"
 SEX: Final = "sex"
 AGE: Final = "age"
+PIXEL_SPACING: Final = "pixel_spacing"
 WIDTH: Final = "width"
 HEIGHT: Final = "height"
 MEAN_INTENSITY: Final = "mean_intensity"
@@ -29,9 +30,9 @@ TEXT: Final = (IMAGE_ID, PATIENT_ID, SOURCE, FINDING, VIEW, SEX, AUGMENTATION)
 """Text features, stored as UTF-8 bytes."""
 
 INTEGERS: Final = (WIDTH, HEIGHT, IS_AUGMENTED)
-FLOATS: Final = (AGE, MEAN_INTENSITY, STD_INTENSITY, LUNG_FRACTION)
+FLOATS: Final = (AGE, PIXEL_SPACING, MEAN_INTENSITY, STD_INTENSITY, LUNG_FRACTION)
 
-DESCRIPTIVE: Final = (SOURCE, FINDING, VIEW, SEX, AGE, WIDTH, HEIGHT)
+DESCRIPTIVE: Final = (SOURCE, FINDING, VIEW, SEX, AGE, PIXEL_SPACING, WIDTH, HEIGHT)
 FINGERPRINT: Final = (MEAN_INTENSITY, STD_INTENSITY, LUNG_FRACTION)
 STATISTICS: Final = (*DESCRIPTIVE, *FINGERPRINT, IS_AUGMENTED, AUGMENTATION)
 """What statistics are taken over: everything but the pixels and the unique names."""
@@ -39,6 +40,8 @@ STATISTICS: Final = (*DESCRIPTIVE, *FINGERPRINT, IS_AUGMENTED, AUGMENTATION)
 UNKNOWN: Final = "unknown"
 """Stands for a `finding`, `view` or `sex` that is not known."""
 UNKNOWN_AGE: Final = -1.0
+UNKNOWN_SPACING: Final = -1.0
+"""`pixel_spacing` of a file that does not tell."""
 NOT_AUGMENTED: Final = "none"
 """`augmentation` of an original."""
 TRANSFORM_SEPARATOR: Final = "+"

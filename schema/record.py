@@ -60,6 +60,7 @@ class Record:
         view: projection (PA, AP ...), or "unknown".
         sex: "female", "male", "other" or "unknown".
         age: years, -1 where not known.
+        pixel_spacing: between neighbouring pixels of the original file, mm; -1 where not known.
         is_augmented: whether this is an augmented copy.
         augmentation: "none", or the names of the transforms that made this copy, joined by "+".
     """
@@ -75,6 +76,7 @@ class Record:
     view: str = features.UNKNOWN
     sex: str = features.UNKNOWN
     age: float = features.UNKNOWN_AGE
+    pixel_spacing: float = features.UNKNOWN_SPACING
     is_augmented: bool = False
     augmentation: str = features.NOT_AUGMENTED
 
@@ -133,7 +135,8 @@ def encode(record: Record) -> bytes:
         feature[name].bytes_list.value.append(getattr(record, name).encode())
     for name in features.INTEGERS:
         feature[name].int64_list.value.append(int(getattr(record, name)))
-    for name, value in {features.AGE: record.age, **record.fingerprint()}.items():
+    described = {features.AGE: record.age, features.PIXEL_SPACING: record.pixel_spacing}
+    for name, value in {**described, **record.fingerprint()}.items():
         feature[name].float_list.value.append(value)
     return bytes(example.SerializeToString(deterministic=True))
 
@@ -155,6 +158,7 @@ def decode(serialized: bytes) -> Record:
         mask=reader.pixels(features.MASK),
         is_augmented=bool(reader.scalar(features.IS_AUGMENTED, "int64_list")),
         age=float(reader.scalar(features.AGE, "float_list")),
+        pixel_spacing=float(reader.scalar(features.PIXEL_SPACING, "float_list")),
         width=int(reader.scalar(features.WIDTH, "int64_list")),
         height=int(reader.scalar(features.HEIGHT, "int64_list")),
         **{name: reader.text(name) for name in features.TEXT},

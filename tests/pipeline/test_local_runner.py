@@ -12,7 +12,7 @@ from tfx.orchestration.pipeline import Pipeline
 from tfx.types import standard_artifacts
 
 from pipeline.errors import ComponentError
-from pipeline.local_runner import METADATA_FILE, ComponentRun, LocalRunner
+from pipeline.local_runner import METADATA_FILE, BeamRunner, ComponentRun, LocalRunner, Runner
 
 
 @component
@@ -43,9 +43,11 @@ class Listener:
         self.heard.append(f"{run.id} ended, {'cached' if run.cached else 'ran'}")
 
 
-def run(root: Path, word: str = "hello", problem: str = "") -> tuple[list[ComponentRun], Listener]:
+def run(
+    root: Path, word: str = "hello", problem: str = "", kind: type[Runner] = LocalRunner
+) -> tuple[list[ComponentRun], Listener]:
     listener = Listener()
-    runner = LocalRunner(root, listener)
+    runner = kind(root, listener)
     make = Make(word=word)
     use = Use(examples=make.outputs["examples"], problem=problem)
     pipeline = Pipeline(
@@ -68,10 +70,14 @@ def artifacts(root: Path, type_name: str) -> list[metadata_store_pb2.Artifact]:
         return list(handle.store.get_artifacts_by_type(type_name))
 
 
-def test_twice_the_second_time_from_the_cache(tmp_path: Path) -> None:
-    first, heard = run(tmp_path)
+both_runners = pytest.mark.parametrize("kind", [LocalRunner, BeamRunner])
+
+
+@both_runners
+def test_twice_the_second_time_from_the_cache(tmp_path: Path, kind: type[Runner]) -> None:
+    first, heard = run(tmp_path, kind=kind)
     assert heard.heard == ["Make started", "Make ended, ran", "Use started", "Use ended, ran"]
-    second, heard = run(tmp_path)
+    second, heard = run(tmp_path, kind=kind)
     assert heard.heard == ["Make started", "Make ended, cached", "Use started", "Use ended, cached"]
     for runs in (first, second):
         make, use = runs
@@ -89,15 +95,16 @@ def test_twice_the_second_time_from_the_cache(tmp_path: Path) -> None:
         for key, (artifact,) in of_cache.outputs.items():
             assert artifact.get_float_custom_property("seconds") == pytest.approx(made.seconds, abs=1e-5), key
     # Another parameter upstream runs both anew.
-    third, _ = run(tmp_path, word="bye")
+    third, _ = run(tmp_path, word="bye", kind=kind)
     assert [one.cached for one in third] == [False, False]
     assert third[1].outputs["model"][0].get_string_custom_property("word") == "bye"
 
 
-def test_a_failing_component(tmp_path: Path) -> None:
+@both_runners
+def test_a_failing_component(tmp_path: Path, kind: type[Runner]) -> None:
     problem = "the data are upside down\n  turn them round"
     with pytest.raises(ComponentError) as caught:
-        run(tmp_path, problem=problem)
+        run(tmp_path, problem=problem, kind=kind)
     assert str(caught.value) == "Use failed: the data are upside down"
     assert isinstance(caught.value.__cause__, ValueError)
     # Use started and never ended.
@@ -106,9 +113,15 @@ def test_a_failing_component(tmp_path: Path) -> None:
     assert [one.state for one in artifacts(tmp_path, "Examples")] == [live]
     assert live not in [one.state for one in artifacts(tmp_path, "Model")]
     # After the cause is gone, what had succeeded is not done again.
-    runs, _ = run(tmp_path)
+    runs, _ = run(tmp_path, kind=kind)
     assert [one.cached for one in runs] == [True, False]
     assert [one.state for one in artifacts(tmp_path, "Model")].count(live) == 1
+
+
+def test_one_runner_goes_on_where_the_other_ended(tmp_path: Path) -> None:
+    run(tmp_path, kind=BeamRunner)
+    runs, _ = run(tmp_path, kind=LocalRunner)
+    assert [one.cached for one in runs] == [True, True]
 
 
 def test_metadata_lie_under_the_root(tmp_path: Path) -> None:
