@@ -1,6 +1,7 @@
 """Runs ExampleGen on Beam."""
 
 import logging
+import os
 from typing import Any, Final
 
 import apache_beam as beam
@@ -55,6 +56,7 @@ class Executor(executor.Executor):
         """
         examples = artifact_utils.get_single_instance(output_dict[EXAMPLES])
         with all_or_nothing(examples):
+            self._examples = examples
             self._spans = spans_to_read(exec_properties)
             if len(self._spans) < (wanted := _wanted(exec_properties)):
                 _LOG.warning("%d spans wanted, %d there up to the newest one", wanted, len(self._spans))
@@ -68,10 +70,19 @@ class Executor(executor.Executor):
     def GenerateExamplesByBeam(
         self, pipeline: beam.Pipeline, exec_properties: dict[str, Any]
     ) -> dict[str, beam.PCollection]:
-        """The records of each split, serialized."""
+        """Writes the splits, and leaves none to TFX, which would shuffle all records: in memory, and for nothing.
+
+        The Trainer orders its examples itself. Nor does it pay to compress PNGs once more.
+        """
         self._pipeline = pipeline
-        splits = super().GenerateExamplesByBeam(pipeline, exec_properties)
-        return {name: of | f"Serialize[{name}]" >> beam.Map(_serialize) for name, of in splits.items()}
+        for name, of_split in super().GenerateExamplesByBeam(pipeline, exec_properties).items():
+            target = os.path.join(artifact_utils.get_split_uri([self._examples], name), "data_tfrecord")
+            _ = (
+                of_split
+                | f"Serialize[{name}]" >> beam.Map(_serialize)
+                | f"Write[{name}]" >> beam.io.WriteToTFRecord(target)
+            )
+        return {}
 
     def _tell(self, examples: types.Artifact) -> None:
         counts = {one.span: read_counters(self._pipeline.result, namespace_of(one.span)) for one in self._spans}

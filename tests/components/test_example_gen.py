@@ -101,7 +101,7 @@ def examples_of(run: ComponentRun) -> standard_artifacts.Examples:
 
 def read_serialized(examples: types.Artifact, split: str) -> list[bytes]:
     files = [str(path) for path in sorted(Path(examples.uri, f"Split-{split}").iterdir())]
-    return list(tf.data.TFRecordDataset(files, compression_type="GZIP").as_numpy_iterator())
+    return list(tf.data.TFRecordDataset(files).as_numpy_iterator())
 
 
 def read_split(examples: types.Artifact, split: str) -> list[tf.train.Example]:
