@@ -7,9 +7,10 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from components.data_gate.errors import DataError
 from pipeline.errors import ComponentError, UserError
 from pipeline.kubeflow.cli import app as kubeflow
-from pipeline.options import ConfigName, External, Orchestrator, Set, Span, Spans, read_config
+from pipeline.options import ConfigName, External, Orchestrator, Set, Span, Spans, read_beam, read_config
 
 OK, FAILED, WRONG_INPUT, NOT_BLESSED = 0, 1, 2, 3
 
@@ -20,7 +21,8 @@ _DEMO_IMAGES, _DEMO_SEED, _DEMO_SIZE = 240, 1, 256
 
 app = typer.Typer(
     help="Train, judge and release lung segmentation models.",
-    epilog="Exit codes: 0 done (and, for a run, blessed and pushed), 2 wrong input, 3 not blessed, 1 anything else.",
+    epilog="Exit codes: 0 done (and, for a run, blessed and pushed), 2 wrong input, 3 not blessed "
+    "or the data not fit to train on, 1 anything else.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -45,7 +47,7 @@ def demo(
     if not images.exists():
         phantoms(images, count=_DEMO_IMAGES, seed=_DEMO_SEED, size=_DEMO_SIZE)
     if not (data / "span-1").exists():
-        ingest("folder", images, data, size=_DEMO_SIZE)
+        ingest("folder", str(images), str(data), size=_DEMO_SIZE)
     run(config="demo", data=data, root=root, verbose=verbose)
 
 
@@ -68,20 +70,38 @@ def phantoms(
 
 @app.command()
 def ingest(
-    layout: Annotated[str, typer.Option(help="How the input is laid out: folder, montgomery or shenzhen.")],
-    input_: Annotated[Path, typer.Option("--input", help="Folder with images and masks.")],
-    output: Annotated[Path, typer.Option(help="Folder for the records; gets span-N/.")],
+    layout: Annotated[
+        str, typer.Option(help="How the input is laid out: folder, montgomery, shenzhen, jsrt, csv, ct or a plug-in.")
+    ],
+    input_: Annotated[
+        str, typer.Option("--input", metavar="DIR|URL", help="Folder with images and masks; for csv, the CSV file.")
+    ],
+    output: Annotated[str, typer.Option(metavar="DIR|URL", help="Folder for the records; gets span-N/.")],
     span: Annotated[int, typer.Option(help="Number of the span to write.")] = 1,
     size: Annotated[int, typer.Option(help="Side to which images and masks are brought, pixels.")] = 512,
     source: Annotated[str | None, typer.Option(help="Hospital or data set, where the input names none.")] = None,
     max_rejected: Annotated[float, typer.Option(help="Share of bad files above which the ingest fails.")] = 0.05,
+    patient_key: Annotated[
+        Path | None,
+        typer.Option(help="File with the key of the pseudonyms of DICOM's patients; or set LUNGSEG_PATIENT_KEY."),
+    ] = None,
+    empty_slices: Annotated[float, typer.Option(help="Share of a volume's slices without lung to keep.")] = 0.1,
+    mapping: Annotated[
+        str | None, typer.Option(metavar="FILE", help="YAML file that names the columns of a CSV file.")
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="beam.KEY=VALUE", help="Where Beam runs, such as beam.runner=dataflow."),
+    ] = None,
 ) -> None:
-    """Check a folder of images and masks and write it as records to train on."""
+    """Check images or volumes with masks and write them as records to train on."""
     from pipeline.console import bar, terminal
+    from pipeline.ingest.identity import load_key
     from pipeline.ingest.ingest import ingest as write_span
 
+    beam_args, key = read_beam(set_), load_key(patient_key)
     with terminal(_NOWHERE) as console:
-        with bar(console, "Reading images") as advance_to:
+        with bar(console, "Writing files of records") as advance_to:
             report = write_span(
                 layout,
                 input_,
@@ -90,10 +110,14 @@ def ingest(
                 size=size,
                 source=source,
                 max_rejected=max_rejected,
+                patient_key=key,
+                empty_slices=empty_slices,
+                mapping=mapping,
+                beam_args=beam_args,
                 progress=advance_to,
             )
         console.print(
-            f"{report.found} files found: {report.written} records of {report.patients} patients written to "
+            f"{report.found} files found: {report.records} records of {report.patients} patients written to "
             f"{report.span}, {report.rejected} refused (listed there in rejected.csv)",
             soft_wrap=True,
         )
@@ -220,7 +244,7 @@ def main() -> NoReturn:
         sys.exit(WRONG_INPUT)
     except ComponentError as error:
         _say(str(error))
-        sys.exit(FAILED)
+        sys.exit(NOT_BLESSED if isinstance(error.__cause__, DataError) else FAILED)
     sys.exit(OK)
 
 

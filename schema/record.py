@@ -12,9 +12,9 @@ from typing import Any, Final
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from tensorflow.core.example import example_pb2
 
 from schema import features
+from schema.example import Example
 
 Pixels = NDArray[np.uint8]
 
@@ -127,7 +127,7 @@ def encode(record: Record) -> bytes:
         RecordError: the record breaks the contract.
     """
     record.check()
-    example = example_pb2.Example()
+    example = Example()
     feature = example.features.feature
     for name in (features.IMAGE, features.MASK):
         feature[name].bytes_list.value.append(_to_png(name, getattr(record, name)))
@@ -147,7 +147,7 @@ def decode(serialized: bytes) -> Record:
     Raises:
         RecordError: it is no tf.train.Example, lacks a feature, or breaks the contract.
     """
-    example = example_pb2.Example()
+    example = Example()
     try:
         example.ParseFromString(serialized)
     except Exception as error:  # protobuf's DecodeError differs between its implementations
@@ -170,7 +170,7 @@ def decode(serialized: bytes) -> Record:
 class _Reader:
     """Reads single values out of an Example, with errors that name the record and the field."""
 
-    def __init__(self, example: example_pb2.Example) -> None:
+    def __init__(self, example: Example) -> None:
         self._feature = example.features.feature
         self._image_id = features.UNKNOWN
         self._image_id = self.text(features.IMAGE_ID)

@@ -1,4 +1,5 @@
-"""Ingestion: image folders to sharded TFRecords, one folder a span.
+"""Ingestion: images or volumes with masks to sharded TFRecords, one folder a span, as a Beam pipeline.
 
-`layouts` finds images and masks, `images` and `masks` read them, `ingest` writes the span.
+`layouts` knows how input may be laid out, `listing` finds samples in it, `samples` and `volumes` read them (`images`,
+`masks`, `dicom`, `nifti`), `shards` writes them, `summary` tells what became of them, and `ingest` runs all that.
 """

@@ -1,126 +1,184 @@
-"""Image folders to a span of sharded TFRecords.
+"""Images or volumes with masks to a span of sharded TFRecords, as a Beam pipeline.
 
->>> report = ingest("folder", Path("clinic"), Path("data"), span=1)
+>>> report = ingest("folder", "clinic", "data", span=1)
 >>> report.span
-PosixPath('data/span-1')
+'data/span-1'
 """
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from pipeline.errors import UserError
-from pipeline.ingest.images import ImageError
-from pipeline.ingest.layouts import Listing, Sample, find_samples
-from pipeline.ingest.pairing import Rejection, relative
-from pipeline.ingest.parallel import parallel_map
-from pipeline.ingest.records import encode_sample, open_shards
-from pipeline.ingest.span import REJECTED_FILE, new_span, span_folder, write_rejections
+from pipeline.errors import ComponentError, UserError
+from pipeline.ingest.files import delete_file, join, move, read_file, sizes_in
+from pipeline.ingest.layout import Input, Layout
+from pipeline.ingest.layouts import find_layout
+from pipeline.ingest.pairing import Rejection
+from pipeline.ingest.progress import watching
+from pipeline.ingest.records import shard_name
+from pipeline.ingest.samples import Reading
+from pipeline.ingest.span import REJECTED_FILE, new_span, span_folder
+
+if TYPE_CHECKING:
+    from pipeline.ingest.summary import Summary
 
 SIZES: Final = range(32, 4097)
 """Side lengths that records may have, pixels."""
 
+_USER_ERROR: Final = re.compile(rf"{UserError.__name__}: (.*?)(?: \[while running .*)?$", re.MULTILINE)
+_IN_MEMORY: Final = ("--direct_running_mode=in_memory",)
+
 
 @dataclass(frozen=True)
 class IngestReport:
-    """What became of an input folder; `found` is always `written + rejected`.
+    """What became of an input; `found` is always `written + rejected`.
 
     Attributes:
         span: the folder written.
-        found: images, and masks without an image.
-        written: records.
+        found: images or volumes, and masks without one.
+        written: images or volumes.
+        records: one of each image, many of a volume.
         rejected: files refused, listed in the span's `rejected.csv`.
         patients: different patients among the records.
     """
 
-    span: Path
+    span: str
     found: int
     written: int
+    records: int
     rejected: int
     patients: int
 
 
 def ingest(
     layout: str,
-    source_dir: Path,
-    output: Path,
+    root: str,
+    output: str,
     *,
     span: int = 1,
     size: int = 512,
-    shards: int = 4,
+    shards: int = 16,
     source: str | None = None,
     max_rejected: float = 0.05,
+    patient_key: bytes | None = None,
+    empty_slices: float = 0.1,
+    mapping: str | None = None,
+    beam_args: Sequence[str] = _IN_MEMORY,
     progress: Callable[[int, int], None] | None = None,
 ) -> IngestReport:
     """Writes `output/span-N/records-*-of-*.tfrecord` and `rejected.csv`; the same input gives the same bytes.
 
+    All paths are local or URLs that Beam's FileSystems know. Whatever the runner, each record is written once.
+
     Args:
-        layout: a name in `layouts.LAYOUTS`.
-        source_dir: the input folder.
+        layout: a name in `layouts.LAYOUTS`, or of another package's layout.
+        root: the input folder, or the file that lists it.
         output: where spans lie; created where missing.
         span: number of the new span, 0 or more.
         size: side length of image and mask in the records, pixels, within `SIZES`.
-        shards: files to deal the records over, fewer where there are fewer images.
+        shards: fewest files to deal the records over; fewer where there are fewer images, more where there are many.
         source: hospital or data set, where metadata names none; by default the layout's own.
         max_rejected: share of refused files above which nothing is written, 0-1.
-        progress: called with the numbers of files done and found after each file.
+        patient_key: of the pseudonyms of what DICOM files name (`identity.load_key`).
+        empty_slices: share of a volume's slices without lung that are kept, 0-1.
+        mapping: path of what names the columns of a CSV file.
+        beam_args: what Beam runs on, as its command line has it; by default in this process.
+        progress: called with the numbers of files written and to be written, as they appear.
 
     Raises:
-        UserError: an argument is out of range, the folder does not suit the layout, the span exists, too many files
+        UserError: an argument is out of range, the input does not suit the layout, the span exists, too many files
             were refused (they are then listed in `output/rejected.csv`), or `output` cannot be written.
+        ComponentError: records got lost on the way.
     """
-    _check_arguments(span, size, shards, max_rejected)
-    listing = find_samples(layout, source_dir, source)
+    _check_arguments(span, size, shards, max_rejected, empty_slices)
+    found = find_layout(layout, root)
+    given = Input(root.rstrip("/") or root, source, mapping)
+    reading = Reading(size, patient_key, empty_slices)
     with new_span(output, span) as folder:
-        written, rejections = _write_records(listing, folder, size, shards, progress)
-        if not written or len(rejections) / listing.found > max_rejected:
-            write_rejections(output / REJECTED_FILE, rejections)
-            raise UserError(_refusal(listing, rejections, max_rejected, output / REJECTED_FILE))
-        write_rejections(folder / REJECTED_FILE, rejections)
-    patients = {sample.description.patient_id for sample in written}
-    return IngestReport(span_folder(output, span), listing.found, len(written), len(rejections), len(patients))
+        summary = _run(found, given, reading, folder, shards, beam_args, progress)
+        if summary.mistake:
+            raise UserError(summary.mistake)
+        if not summary.written or summary.rejected / summary.found > max_rejected:
+            listed = join(output, REJECTED_FILE)
+            move(join(folder, REJECTED_FILE), listed)
+            raise UserError(
+                f"{summary.rejected} of {summary.found} files were refused (limit {100 * max_rejected:g} %), first: "
+                f"{summary.first_rejection}; the whole list: {listed}"
+            )
+        _reconcile(summary, folder)
+    return IngestReport(
+        span_folder(output, span), summary.found, summary.written, summary.records, summary.rejected, summary.patients
+    )
 
 
-def _check_arguments(span: int, size: int, shards: int, max_rejected: float) -> None:
+def _check_arguments(span: int, size: int, shards: int, max_rejected: float, empty_slices: float) -> None:
     if span < 0:
         raise UserError(f"span is {span}: it must be 0 or more")
     if size not in SIZES:
         raise UserError(f"size is {size}: it must be within {SIZES[0]} to {SIZES[-1]} pixels")
     if shards < 1:
         raise UserError(f"shards is {shards}: it must be 1 or more")
-    if not 0 <= max_rejected <= 1:
-        raise UserError(f"max_rejected is {max_rejected}: it must be a share within 0 to 1")
+    for name, share in (("max_rejected", max_rejected), ("empty_slices", empty_slices)):
+        if not 0 <= share <= 1:
+            raise UserError(f"{name} is {share}: it must be a share within 0 to 1")
 
 
-def _write_records(
-    listing: Listing, folder: Path, size: int, shards: int, progress: Callable[[int, int], None] | None
-) -> tuple[list[Sample], list[Rejection]]:
-    """Writes what can be taken; returns the samples written, and all rejections in the order of the files."""
-    written: list[Sample] = []
-    rejections = list(listing.rejections)
-    count = max(1, min(shards, len(listing.samples)))
-    encode = partial(_encode_or_reject, listing.root, size)
-    with open_shards(folder, count) as write, parallel_map(encode, listing.samples) as results:
-        for sample, result in zip(listing.samples, results, strict=True):
-            if isinstance(result, Rejection):
-                rejections.append(result)
-            else:
-                write(result)
-                written.append(sample)
-            if progress is not None:
-                progress(len(written) + len(rejections), listing.found)
-    return written, sorted(rejections)
+def _run(
+    layout: Layout,
+    given: Input,
+    reading: Reading,
+    folder: str,
+    shards: int,
+    beam_args: Sequence[str],
+    progress: Callable[[int, int], None] | None,
+) -> "Summary":
+    """Runs the pipeline, which writes all of a span into a folder, and takes the summary out of it."""
+    import apache_beam as beam
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    from pipeline.ingest.shards import WriteShards
+    from pipeline.ingest.summary import SUMMARY_FILE, Summary, WriteSummary
+
+    pipeline = beam.Pipeline(options=PipelineOptions(list(beam_args)))
+    found = pipeline | "Find" >> layout.find(given)
+    kinds = dict(zip(("samples", "rejections", "mistakes"), found | beam.Partition(_kind, 3), strict=True))
+    written = kinds | "Write shards" >> WriteShards(folder, shards, layout.records, reading)
+    _ = {**kinds, "shards": written} | "Write summary" >> WriteSummary(folder)
+    with watching(folder, progress), _telling_causes():
+        pipeline.run().wait_until_finish()
+    summary = Summary.from_json(read_file(join(folder, SUMMARY_FILE)))
+    delete_file(join(folder, SUMMARY_FILE))
+    return summary
 
 
-def _encode_or_reject(root: Path, size: int, sample: Sample) -> bytes | Rejection:
+@contextmanager
+def _telling_causes() -> Iterator[None]:
+    """Raises what was raised on a worker, which runners hand on in other guises: with the name of the step, as text."""
     try:
-        return encode_sample(sample, root, size)
-    except ImageError as error:
-        return Rejection(relative(root, sample.image), str(error))
+        yield
+    except Exception as error:
+        if match := _USER_ERROR.search(f"{type(error).__name__}: {error}"):
+            raise UserError(match[1]) from error
+        if str(error).startswith(KeyboardInterrupt.__name__):
+            raise KeyboardInterrupt from error
+        raise
 
 
-def _refusal(listing: Listing, rejections: list[Rejection], max_rejected: float, path: Path) -> str:
-    refused = f"{len(rejections)} of {listing.found} files were refused (limit {100 * max_rejected:g} %)"
-    return f"{refused}, first: {rejections[0].file}: {rejections[0].reason}; the whole list: {path}"
+def _kind(found: object, _: int) -> int:
+    return 1 if isinstance(found, Rejection) else 2 if isinstance(found, UserError) else 0
+
+
+def _reconcile(summary: "Summary", folder: str) -> None:
+    """What was found must have been written or refused, and lie in the folder: runners have been seen to lose some."""
+    problem = None
+    if summary.written + summary.rejected != summary.found:
+        problem = f"{summary.found} files found, {summary.written} written, {summary.rejected} refused"
+    expected = {shard_name(index, len(summary.sizes)): size for index, size in summary.sizes.items()}
+    there = {name: size for name, size in sizes_in(folder).items() if name != REJECTED_FILE}
+    odd = sorted({name for name, _ in expected.items() ^ there.items()})
+    if odd:
+        problem = f"{folder} does not hold what was written: {', '.join(odd[:3])}"
+    if problem:
+        raise ComponentError("ingest", RuntimeError(f"records got lost: {problem}"))

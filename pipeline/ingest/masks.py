@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.ingest.images import ImageError, Pixels, read_grey
+from pipeline.ingest.images import FORMATS, ImageError, Pixels, decode_grey, read_content
 
 # A level is a region of its own where more than this share of the pixels lie inside it, away from any edge.
 # Of 643 hand-drawn masks none has one such pixel between its two ends; resampled (256 to 2048 pixels) or blurred
@@ -17,10 +17,21 @@ _REGION_SHARE: Final = 2e-5
 _RINGING: Final = 1 / 16
 _NAMED_LEVELS: Final = 6
 _WINDOW: Final = np.ones((3, 3), np.uint8)
+_FORMATS: Final = (*FORMATS, "GIF")
+_SIXTEEN_BITS: Final = 2**16
 
 
 def read_mask(path: Path) -> Pixels:
-    """Reads a mask of two levels: the lower is outside, the higher is lung.
+    """Reads a mask of two levels: `decode_mask` of the file's content.
+
+    Raises:
+        ImageError: as `decode_mask`, or the file cannot be read.
+    """
+    return decode_mask(read_content(path))
+
+
+def decode_mask(data: bytes) -> Pixels:
+    """Decodes a mask of two levels from a PNG, JPEG, TIFF or GIF: the lower is outside, the higher is lung.
 
     Any two levels do (0 and 1, 0 and 255, 1 and 2); levels between them are antialiased edges and are cut half-way.
 
@@ -28,20 +39,21 @@ def read_mask(path: Path) -> Pixels:
         uint8 [height, width], 255 inside the lungs and 0 outside, with pixels of both.
 
     Raises:
-        ImageError: the file cannot be read, holds no lung or nothing but lung, or is a map of several labels.
+        ImageError: the file cannot be decoded, holds no lung or nothing but lung, or is a map of several labels.
     """
-    grey, lossy = read_grey(path)
-    low, high = grey.min(), grey.max()
+    grey, lossy = decode_grey(data, _FORMATS)
+    low, high = int(grey.min()), int(grey.max())
     if low == high:
         raise ImageError("covers the whole image" if high else "is empty")
-    levels = _fold_ringing(grey) if lossy else grey
-    regions = _region_levels(levels)
+    levels, offset = _narrow(grey, low, high)
+    if lossy:
+        levels = _fold_ringing(levels)
+    regions = [level + offset for level in _region_levels(levels)]
     if len(regions) > 2:
         raise ImageError(f"is a label map of {len(regions)} levels: {_enumerate(regions)}")
     if len(regions) == 2:
         low, high = regions  # a stray pixel outside them does not move the threshold
-    threshold = (float(low) + float(high)) / 2
-    return np.where(levels > threshold, np.uint8(255), np.uint8(0))
+    return np.where(levels > (low + high) / 2 - offset, np.uint8(255), np.uint8(0))
 
 
 def resize_mask(mask: Pixels, size: int) -> Pixels:
@@ -57,6 +69,15 @@ def resize_mask(mask: Pixels, size: int) -> Pixels:
     return resized
 
 
+def _narrow(grey: NDArray[Any], low: int, high: int) -> tuple[NDArray[Any], int]:
+    """Brings levels to uint8 or uint16, which OpenCV's filters know; returns what was subtracted as well."""
+    if grey.dtype != np.int32:
+        return grey, 0
+    if high - low >= _SIXTEEN_BITS:
+        raise ImageError(f"has levels from {low} to {high}: save it as 8-bit grey")
+    return (grey - low).astype(np.uint16), low
+
+
 def _fold_ringing(grey: NDArray[Any]) -> NDArray[Any]:
     low, high = grey.min(), grey.max()
     reach = (float(high) - float(low)) * _RINGING
@@ -68,11 +89,10 @@ def _region_levels(levels: NDArray[Any]) -> list[int]:
 
     An antialiased edge changes from pixel to pixel, so that a pixel equal to its eight neighbours lies in a region.
     """
-    # OpenCV's filters know no int32.
-    comparable = levels if levels.dtype in (np.uint8, np.uint16) else levels.astype(np.float64)
-    settled = cv2.erode(comparable, _WINDOW) == cv2.dilate(comparable, _WINDOW)
-    values, counts = np.unique(levels[settled], return_counts=True)
-    return [int(value) for value in values[counts > _REGION_SHARE * levels.size]]
+    settled = cv2.compare(cv2.erode(levels, _WINDOW), cv2.dilate(levels, _WINDOW), cv2.CMP_EQ)
+    depth = np.iinfo(levels.dtype).max + 1
+    counts = cv2.calcHist([levels], [0], settled, [depth], [0, depth]).ravel()
+    return np.flatnonzero(counts > _REGION_SHARE * levels.size).tolist()
 
 
 def _enumerate(levels: list[int]) -> str:

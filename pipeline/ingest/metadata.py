@@ -1,15 +1,23 @@
 """What is known of an image beside its pixels, and the CSV file that says so."""
 
 import csv
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from pathlib import Path
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, replace
 from typing import Any, Final
 
 from pipeline.errors import UserError
-from pipeline.ingest.images import EXTENSIONS
+from pipeline.ingest.files import exists, join, open_file
+from pipeline.ingest.images import EXTENSIONS, ImageError
 from schema import features
 
+IMAGE_FILES: Final = (*EXTENSIONS, ".dcm")
+"""What the name of an image file ends with, in lower case."""
+VOLUME_FILES: Final = (".nii", ".nii.gz")
+"""What the name of a file of a volume ends with, in lower case."""
+
+_METADATA_FILE: Final = "metadata.csv"
 _IMAGE: Final = "image"
 _TEXTS: Final = (features.PATIENT_ID, features.SOURCE, features.FINDING, features.VIEW)
 _SEXES: Final = {
@@ -22,6 +30,7 @@ _SEXES: Final = {
     "unknown": features.UNKNOWN,
 }
 _OLDEST: Final = 130
+_WIDEST_SPACING: Final = 100  # mm
 
 
 class CellError(ValueError):
@@ -30,7 +39,7 @@ class CellError(ValueError):
 
 @dataclass(frozen=True)
 class Description:
-    """What is known of one image; the fields are those of `schema.record.Record`."""
+    """What is known of one image; the fields are those of `schema.record.Record`, `patient_id` empty if not known."""
 
     patient_id: str
     source: str
@@ -38,6 +47,14 @@ class Description:
     view: str = features.UNKNOWN
     sex: str = features.UNKNOWN
     age: float = features.UNKNOWN_AGE
+    pixel_spacing: float = features.UNKNOWN_SPACING
+
+    def or_else(self, other: "Description") -> "Description":
+        """What is known here, and elsewhere what `other` knows."""
+        nothing = Description(patient_id="", source="")
+        names = [field.name for field in fields(self)]
+        return replace(self, **{name: getattr(other, name) for name in names
+                                if getattr(self, name) == getattr(nothing, name)})  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -45,64 +62,118 @@ class Row:
     """One row of a metadata file.
 
     Attributes:
-        place: file and line, for messages.
+        path: of the file.
+        line: of its last line in the file, from 1.
         cells: text by column name, stripped; empty cells left out.
     """
 
-    place: str
+    path: str
+    line: int
     cells: dict[str, str]
 
+    @property
+    def place(self) -> str:
+        """File and line, for what follows an image's name."""
+        return f"{self.path.rpartition('/')[2]}, line {self.line}"
 
-def read_metadata(path: Path) -> dict[str, Row]:
-    """Reads the rows of a CSV file by the stem of the image they describe.
+
+def find_metadata(root: str) -> str | None:
+    """Path of the metadata file of an input folder; None where there is none."""
+    path = join(root, _METADATA_FILE)
+    return path if exists(path) else None
+
+
+def read_rows(path: str, column: str = _IMAGE) -> Iterator[Row]:
+    """Reads a CSV file row by row; the first line names the columns, blank lines are passed over.
+
+    Args:
+        path: of the file, in UTF-8.
+        column: that must be there, and filled in each row.
 
     Raises:
-        UserError: the file cannot be read, has no column `image`, or names an image never or twice.
+        UserError: the file cannot be read, is no CSV file in UTF-8, or lacks the column or a cell of it.
     """
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file)
-            header = [name.strip() for name in next(reader, [])]
-            if _IMAGE not in header:
-                raise UserError(f"{path}, line 1: has no column '{_IMAGE}', only: {', '.join(header)}")
-            return _index(path, header, ((reader.line_num, cells) for cells in reader if cells))
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: is no UTF-8 text") from error
-    except csv.Error as error:
-        raise UserError(f"{path}, line {reader.line_num}: {error}") from error
+    with _open_table(path) as lines:
+        header = _read_header(lines)
+        if column not in header:
+            raise UserError(f"{path}, line 1: has no column '{column}', only: {', '.join(header)}")
+        for values in lines:
+            if not values:
+                continue
+            stripped = {name: value.strip() for name, value in zip(header, values, strict=False)}
+            row = Row(path, lines.line_num, {name: value for name, value in stripped.items() if value})
+            if column not in row.cells:
+                raise UserError(f"{path}, line {row.line}: column '{column}' is empty")
+            yield row
+
+
+def read_columns(path: str) -> list[str]:
+    """The names of the columns of a CSV file.
+
+    Raises:
+        UserError: the file cannot be read, or is no CSV file in UTF-8.
+    """
+    with _open_table(path) as lines:
+        return _read_header(lines)
+
+
+def stem_of(name: str) -> str:
+    """Drops the extension of an image or volume only: what follows another dot may be part of a UID."""
+    for extension in (*IMAGE_FILES, *VOLUME_FILES):
+        if name.lower().endswith(extension):
+            return name[: -len(extension)]
+    return name
+
+
+def image_stem(row: Row) -> str:
+    """Stem of the image that a row of `metadata.csv` describes."""
+    return stem_of(row.cells[_IMAGE])
 
 
 def describe(row: Row, defaults: Description) -> Description:
     """Replaces what the row gives; cells left empty keep the defaults.
 
     Raises:
-        CellError: sex or age is out of its domain.
+        CellError: sex, age or pixel spacing is out of its domain.
     """
     known: dict[str, Any] = {name: row.cells[name] for name in _TEXTS if name in row.cells}
     if features.SEX in row.cells:
         known[features.SEX] = _sex(row)
     if features.AGE in row.cells:
         known[features.AGE] = _age(row)
+    if features.PIXEL_SPACING in row.cells:
+        known[features.PIXEL_SPACING] = _spacing(row)
     return replace(defaults, **known)
 
 
-def _index(path: Path, header: list[str], lines: Iterable[tuple[int, list[str]]]) -> dict[str, Row]:
-    rows: dict[str, Row] = {}
-    for number, values in lines:
-        stripped = {name: value.strip() for name, value in zip(header, values, strict=False)}
-        cells = {name: value for name, value in stripped.items() if value}
-        if _IMAGE not in cells:
-            raise UserError(f"{path}, line {number}: column '{_IMAGE}' is empty")
-        stem = _stem(cells[_IMAGE])
-        if stem in rows:
-            raise UserError(f"{path}, line {number}: image '{stem}' is listed twice")
-        rows[stem] = Row(f"{path.name}, line {number}", cells)
-    return rows
+def describe_by_row(source: str, stem: str, row: Row | None) -> Description:  # noqa: ARG001
+    """For layouts with a metadata file: without a row, nothing but the source is known.
+
+    Raises:
+        CellError: as `describe`.
+    """
+    defaults = Description(patient_id="", source=source or features.UNKNOWN)
+    return describe(row, defaults) if row else defaults
 
 
-def _stem(name: str) -> str:
-    """Drops an image extension only: what follows another dot may be part of a UID."""
-    return name[: name.rindex(".")] if name.lower().endswith(EXTENSIONS) else name
+@contextmanager
+def _open_table(path: str) -> Iterator[Any]:
+    """Yields the `csv.reader` of a file."""
+    lines = None
+    try:
+        with open_file(path) as file, io.TextIOWrapper(file, encoding="utf-8-sig", newline="") as text:
+            lines = csv.reader(text)
+            yield lines
+    except ImageError as error:
+        raise UserError(f"{path} {error}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: is no UTF-8 text") from error
+    except csv.Error as error:
+        raise UserError(f"{path}, line {lines.line_num if lines else 1}: {error}") from error
+
+
+def _read_header(lines: Iterator[list[str]]) -> list[str]:
+    return [name.strip() for name in next(lines, [])]
 
 
 def _sex(row: Row) -> str:
@@ -113,11 +184,23 @@ def _sex(row: Row) -> str:
 
 
 def _age(row: Row) -> float:
-    given = row.cells[features.AGE]
-    try:
-        age = float(given)
-    except ValueError as error:
-        raise CellError(f"has the age '{given}' in {row.place}: not a number") from error
+    age = _number(row, features.AGE, "age")
     if not 0 <= age <= _OLDEST:
-        raise CellError(f"has the age '{given}' in {row.place}: not within 0 to {_OLDEST}")
+        raise CellError(f"has the age '{row.cells[features.AGE]}' in {row.place}: not within 0 to {_OLDEST}")
     return age
+
+
+def _spacing(row: Row) -> float:
+    spacing = _number(row, features.PIXEL_SPACING, "pixel spacing")
+    if not 0 < spacing <= _WIDEST_SPACING:
+        given = row.cells[features.PIXEL_SPACING]
+        raise CellError(f"has the pixel spacing '{given}' in {row.place}: not above 0 and up to {_WIDEST_SPACING} mm")
+    return spacing
+
+
+def _number(row: Row, column: str, name: str) -> float:
+    given = row.cells[column]
+    try:
+        return float(given)
+    except ValueError as error:
+        raise CellError(f"has the {name} '{given}' in {row.place}: not a number") from error

@@ -1,11 +1,7 @@
 """Finds the masks of each image by name."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-
-from pipeline.errors import UserError
-from pipeline.ingest.images import EXTENSIONS
 
 
 @dataclass(frozen=True, order=True)
@@ -23,76 +19,52 @@ class Rejection:
 
 @dataclass(frozen=True)
 class Pair:
-    """An image and its masks, of which there are two where each lung has its own."""
+    """An image and its masks; names below the input folder.
 
-    image: Path
-    masks: tuple[Path, ...]
+    Attributes:
+        image: name of the image: of its file, or of the folder that holds its files.
+        files: of the image, in the order of their names.
+        masks: two where each lung has its own.
+    """
+
+    image: str
+    files: tuple[str, ...]
+    masks: tuple[str, ...]
 
 
-def pair_by_name(
-    root: Path, image_folder: str, mask_folders: Sequence[str], mask_suffix: str = ""
-) -> tuple[list[Pair], list[Rejection]]:
-    """Pairs the images with the masks of the same stem in each of the mask folders.
-
-    Hidden files and those without an image extension are passed over.
+def pair_by_stem(
+    stem: str, image_folder: str, images: Mapping[str, Sequence[str]], masks: Mapping[str, Sequence[str]]
+) -> Pair | list[Rejection]:
+    """Pairs what has one stem: one image with one mask of each folder.
 
     Args:
-        root: the input folder.
-        image_folder: below `root`.
-        mask_folders: below `root`; an image needs a mask in each.
-        mask_suffix: what a mask's stem may carry after the image's.
+        stem: that the files share.
+        image_folder: where images are looked for.
+        images: files by the name of their image, below the input folder.
+        masks: names of the masks, likewise, by the folder in which they are looked for.
 
     Returns:
-        The pairs and what has no partner, both in the order of their names. Each image is in one of them;
-        a mask is rejected only where it has no image at all.
-
-    Raises:
-        UserError: there is no image.
+        The pair, or why there is none: a rejection for each image, or, where there is no image, for each mask.
     """
-    images = _by_stem(root, image_folder)
+    found = [file for files in masks.values() for file in sorted(files)]
     if not images:
-        raise UserError(f"{root / image_folder} holds no images ({', '.join(EXTENSIONS)})")
-    masks = {folder: _by_stem(root, folder, mask_suffix) for folder in mask_folders}
-    pairs = []
-    rejections = []
-    for stem in sorted(images):
-        found = {folder: masks[folder].pop(stem, []) for folder in mask_folders}
-        reason = _ambiguity(root, stem, images[stem]) or _mask_problem(found)
-        if reason:
-            rejections += [Rejection(relative(root, file), reason) for file in images[stem]]
-        else:
-            pairs.append(Pair(images[stem][0], tuple(files[0] for files in found.values())))
-    orphans = [file for folder in mask_folders for files in masks[folder].values() for file in files]
-    rejections += [
-        Rejection(relative(root, file), f"is a mask without an image in {image_folder}/") for file in orphans
-    ]
-    return pairs, sorted(rejections)
+        return [Rejection(file, f"is a mask without an image in {image_folder}/") for file in found]
+    names = sorted(images)
+    reason = _ambiguity(stem, names) or _mask_problem(masks)
+    if reason:
+        return [Rejection(name, reason) for name in names]
+    return Pair(names[0], tuple(sorted(images[names[0]])), tuple(found))
 
 
-def relative(root: Path, file: Path) -> str:
-    """The path of a file below the input folder, as rejections name it."""
-    return file.relative_to(root).as_posix()
+def _ambiguity(stem: str, images: Sequence[str]) -> str | None:
+    return None if len(images) == 1 else f"is one of {len(images)} images named '{stem}': {', '.join(images)}"
 
 
-def _by_stem(root: Path, folder: str, suffix: str = "") -> dict[str, list[Path]]:
-    files: dict[str, list[Path]] = {}
-    for file in sorted((root / folder).iterdir()):
-        if file.suffix.lower() in EXTENSIONS and not file.name.startswith(".") and file.is_file():
-            files.setdefault(file.stem.removesuffix(suffix), []).append(file)
-    return files
-
-
-def _ambiguity(root: Path, stem: str, images: Sequence[Path]) -> str | None:
-    if len(images) == 1:
-        return None
-    names = ", ".join(relative(root, image) for image in images)
-    return f"is one of {len(images)} images named '{stem}': {names}"
-
-
-def _mask_problem(masks: dict[str, list[Path]]) -> str | None:
+def _mask_problem(masks: Mapping[str, Sequence[str]]) -> str | None:
     for folder, files in masks.items():
         if not files:
             return f"has no mask in {folder}/"
         if len(files) > 1:
-            return f"has {len(files)} masks in {folder}/: {', '.join(file.name for file in files)}"
+            names = ", ".join(sorted(file.rpartition("/")[2] for file in files))
+            return f"has {len(files)} masks in {folder}/: {names}"
     return None

@@ -16,13 +16,20 @@ _SPARE_THREADS: Final = 4
 
 
 @contextmanager
-def parallel_map(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Iterator[Result]]:
+def parallel_map(
+    function: Callable[[Item], Result], items: Iterable[Item], threads: int | None = None
+) -> Iterator[Iterator[Result]]:
     """Yields the results in the order of the items; leaving the context stops the work.
 
     Suits functions that release the GIL. Two items a thread are under way at most, so that memory is bounded
     however many there are.
+
+    Args:
+        function: to call with each item.
+        items: taken as they are needed.
+        threads: how many; by default as many as keep all cores at work.
     """
-    threads = min((os.cpu_count() or 1) + _SPARE_THREADS, _MOST_THREADS)
+    threads = threads or min((os.cpu_count() or 1) + _SPARE_THREADS, _MOST_THREADS)
     pool = ThreadPoolExecutor(threads)
 
     def results() -> Iterator[Result]:

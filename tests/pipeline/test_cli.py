@@ -13,9 +13,11 @@ import pytest
 import tensorflow as tf
 from rich.console import Console
 
+from components.data_gate.errors import DataError
 from pipeline import cli, console, run
 from pipeline.config import Config
 from pipeline.errors import ComponentError, UserError
+from pipeline.options import Orchestrator
 
 Lungseg = Callable[..., tuple[int, str, str]]
 
@@ -82,7 +84,7 @@ def test_without_a_command_help_is_shown(lungseg: Lungseg) -> None:
     [
         (
             ["ingest", "--layout", "maze", "--input", "x", "--output", "y"],
-            "unknown layout 'maze': known are folder, montgomery, shenzhen",
+            "unknown layout 'maze': known are folder, montgomery, shenzhen, jsrt, csv, ct",
         ),
         (["ingest", "--layout", "folder", "--input", "nowhere", "--output", "y"], "nowhere does not exist"),
         (["phantoms", "--output", "x", "--count", "0"], "count is 0: choose 1 or more"),
@@ -229,17 +231,19 @@ def test_predict_tells_what_it_could_not_read(lungseg: Lungseg, folder: Path, mo
 def test_run_ends_with_the_decision(
     lungseg: Lungseg, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, blessed: bool, code: int
 ) -> None:
-    seen: list[tuple[Config, bool]] = []
+    seen: list[tuple[Config, str, bool]] = []
 
-    def fake(config: Config, *, verbose: bool) -> bool:
-        seen.append((config, verbose))
+    def fake(config: Config, *, orchestrator: Orchestrator, verbose: bool) -> bool:
+        seen.append((config, orchestrator.value, verbose))
         return blessed
 
     monkeypatch.setattr(run, "run", fake)
     arguments = ("run", "--config", "demo", "--data", "d", "--root", "r", "-v", "--set", "train.epochs=2")
     external = ("--external", "north=n", "--external", "south=/s")
-    assert lungseg(*arguments, *external, "--set", "augment.copies.train=3") == (code, "", "")
-    ((config, verbose),) = seen
+    others = ("--set", "augment.copies.train=3", "--orchestrator", "beam")
+    assert lungseg(*arguments, *external, *others) == (code, "", "")
+    ((config, orchestrator, verbose),) = seen
+    assert orchestrator == "beam"
     assert config.data.external == {"north": tmp_path / "n", "south": Path("/s")}
     assert verbose
     assert (config.data.root, config.root) == (tmp_path / "d", tmp_path / "r")
@@ -270,11 +274,18 @@ def test_spans(
     assert (seen[0].data.span, seen[0].data.spans) == expected
 
 
+def failed(component_id: str, cause: Exception) -> ComponentError:
+    error = ComponentError(component_id, cause)
+    error.__cause__ = cause  # as `raise ... from` does it
+    return error
+
+
 @pytest.mark.parametrize(
     ("error", "code", "message"),
     [
+        (failed("DataGate", DataError("a leak: mend it")), 3, "lungseg: DataGate failed: a leak: mend it\n"),
         (UserError("no such thing"), 2, "lungseg: no such thing\n"),
-        (ComponentError("Trainer", ValueError("out of\nluck")), 1, "lungseg: Trainer failed: out of\n"),
+        (failed("Trainer", ValueError("out of\nluck")), 1, "lungseg: Trainer failed: out of\n"),
     ],
 )
 def test_errors_of_a_run(

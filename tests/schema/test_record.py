@@ -2,6 +2,8 @@
 
 import dataclasses
 import re
+import subprocess
+import sys
 from typing import Any
 
 import cv2
@@ -13,6 +15,7 @@ from hypothesis.extra import numpy as hnp
 from tensorflow.core.example import example_pb2
 
 from schema import features
+from schema.example import Example
 from schema.record import Pixels, Record, RecordError, decode, encode
 
 TEXTS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=20)
@@ -220,3 +223,16 @@ def test_any_bytes_give_a_record_or_a_record_error(data: bytes) -> None:
 
 def test_a_record_error_is_a_value_error() -> None:
     assert issubclass(RecordError, ValueError)
+
+
+@given(records())
+def test_the_bytes_are_those_of_tensorflow(one: Record) -> None:
+    serialized = encode(one)
+    assert example_pb2.Example.FromString(serialized).SerializeToString(deterministic=True) == serialized
+    assert Example.FromString(serialized).SerializeToString(deterministic=True) == serialized
+
+
+def test_a_record_needs_no_tensorflow() -> None:
+    code = "import sys, schema.record; print('tensorflow' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"

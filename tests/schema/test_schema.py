@@ -78,6 +78,17 @@ def test_domains() -> None:
     assert by_name()[features.WIDTH].int_domain.min == by_name()[features.HEIGHT].int_domain.min == 1
 
 
+def test_drift_is_looked_for_in_all_that_tells_originals_apart() -> None:
+    compared = {
+        name: feature.drift_comparator for name, feature in by_name().items() if feature.HasField("drift_comparator")
+    }
+    assert set(compared) == {*features.DESCRIPTIVE, *features.FINGERPRINT}
+    for name, comparator in compared.items():
+        (kind,) = [field.name for field, _ in comparator.ListFields()]
+        assert kind == ("infinity_norm" if name in features.TEXT else "jensen_shannon_divergence")
+        assert 0 < getattr(comparator, kind).threshold <= 0.2
+
+
 def test_importing_the_contract_brings_nothing_from_above() -> None:
     above = {"tfx", "apache_beam", "tensorflow_transform", "modules", "components", "pipeline"}
     code = f"import sys, schema.record; print(sorted({above} & set(sys.modules)))"

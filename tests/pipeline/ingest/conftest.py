@@ -1,17 +1,66 @@
-"""Small image folders to ingest."""
+"""Small image folders to ingest, and what a layout finds in them."""
 
+import pickle
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
+import apache_beam as beam
 import numpy as np
 import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
 from numpy.typing import NDArray
 from PIL import Image
 
+from pipeline.errors import UserError
 from pipeline.ingest.images import Pixels
+from pipeline.ingest.layout import Input
+from pipeline.ingest.layouts import find_layout
+from pipeline.ingest.pairing import Rejection
+from pipeline.ingest.samples import Sample
 
 Save = Callable[..., Path]
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What a layout finds, in the order of the names."""
+
+    samples: list[Sample]
+    rejections: list[Rejection]
+
+    @property
+    def found(self) -> int:
+        """Images, and masks without one."""
+        return len(self.samples) + len(self.rejections)
+
+
+@pytest.fixture
+def find(tmp_path: Path) -> Callable[..., Listing]:
+    """Lists an input: find("folder", root, source=None, mapping=None); what stops a run is raised."""
+
+    def call(layout: str, root: object, source: str | None = None, mapping: str | None = None) -> Listing:
+        transform = find_layout(layout, str(root)).find(Input(str(root), source, mapping))
+        folder = tmp_path / f"found-{uuid4().hex}"
+        folder.mkdir()
+        with beam.Pipeline(options=PipelineOptions(["--direct_running_mode=in_memory"])) as pipeline:
+            _ = pipeline | transform | "Keep" >> beam.Map(keep, folder)
+        found = [pickle.loads(path.read_bytes()) for path in folder.iterdir()]  # noqa: S301
+        mistakes = sorted(str(one) for one in found if isinstance(one, UserError))
+        if mistakes:
+            raise UserError(mistakes[0])
+        rejections = sorted(one for one in found if isinstance(one, Rejection))
+        samples = [one for one in found if not isinstance(one, Rejection)]
+        return Listing(sorted(samples, key=lambda sample: sample.name), rejections)
+
+    return call
+
+
+def keep(element: object, folder: Path) -> None:
+    """Pipelines hand nothing back but files."""
+    (folder / uuid4().hex).write_bytes(pickle.dumps(element))
 
 
 @pytest.fixture

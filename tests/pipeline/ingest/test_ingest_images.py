@@ -2,6 +2,8 @@
 
 import io
 import struct
+import subprocess
+import sys
 import warnings
 import zlib
 from collections.abc import Callable
@@ -13,9 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin, TiffImagePlugin
 
-from pipeline.ingest.images import ImageError, Pixels, read_image, resize_image
+from pipeline.ingest.images import MAX_PIXELS, ImageError, Pixels, count_pixels, decode_image, read_image, resize_image
 
 Save = Callable[..., Path]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def reason(path: Path) -> str:
@@ -84,9 +87,22 @@ def test_stretching_keeps_the_order_and_fills_the_range(low: int, span: int, see
     deep[:2] = low, high
     file = io.BytesIO()
     Image.fromarray(deep.reshape(8, 8)).save(file, "PNG")
-    read = read_image(file).ravel()  # type: ignore[arg-type]  # Pillow reads files as well as paths
+    read = decode_image(file.getvalue()).ravel()
     assert (read.min(), read.max()) == (0, 255)
     assert (np.diff(read[np.argsort(deep, kind="stable")].astype(int)) >= 0).all()
+
+
+@given(
+    values=st.lists(st.integers(0, 65535), min_size=2, max_size=64, unique=True),
+    dtype=st.sampled_from([np.uint16, np.int32]),
+)
+def test_stretching_is_that_of_the_formula_to_the_bit(values: list[int], dtype: type) -> None:
+    deep = np.array([values], dtype)
+    file = io.BytesIO()
+    Image.fromarray(deep).save(file, "TIFF")
+    low, high = float(deep.min()), float(deep.max())
+    expected = np.rint((deep.astype(np.float64) - low) * (255 / (high - low))).astype(np.uint8)
+    assert np.array_equal(decode_image(file.getvalue()), expected)
 
 
 def test_exif_orientation_is_ignored(tmp_path: Path, image: Pixels) -> None:
@@ -123,7 +139,7 @@ def test_a_damaged_byte_raises_nothing_but_image_error(position: int, value: int
     damaged = bytearray(file.getvalue())
     damaged[position % len(damaged)] = value
     try:
-        read = read_image(io.BytesIO(damaged))  # type: ignore[arg-type]
+        read = decode_image(bytes(damaged))
     except ImageError as error:
         assert "\n" not in str(error)  # noqa: PT017
     else:
@@ -158,6 +174,86 @@ def test_decompression_bomb(tmp_path: Path) -> None:
         + struct.pack(">I", 0) + b"IDAT" + struct.pack(">I", zlib.crc32(b"IDAT"))
     )  # fmt: skip
     assert reason(tmp_path / "a.png").startswith("is too large: Image size (3600000000 pixels) exceeds limit")
+
+
+def png_chunk(kind: bytes, data: bytes) -> bytes:
+    file = io.BytesIO()
+    PngImagePlugin.putchunk(file, kind, data)
+    return file.getvalue()
+
+
+def test_too_many_pixels_are_refused_from_the_header(tmp_path: Path) -> None:
+    header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", 8193, 8192, 8, 0, 0, 0, 0))
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + header + png_chunk(b"IDAT", b""))
+    assert reason(tmp_path / "a.png") == f"is too large: 8193 x 8192 is more than {MAX_PIXELS} pixels"
+
+
+def tiled_tiff(side: int) -> bytes:
+    """A grey TIFF of 100 x 100 pixels in one tile of `side` x `side`, all 0 but the first."""
+    tile = zlib.compress(b"\1" + bytes(min(side, 256) ** 2 - 1))
+    tags = {256: 100, 257: 100, 258: 8, 259: 8, 262: 1, 277: 1, 322: side, 323: side, 324: 134, 325: len(tile)}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    return b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4) + tile
+
+
+def test_tiles_larger_than_the_image() -> None:
+    assert decode_image(tiled_tiff(256)).sum() == 1
+    with pytest.raises(ImageError) as caught:
+        decode_image(tiled_tiff(20_000))
+    assert str(caught.value) == "is damaged: its tiles of 20000 x 20000 pixels are larger than the image"
+
+
+@pytest.mark.parametrize("kind", [b"zTXt", b"iCCP"])
+def test_zipped_text_is_inflated_within_bounds(save: Save, image: Pixels, kind: bytes) -> None:
+    data = save("a.png", image).read_bytes()
+    bomb = png_chunk(kind, b"name\0\0" + zlib.compress(bytes(2**26)))
+    after_header = 8 + 25
+    with pytest.raises(ImageError, match=r"^is truncated or damaged: Decompressed data too large"):
+        decode_image(data[:after_header] + bomb + data[after_header:])
+
+
+@pytest.mark.parametrize(
+    ("name", "channels"), [("a.png", 0), ("a.png", 3), ("a.jpg", 0), ("a.tif", 0), ("a.tif", 4), ("a.gif", 0)]
+)
+def test_pixels_are_counted_from_the_header(save: Save, name: str, channels: int) -> None:
+    shape = (30, 50, channels) if channels else (30, 50)
+    path = save(name, np.random.default_rng(0).integers(0, 256, shape, np.uint8))
+    assert count_pixels(path.read_bytes()) == 1500
+
+
+@pytest.mark.parametrize("content", [b"", b"no image", b"\x89PNG\r\n\x1a\n", bytes(128) + b"DICM"])
+def test_pixels_of_what_is_no_image(content: bytes) -> None:
+    assert count_pixels(content) == 0
+
+
+MEASURE = """
+import sys
+from pathlib import Path
+from PIL import Image
+from pipeline.ingest import images, masks
+
+def kilobytes(name):
+    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith(name))
+
+data = Path(sys.argv[2]).read_bytes()
+Image.init()
+before = kilobytes("VmRSS")
+Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
+images.decode_image(data) if sys.argv[1] == "image" else masks.decode_mask(data)
+print(1024 * (kilobytes("VmHWM") - before) / 4000**2)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="memory is measured as Linux tells it")
+@pytest.mark.parametrize(("kind", "dtype", "most"), [("image", np.uint16, 4.5), ("image", np.uint8, 3.5),
+                                                     ("mask", np.uint16, 8), ("mask", np.uint8, 5)])  # fmt: skip
+def test_memory_of_a_large_image(save: Save, kind: str, dtype: type, most: float) -> None:
+    pixels = np.zeros((4000, 4000), dtype)
+    pixels[1000:3000, 1000:3000] = np.iinfo(dtype).max
+    path = save("a.png", pixels, compress_level=1)
+    command = [sys.executable, "-c", MEASURE, kind, str(path)]
+    measured = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert float(measured.stdout) < most
 
 
 def test_floating_point_tiff(save: Save) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pipeline.ingest.images import ImageError, Pixels
-from pipeline.ingest.masks import read_mask, resize_mask
+from pipeline.ingest.masks import decode_mask, read_mask, resize_mask
 
 SHARED = Path(__file__).resolve().parents[4] / "shared" / "data"
 
@@ -22,6 +22,29 @@ def reason(path: Path) -> str:
     with pytest.raises(ImageError) as caught:
         read_mask(path)
     return str(caught.value)
+
+
+def test_gif(save: Save, mask: Pixels) -> None:
+    data = save("a.gif", mask).read_bytes()
+    assert data.startswith(b"GIF")
+    assert np.array_equal(decode_mask(data), mask)
+
+
+@pytest.mark.parametrize(("low", "high"), [(-5, 70_000), (0, 2**31 - 1)])
+def test_levels_too_far_apart(save: Save, mask: Pixels, low: int, high: int) -> None:
+    stored = np.where(mask > 0, high, low).astype(np.int32)
+    assert reason(save("a.tif", stored)) == f"has levels from {low} to {high}: save it as 8-bit grey"
+
+
+@pytest.mark.parametrize("low", [-7, 100_000])
+def test_32_bits_of_any_height(save: Save, mask: Pixels, low: int) -> None:
+    stored = np.where(mask > 0, low + 300, low).astype(np.int32)
+    assert np.array_equal(read_mask(save("a.tif", stored)), mask)
+
+
+def test_no_mask(save: Save, tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"no image")
+    assert reason(tmp_path / "a.png") == "is no readable PNG, JPEG, TIFF or GIF"
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -5,30 +5,36 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import UserError
-from pipeline.ingest.metadata import CellError, Description, Row, describe, read_metadata
+from pipeline.ingest.metadata import CellError, Description, Row, describe, image_stem, read_rows
 
 DEFAULTS = Description(patient_id="a", source="clinic")
 
 
 def described(tmp_path: Path, text: str) -> Description:
     (tmp_path / "metadata.csv").write_text(text, encoding="utf-8")
-    return describe(read_metadata(tmp_path / "metadata.csv")["a"], DEFAULTS)
+    (row,) = read_rows(f"{tmp_path}/metadata.csv")
+    assert image_stem(row) == "a"
+    return describe(row, DEFAULTS)
+
+
+def row(**cells: str) -> Row:
+    return Row("data/metadata.csv", 2, cells)
 
 
 def stopped(tmp_path: Path, content: bytes) -> str:
     (tmp_path / "metadata.csv").write_bytes(content)
     with pytest.raises(UserError) as caught:
-        read_metadata(tmp_path / "metadata.csv")
+        list(read_rows(f"{tmp_path}/metadata.csv"))
     return str(caught.value).replace(str(tmp_path), "D")
 
 
 def test_all_columns(tmp_path: Path) -> None:
-    text = "image,patient_id,source,finding,view,sex,age,attribution\na,p1,Bonn,edema,PA,F,34.5,me\n"
-    assert described(tmp_path, text) == Description("p1", "Bonn", "edema", "PA", "female", 34.5)
+    text = "image,patient_id,source,finding,view,sex,age,pixel_spacing,by\na,p1,Bonn,edema,PA,F,34.5,0.143,me\n"
+    assert described(tmp_path, text) == Description("p1", "Bonn", "edema", "PA", "female", 34.5, 0.143)
 
 
 def test_empty_cells_and_missing_columns_keep_the_defaults(tmp_path: Path) -> None:
-    assert described(tmp_path, "image,patient_id,sex,age, view\na, ,,\n") == DEFAULTS
+    assert described(tmp_path, "image,patient_id,sex,age, view, pixel_spacing\na, ,,\n") == DEFAULTS
 
 
 @pytest.mark.parametrize("name", ["a", "a.png", "a.JPG", " a "])
@@ -38,7 +44,7 @@ def test_image_by_stem_or_file_name(tmp_path: Path, name: str) -> None:
 
 def test_dots_in_a_stem_are_kept(tmp_path: Path) -> None:
     (tmp_path / "metadata.csv").write_text("image\n1.2.840\n1.2.841.png\n")
-    assert list(read_metadata(tmp_path / "metadata.csv")) == ["1.2.840", "1.2.841"]
+    assert [image_stem(row) for row in read_rows(f"{tmp_path}/metadata.csv")] == ["1.2.840", "1.2.841"]
 
 
 def test_byte_order_mark_and_blank_lines(tmp_path: Path) -> None:
@@ -51,12 +57,12 @@ def test_byte_order_mark_and_blank_lines(tmp_path: Path) -> None:
      ("Unknown", "unknown")],
 )  # fmt: skip
 def test_sex(given: str, sex: str) -> None:
-    assert describe(Row("metadata.csv, line 2", {"sex": given}), DEFAULTS).sex == sex
+    assert describe(row(sex=given), DEFAULTS).sex == sex
 
 
 @pytest.mark.parametrize("age", [0, 130, 61.5])
 def test_age(age: float) -> None:
-    assert describe(Row("metadata.csv, line 2", {"age": str(age)}), DEFAULTS).age == age
+    assert describe(row(age=str(age)), DEFAULTS).age == age
 
 
 @pytest.mark.parametrize(
@@ -67,11 +73,14 @@ def test_age(age: float) -> None:
         ({"age": "131"}, "has the age '131' in metadata.csv, line 2: not within 0 to 130"),
         ({"age": "-1"}, "has the age '-1' in metadata.csv, line 2: not within 0 to 130"),
         ({"age": "nan"}, "has the age 'nan' in metadata.csv, line 2: not within 0 to 130"),
+        ({"pixel_spacing": "0"}, "has the pixel spacing '0' in metadata.csv, line 2: not above 0 and up to 100 mm"),
+        ({"pixel_spacing": "nan"}, "has the pixel spacing 'nan' in metadata.csv, line 2: not above 0 and up to 100 mm"),
+        ({"pixel_spacing": "0,1"}, "has the pixel spacing '0,1' in metadata.csv, line 2: not a number"),
     ],
 )
 def test_bad_cells(cells: dict[str, str], reason: str) -> None:
     with pytest.raises(CellError) as caught:
-        describe(Row("metadata.csv, line 2", cells), DEFAULTS)
+        describe(row(**cells), DEFAULTS)
     assert str(caught.value) == reason
 
 
@@ -81,7 +90,6 @@ def test_bad_cells(cells: dict[str, str], reason: str) -> None:
         (b"file,age\na,3\n", "D/metadata.csv, line 1: has no column 'image', only: file, age"),
         (b"image;age\na;3\n", "D/metadata.csv, line 1: has no column 'image', only: image;age"),
         (b"", "D/metadata.csv, line 1: has no column 'image', only: "),
-        (b"image\na\nb\na.png\n", "D/metadata.csv, line 4: image 'a' is listed twice"),
         (b"image,age\n,3\n", "D/metadata.csv, line 2: column 'image' is empty"),
         (b"image\n\xfc\n", "D/metadata.csv: is no UTF-8 text"),
         (b"image\n" + b"a" * 200_000, "D/metadata.csv, line 2: field larger than field limit (131072)"),
@@ -89,3 +97,14 @@ def test_bad_cells(cells: dict[str, str], reason: str) -> None:
 )
 def test_files_that_stop_the_run(tmp_path: Path, content: bytes, message: str) -> None:
     assert stopped(tmp_path, content) == message
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"/none\.csv cannot be read: No such file or directory$"):
+        list(read_rows(f"{tmp_path}/none.csv"))
+
+
+def test_what_is_not_known_is_taken_from_another() -> None:
+    mine = Description("", "clinic", view="PA", age=0)
+    other = Description("p", "", sex="male", view="AP", age=50, pixel_spacing=0.2)
+    assert mine.or_else(other) == Description("p", "clinic", view="PA", sex="male", age=0, pixel_spacing=0.2)

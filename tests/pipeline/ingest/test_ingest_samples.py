@@ -1,0 +1,181 @@
+"""Samples: what a DICOM file's header adds, CT volumes as a layout, and the budget of pixels."""
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from medical_files import dicom_file
+
+from pipeline.ingest.budget import Budget
+from pipeline.ingest.files import read_within
+from pipeline.ingest.identity import pseudonym
+from pipeline.ingest.images import ImageError, Pixels
+from pipeline.ingest.metadata import Description
+from pipeline.ingest.pairing import Rejection
+from pipeline.ingest.records import Encoded, encode_sample, write_record
+from pipeline.ingest.samples import ImageSample, Reading
+from pipeline.ingest.volumes import VolumeSample
+from schema.record import decode
+
+KEY = b"0123456789abcdef"
+HEADER = {
+    "PatientID": "Miller", "SOPInstanceUID": "1.2.3", "PatientAge": "047Y", "PatientSex": "F", "ViewPosition": "PA",
+    "ImagerPixelSpacing": [0.143, 0.143],
+}  # fmt: skip
+
+
+@pytest.fixture
+def sample(tmp_path: Path, save: Callable[..., Path], image: Pixels, mask: Pixels) -> Callable[..., ImageSample]:
+    """A DICOM image with its mask: sample(description, SOPInstanceUID=...)."""
+
+    def make(description: Description, **elements: Any) -> ImageSample:
+        save("masks/1.2.3.png", mask)
+        (tmp_path / "images").mkdir(exist_ok=True)
+        (tmp_path / "images" / "1.2.3.dcm").write_bytes(dicom_file(image.astype(np.uint16), **{**HEADER, **elements}))
+        return ImageSample(str(tmp_path), "images/1.2.3.dcm", ("masks/1.2.3.png",), "1.2.3", description)
+
+    return make
+
+
+def encoded(sample: ImageSample, reading: Reading) -> Encoded:
+    result = encode_sample(sample, reading)
+    assert isinstance(result, Encoded)
+    return result
+
+
+def test_a_dicom_header_gives_what_metadata_does_not(sample: Callable[..., ImageSample]) -> None:
+    made = encoded(sample(Description("", "clinic", finding="edema", age=50)), Reading(32, KEY))
+    record = decode(made.records[0])
+    assert (record.image_id, record.patient_id) == (pseudonym(KEY, "1.2.3"), pseudonym(KEY, "Miller"))
+    assert (record.source, record.finding, record.view, record.sex, record.age) == (
+        "clinic", "edema", "PA", "female", 50,
+    )  # fmt: skip
+    assert record.pixel_spacing == pytest.approx(0.143)
+    assert (made.image_ids, made.patients) == ([record.image_id], {record.patient_id})
+    assert b"1.2.3" not in made.records[0]
+
+
+def test_a_patient_that_metadata_names_is_kept(sample: Callable[..., ImageSample]) -> None:
+    assert encoded(sample(Description("p1", "clinic"), PatientID=""), Reading(32, KEY)).patients == {"p1"}
+
+
+@pytest.mark.parametrize(
+    ("key", "elements", "reason"),
+    [
+        (None, {}, "is DICOM, whose patient needs a key: give --patient-key FILE or set LUNGSEG_PATIENT_KEY"),
+        (KEY, {"PatientID": ""}, "is DICOM without a PatientID: name the patient in metadata.csv"),
+    ],
+)
+def test_dicom_that_is_refused(
+    sample: Callable[..., ImageSample], key: bytes | None, elements: dict[str, str], reason: str
+) -> None:
+    refused = encode_sample(sample(Description("", "clinic"), **elements), Reading(32, key))
+    assert refused == Rejection("images/1.2.3.dcm", reason)
+
+
+def test_what_a_record_cannot_hold_is_refused_by_name(
+    save: Callable[..., Path], tmp_path: Path, image: Pixels, mask: Pixels
+) -> None:
+    save("a.png", image)
+    save("m.png", mask)
+    sample = ImageSample(str(tmp_path), "a.png", ("m.png",), "a", Description("p", source=""))
+    assert encode_sample(sample, Reading(32)) == Rejection(
+        "a.png", "makes a record that breaks the contract: record 'a', field 'source': is empty"
+    )
+
+
+def test_volumes_and_series_are_found(tmp_path: Path, find: Callable[..., Any]) -> None:
+    for name in ("volumes/a.nii.gz", "volumes/b/2.dcm", "volumes/b/1.dcm", "volumes/c.nii", "volumes/c/1.dcm",
+                 "volumes/b/notes.txt", "volumes/.d.nii", "masks/a.nii", "masks/b.nii.gz", "masks/c.nii",
+                 "masks/e.nii.gz"):  # fmt: skip
+        path = tmp_path / "ct" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    (tmp_path / "ct" / "metadata.csv").write_text("image,patient_id\na.nii.gz,p1\n")
+    listing = find("ct", tmp_path / "ct")
+    root = f"{tmp_path}/ct"
+    assert listing.samples == [
+        VolumeSample(root, "volumes/a.nii.gz", ("volumes/a.nii.gz",), "masks/a.nii", "a", Description("p1", "ct")),
+        VolumeSample(
+            root, "volumes/b", ("volumes/b/1.dcm", "volumes/b/2.dcm"), "masks/b.nii.gz", "b", Description("", "ct")
+        ),
+    ]
+    twins = "is one of 2 images named 'c': volumes/c, volumes/c.nii"
+    assert {one.file: one.reason for one in listing.rejections} == {
+        "volumes/c": twins,
+        "volumes/c.nii": twins,
+        "masks/e.nii.gz": "is a mask without an image in volumes/",
+    }
+
+
+@settings(deadline=None)
+@given(amounts=st.lists(st.integers(0, 30), max_size=12), limit=st.integers(1, 20))
+def test_a_budget_is_never_overdrawn_and_given_back_whole(amounts: list[int], limit: int) -> None:
+    budget = Budget(limit)
+    lock = threading.Lock()
+    held, most = 0, 0
+
+    def work(amount: int) -> None:
+        nonlocal held, most
+        with budget.claim(amount) as claim:
+            with lock:
+                held += claim.amount
+                most = max(most, held)
+            with lock:
+                held -= claim.amount
+            claim.shrink(amount // 2)
+
+    threads = [threading.Thread(target=work, args=(amount,)) for amount in amounts]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most <= limit
+    with budget.claim(limit) as claim:  # waits for ever if anything was kept
+        assert claim.amount == limit
+
+
+def test_large_files_wait_for_one_another(save: Callable[..., Path]) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (1200, 1200), np.uint8)
+    path = str(save("a.png", noise))
+    budget = Budget(2 * noise.size - 1)
+    within = threading.Event()
+
+    def read() -> None:
+        with read_within(budget, path):
+            within.set()
+
+    with read_within(budget, path) as data:
+        assert len(data) == Path(path).stat().st_size
+        thread = threading.Thread(target=read)
+        thread.start()
+        time.sleep(0.05)
+        assert not within.is_set()
+    thread.join()
+    assert within.is_set()
+
+
+def test_a_missing_file(tmp_path: Path) -> None:
+    with (
+        pytest.raises(ImageError, match=r"^cannot be read: No such file or directory$"),
+        read_within(Budget(1), f"{tmp_path}/none"),
+    ):
+        pass
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.lists(st.binary(max_size=2000), max_size=5))
+def test_files_of_records_are_read_by_tensorflow(contents: list[bytes]) -> None:
+    with NamedTemporaryFile() as file:
+        sizes = [write_record(file, content) for content in contents]  # type: ignore[arg-type]
+        file.flush()
+        assert sum(sizes) == Path(file.name).stat().st_size
+        assert list(tf.data.TFRecordDataset(file.name).as_numpy_iterator()) == contents
