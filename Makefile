@@ -33,7 +33,19 @@ test: lint browser ## Lint, types, unit and end-to-end tests
 
 .PHONY: test-slow
 test-slow: $(READY) ## What takes longer: several processes, devices and workers, kills, searches, studies, releases
-	@$(RUN)/pytest -m slow
+	@$(RUN)/pytest -m slow --ignore=tests/flink
+
+.PHONY: java
+java: ## Java and Maven from the system's packages, for flink-test; without them it is skipped
+	@command -v java >/dev/null && command -v mvn >/dev/null \
+	  || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+	       && apt-get -qq update \
+	       && apt-get -qq install --yes --no-install-recommends default-jre-headless maven >/dev/null 2>&1; } \
+	  || echo "No Java and Maven, and they could not be installed: nothing is tested on Flink" >&2
+
+.PHONY: flink-test
+flink-test: $(READY) java ## The data stages on a Flink cluster of two task managers, one of which dies
+	@$(RUN)/pytest tests/flink
 
 .PHONY: test-fast
 test-fast: $(READY) ## The tests that run no pipeline and take no minute
@@ -61,6 +73,14 @@ bench-train: $(READY) ## Training against plain Keras, the speed of its input, a
 .PHONY: bench-evaluate
 bench-evaluate: $(READY) ## The Evaluator's speed and memory against stock TFMA fed with full masks
 	@$(RUN)/python tests/benchmarks/bench_evaluate.py
+
+.PHONY: bench-ingest
+bench-ingest: $(READY) ## The ingest's speed against a bare loop of decode, resize, encode, and its memory
+	@$(RUN)/python tests/benchmarks/bench_ingest.py
+
+.PHONY: bench-scale
+bench-scale: $(READY) ## Time and memory of every Beam stage with 1,000, 10,000 and 50,000 images (into bench-scale/)
+	@$(RUN)/python tests/benchmarks/bench_scale.py
 
 .PHONY: lock
 lock: $(READY) ## Resolve the dependencies anew into requirements.txt, -gpu.txt and -dev.txt

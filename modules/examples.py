@@ -69,7 +69,8 @@ def read_examples(patterns: Sequence[str], size: int, copies: Literal["keep", "r
     Raises:
         ValueError: there are no files, no examples in them, or no originals where they are asked for.
     """
-    files = sorted(tf.io.gfile.glob(list(patterns)))
+    # A Beam worker that died may have left a folder beside the files.
+    files = [file for file in sorted(tf.io.gfile.glob(list(patterns))) if not tf.io.gfile.isdir(file)]
     if not files:
         msg = f"no files {', '.join(patterns)}"
         raise ValueError(msg)

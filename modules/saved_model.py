@@ -11,6 +11,8 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 MODEL_FILE: Final = "saved_model.pb"
 """By which a folder is known to be a SavedModel."""
+STATISTICS_FILE: Final = os.path.join("assets.extra", "statistics", "FeatureStats.pb")
+"""Statistics of the data that a pushed model was trained on; no part of the model."""
 
 _FINGERPRINT: Final = "fingerprint.pb"
 _VARIABLES: Final = "variables"
@@ -24,7 +26,7 @@ def digest(model_dir: str) -> str:
 
     Neither the files nor TensorFlow's fingerprints are alike in two exports of one model: variables and functions are
     numbered and ordered by chance. So this takes, in sorted order, the values of the variables, the nodes of
-    the graph and of its functions with their constants but without names, and the remaining files.
+    the graph and of its functions with their constants but without names, and the remaining files but statistics.
 
     Raises:
         ValueError: the model is damaged.
@@ -80,7 +82,7 @@ def _parse(serialized: bytes) -> saved_model_pb2.SavedModel:
 
 def _further_files(model_dir: str) -> Iterator[bytes]:
     for path in files_below(model_dir):
-        if path not in (MODEL_FILE, _FINGERPRINT) and not path.startswith(f"{_VARIABLES}/"):
+        if path not in (MODEL_FILE, _FINGERPRINT, STATISTICS_FILE) and not path.startswith(f"{_VARIABLES}/"):
             yield _hash(path.encode(), read_bytes(os.path.join(model_dir, path)))
 
 

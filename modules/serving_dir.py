@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 
 import tensorflow as tf
 
-from modules.saved_model import MODEL_FILE, digest, files_below, read_bytes
+from modules.saved_model import MODEL_FILE, STATISTICS_FILE, digest, files_below, read_bytes
 
 _POINTER: Final = "current.json"
 _WITHDRAWN: Final = "withdrawn"
@@ -83,7 +83,9 @@ def rival_of(candidate: str, serving_dir: str) -> str:
     return f"{version}:{_digest_of(serving_dir, version)}"
 
 
-def push(model_dir: str, serving_dir: str, candidate: str = "", rival: str = "") -> int:
+def push(
+    model_dir: str, serving_dir: str, candidate: str = "", rival: str = "", statistics: bytes | None = None
+) -> int:
     """Puts a model under the next number and makes it the current one; whole, or not at all.
 
     No number is used twice, not even that of a withdrawn model. A model equal to the newest one keeps its number.
@@ -93,6 +95,7 @@ def push(model_dir: str, serving_dir: str, candidate: str = "", rival: str = "")
         serving_dir: made if missing.
         candidate: identifies what made and judged the model.
         rival: what `rival_of` said before it was judged.
+        statistics: of the data that it was trained on, kept beside it (`STATISTICS_FILE`).
 
     Returns:
         The model's version, from 1.
@@ -106,7 +109,7 @@ def push(model_dir: str, serving_dir: str, candidate: str = "", rival: str = "")
     model = digest(model_dir)
     version = _newest_model(serving_dir)
     if version is None or _digest_of(serving_dir, version) != model:
-        version = _publish(model_dir, serving_dir)
+        version = _publish(model_dir, serving_dir, statistics)
     elif (pointer := _read_pointer(serving_dir)) and pointer.version == version:
         return version  # the pointer tells of the candidate that made it first
     _write_pointer(serving_dir, _Pointer(version, model, candidate, rival))
@@ -139,20 +142,30 @@ def promote(serving_dir: str, version: int) -> list[int]:
     return _versions(os.path.join(serving_dir, _WITHDRAWN))
 
 
-def _publish(model_dir: str, serving_dir: str) -> int:
+def _publish(model_dir: str, serving_dir: str, statistics: bytes | None) -> int:
     if _is_object_store(serving_dir):
         version = _next_version(serving_dir)
-        _copy(model_dir, _folder(serving_dir, version))
+        _fill(_folder(serving_dir, version), model_dir, statistics)
         return version
     _remove_leftovers(serving_dir)
     partial = os.path.join(serving_dir, f"{_PARTIAL}{uuid.uuid4().hex}")
     try:
-        _copy(model_dir, partial)
+        _fill(partial, model_dir, statistics)
         return _rename_to_next(partial, serving_dir)
     except BaseException:
         if tf.io.gfile.exists(partial):
             tf.io.gfile.rmtree(partial)
         raise
+
+
+def _fill(target: str, model_dir: str, statistics: bytes | None) -> None:
+    """Statistics first: a folder that is known to be a model is whole."""
+    if statistics is not None:
+        path = os.path.join(target, STATISTICS_FILE)
+        tf.io.gfile.makedirs(os.path.dirname(path))
+        with tf.io.gfile.GFile(path, "wb") as file:
+            file.write(statistics)
+    _copy(model_dir, target)
 
 
 def _rename_to_next(partial: str, serving_dir: str) -> int:

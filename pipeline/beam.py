@@ -35,6 +35,9 @@ _REQUIRED: Final[dict[Runner, tuple[str, ...]]] = {
     "dataflow": ("project", "region", "image", "temp_location"),
 }
 
+_WORKERS_WAIT: Final = 60_000
+"""For the next stage of their job, milliseconds; else each stage starts workers of its own, which all import TFX."""
+
 
 class BeamOptionError(ValueError):
     """One of `beam.options` cannot be taken; the message is one line."""
@@ -109,6 +112,9 @@ class BeamSettings(Settings):
             "job_endpoint": self.job_endpoint,
             "environment_type": "EXTERNAL",
             "environment_config": self.worker_pool,
+            "environment_cache_millis": _WORKERS_WAIT,
+            # Says that workers have all they need; TFX would pack itself up for each job, to be installed there.
+            "sdk_container_image": "none",
             "parallelism": self.parallelism,
         }
 

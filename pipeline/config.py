@@ -14,6 +14,9 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from components.augmenter.policy import Copies, Policy, PolicyError, load_policy
+from components.data_gate.settings import GateSettings
+from components.example_validator.settings import ExampleValidatorSettings
+from components.record_validator.settings import ValidateSettings
 from modules.settings import EvaluateSettings, ModelSettings, Settings, TrainSettings, TuneSettings
 from pipeline.beam import BeamOptionError, BeamSettings
 from pipeline.errors import UserError
@@ -81,6 +84,9 @@ class Config(Settings):
     root: Path
     """Folder that holds everything a run writes."""
     data: DataSettings
+    records: ValidateSettings = ValidateSettings()
+    statistics: ExampleValidatorSettings = ExampleValidatorSettings()
+    gate: GateSettings = GateSettings()
     augment: AugmentSettings = AugmentSettings()
     model: ModelSettings = ModelSettings()
     train: TrainSettings = TrainSettings()

@@ -1,8 +1,8 @@
 """The pipeline graph: one function from a configuration to a TFX pipeline, the same for every runner.
 
-ExampleGen - StatisticsGen - ImportSchemaGen - ExampleValidator
-|- (ExternalExampleGen - IndependenceCheck - ExternalAugmenter) - - - - - - - -.
-`- Augmenter - BaselineResolver - Transform - (Tuner) - Trainer - Evaluator, ServingProbe - Pusher - Reporter
+ExampleGen - RecordValidator - StatisticsGen - ImportSchemaGen - BaselineResolver - ExampleValidator - DataGate
+|- (ExternalExampleGen - ExternalRecordValidator - - - - - ExternalAugmenter) - - - -.
+`- Augmenter - Transform - (Tuner) - Trainer - Evaluator, ServingProbe - Pusher - Reporter
 
 `create_study` trains twice, with copies and without, and compares.
 """
@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 from tfx.components import (
-    ExampleValidator,
     ImportExampleGen,
     StatisticsGen,
     Trainer,
@@ -25,7 +24,8 @@ from tfx.components import (
     Tuner,
 )
 from ml_metadata.proto import metadata_store_pb2
-from tensorflow_data_validation import StatsOptions
+from tensorflow_data_validation import StatsOptions, load_schema_text
+from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
 from tfx.dsl.components.base.base_component import BaseComponent
 from tfx.orchestration.pipeline import Pipeline
@@ -34,11 +34,13 @@ from tfx.types import BaseChannel
 
 from components.augmenter.component import Augmenter
 from components.baseline_resolver.component import BaselineResolver
+from components.data_gate.component import DataGate
 from components.evaluator.component import Evaluator
 from components.example_gen.component import ExampleGen
 from components.example_gen.spans import RECORDS
-from components.independence_check.component import IndependenceCheck
+from components.example_validator.component import ExampleValidator
 from components.pusher.component import Pusher
+from components.record_validator.component import RecordValidator
 from components.reporter.component import Reporter
 from components.serving_probe.component import ServingProbe
 from modules.serving_dir import rival_of
@@ -65,11 +67,12 @@ def create_pipeline(
         connection: where the runner keeps metadata, if it is told so by the pipeline.
         on_cluster: whether the graph is built for Kubeflow, where folders can be seen only by the steps themselves.
     """
-    data = _prepare(config)
     serving_dir, candidate = str(config.serving_dir), _candidate(config)
     rival = "" if on_cluster else rival_of(candidate, serving_dir)
-    resolver = BaselineResolver(examples=data.examples, serving_dir=serving_dir, candidate=candidate, rival=rival)
+    validated = _validate(config)
+    resolver = BaselineResolver(examples=validated.originals, serving_dir=serving_dir, candidate=candidate, rival=rival)
     baseline = resolver.outputs["model"]
+    data = _prepare(config, validated, resolver)
     transform = _transform(config, data)
     tuners = [_tuner(config, data, transform, baseline)] if config.tune.trials else []
     trainer = _trainer(config, data, transform, baseline, *tuners)
@@ -83,6 +86,7 @@ def create_pipeline(
         serving_dir=serving_dir,
         candidate=candidate,
         rival=rival,
+        statistics=data.statistics,
     )
     reporter = _reporter(
         config,
@@ -95,7 +99,7 @@ def create_pipeline(
         pushed_model=pusher.outputs["pushed_model"],
         baseline_model=baseline,
     )
-    nodes = [*data.nodes, resolver, transform, *tuners, trainer, evaluator, probe, pusher, reporter]
+    nodes = [*data.nodes, transform, *tuners, trainer, evaluator, probe, pusher, reporter]
     artifacts = _ROOT_ON_CLUSTER if on_cluster else None
     return _pipeline(config, config.name, nodes, connection, artifacts)
 
@@ -107,7 +111,7 @@ def create_study(config: Config, connection: metadata_store_pb2.ConnectionConfig
         config: of the run that is studied.
         connection: as of `create_pipeline`.
     """
-    data = _prepare(config)
+    data = _prepare(config, _validate(config))
     transform = _transform(config, data)
     without = config.model_copy(update={"train": config.train.model_copy(update={"copies": False})})
     trainer = _trainer(config, data, transform)
@@ -144,6 +148,23 @@ def _pipeline(
 
 
 @dataclass(frozen=True)
+class _Validated:
+    """What has been read and validated.
+
+    Attributes:
+        nodes: those that did it.
+        originals: sound records.
+        report: of the RecordValidator.
+        external: sound records of external test sets, a split each, and the report on them; empty where there are none.
+    """
+
+    nodes: list[BaseComponent]
+    originals: BaseChannel
+    report: BaseChannel
+    external: dict[str, BaseChannel]
+
+
+@dataclass(frozen=True)
 class _Data:
     """What the nodes before the training give.
 
@@ -152,6 +173,7 @@ class _Data:
         examples: originals and copies.
         schema: of the records.
         statistics: of the originals.
+        checks: the reports of the validators, as the Reporter takes them.
         external: originals and copies of external test sets, a split each; None where there are none.
     """
 
@@ -159,10 +181,11 @@ class _Data:
     examples: BaseChannel
     schema: BaseChannel
     statistics: BaseChannel
+    checks: dict[str, BaseChannel]
     external: BaseChannel | None
 
 
-def _prepare(config: Config) -> _Data:
+def _validate(config: Config) -> _Validated:
     example_gen = ExampleGen(
         input_base=str(config.data.root),
         output_config=_split_by_patient(config.data),
@@ -170,31 +193,86 @@ def _prepare(config: Config) -> _Data:
         spans=config.data.spans,
         span=config.data.span,
     )
-    originals = example_gen.outputs["examples"]
-    statistics_gen = StatisticsGen(
-        examples=originals, stats_options=StatsOptions(feature_allowlist=list(features.STATISTICS))
+    validator = RecordValidator(
+        examples=example_gen.outputs["examples"], settings=config.records, code_version=code_version()
     )
+    nodes = [example_gen, validator]
+    external = {}
+    if config.data.external:
+        external_gen = _external_example_gen(config.data.external)
+        # By itself, so that a set that is added later leaves the training in the cache.
+        external_validator = RecordValidator(
+            examples=external_gen.outputs["examples"],
+            reference_examples=validator.outputs["validated_examples"],
+            settings=config.records,
+            code_version=code_version(),
+        ).with_id("ExternalRecordValidator")
+        nodes += [external_gen, external_validator]
+        external = {
+            "examples": external_validator.outputs["validated_examples"],
+            "report": external_validator.outputs["report"],
+        }
+    return _Validated(nodes, validator.outputs["validated_examples"], validator.outputs["report"], external)
+
+
+def _prepare(config: Config, validated: _Validated, *resolvers: BaselineResolver) -> _Data:
+    """Takes statistics, judges the data, also by those of the model that serves, and adds copies."""
+    statistics_gen = StatisticsGen(examples=validated.originals, stats_options=_of_scalars())
     schema_gen = ImportSchemaGen(schema_file=str(features.SCHEMA_FILE))
     example_validator = ExampleValidator(
-        statistics=statistics_gen.outputs["statistics"], schema=schema_gen.outputs["schema"]
+        statistics=statistics_gen.outputs["statistics"],
+        schema=schema_gen.outputs["schema"],
+        settings=config.statistics,
+        code_version=code_version(),
+        baseline_model=resolvers[0].outputs["model"] if resolvers else None,
     )
-    augmenter = Augmenter(examples=originals, policy=config.augment.resolve(), code_version=code_version())
-    external = _external(config, originals) if config.data.external else []
+    checks = {"validation": validated.report, "anomalies": example_validator.outputs["anomalies"]}
+    if validated.external:
+        checks["external_validation"] = validated.external["report"]
+    gate = DataGate(**checks, settings=config.gate, code_version=code_version())
+    augmenter = _augmenter(config, validated.originals, gate)
+    nodes = [
+        *validated.nodes,
+        statistics_gen,
+        schema_gen,
+        *resolvers,
+        example_validator,
+        gate,
+        augmenter,
+    ]
+    external = None
+    if validated.external:
+        nodes.append(_augmenter(config, validated.external["examples"], gate).with_id("ExternalAugmenter"))
+        external = nodes[-1].outputs["augmented_examples"]
     return _Data(
-        nodes=[example_gen, statistics_gen, schema_gen, example_validator, *external, augmenter],
+        nodes=nodes,
         examples=augmenter.outputs["augmented_examples"],
         schema=schema_gen.outputs["schema"],
         statistics=statistics_gen.outputs["statistics"],
-        external=external[-1].outputs["augmented_examples"] if external else None,
+        checks=checks,
+        external=external,
     )
 
 
-def _external(config: Config, originals: BaseChannel) -> list[BaseComponent]:
-    """Reads external test sets, a split each, makes sure that none of them is trained on, and adds copies."""
-    folders = config.data.external
+def _of_scalars() -> StatsOptions:
+    """Reads the features of the statistics alone; with an allowlist all pixels would be decoded and held in batches."""
+    schema = load_schema_text(str(features.SCHEMA_FILE))
+    scalars = [feature for feature in schema.feature if feature.name in features.STATISTICS]
+    return StatsOptions(schema=schema_pb2.Schema(feature=scalars), experimental_filter_read_paths=True)
+
+
+def _augmenter(config: Config, examples: BaseChannel, gate: DataGate) -> Augmenter:
+    """Waits for the gate, whose verdict is no input: the same data give the same copies, whatever the limits."""
+    augmenter = Augmenter(examples=examples, policy=config.augment.resolve(), code_version=code_version())
+    augmenter.add_upstream_node(gate)
+    return augmenter
+
+
+def _external_example_gen(folders: dict[str, Path]) -> ImportExampleGen:
+    """Reads external test sets, a split each."""
     base = os.path.commonpath([str(folder) for folder in folders.values()])
     records = RECORDS.format(SPAN="*")
-    example_gen = ImportExampleGen(
+    return ImportExampleGen(
         input_base=base,
         input_config=example_gen_pb2.Input(
             splits=[
@@ -206,14 +284,6 @@ def _external(config: Config, originals: BaseChannel) -> list[BaseComponent]:
         ),
         output_config=_one_split(*folders) if len(folders) == 1 else None,
     ).with_id("ExternalExampleGen")
-    check = IndependenceCheck(
-        examples=originals, external_examples=example_gen.outputs["examples"], code_version=code_version()
-    )
-    augmenter = Augmenter(
-        examples=example_gen.outputs["examples"], policy=config.augment.resolve(), code_version=code_version()
-    ).with_id("ExternalAugmenter")
-    augmenter.add_upstream_node(check)
-    return [example_gen, check, augmenter]
 
 
 def _split_by_patient(settings: DataSettings) -> example_gen_pb2.Output:
@@ -231,6 +301,7 @@ def _split_by_patient(settings: DataSettings) -> example_gen_pb2.Output:
 def _candidate(config: Config) -> str:
     """Identifies all that makes and judges the candidate, beside the examples."""
     made_by = config.model_dump(mode="json", include={"model", "train", "tune", "evaluate"})
+    made_by["augment"] = config.augment.resolve().model_dump(mode="json")
     judged_on = {name: str(folder) for name, folder in config.data.external.items()}
     everything = json.dumps({**made_by, "external": judged_on, "code_version": code_version()}, sort_keys=True)
     return hashlib.sha256(everything.encode()).hexdigest()[:16]
@@ -318,6 +389,7 @@ def _reporter(
         ),
         code_version=_report_version(),
         kind=kind,
+        **data.checks,
         **of_kind,
     )
 

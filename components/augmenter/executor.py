@@ -7,23 +7,20 @@ from typing import Any
 
 import apache_beam as beam
 from tfx import types
-from tfx.components.util import examples_utils
 from tfx.dsl.components.base import base_beam_executor
-from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 from tfx.utils import io_utils
 
 from components.augmenter.copies import COPIES, LEFT_OUT, ORIGINALS, READ, REDRAWN, AddCopies
 from components.augmenter.policy import Policy
 from components.counters import count, read_counters
-from components.example_gen.spans import SPANS
+from components.examples import inherit
 from components.outputs import all_or_nothing
 
 EXAMPLES = "examples"
 AUGMENTED_EXAMPLES = "augmented_examples"
 POLICY = "policy"
 CODE_VERSION = "code_version"
-SPAN = "span"
 
 _LOG = logging.getLogger("lungseg.augmenter")
 
@@ -56,16 +53,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
 
     def _augment(self, examples: types.Artifact, augmented: types.Artifact, policy_json: str) -> None:
         policy = Policy.model_validate_json(policy_json)
-        augmented.split_names = examples.split_names
-        # ExampleGen's driver writes the span beside the type's own property, which stays 0.
-        span = examples.get_int_custom_property(SPAN) or examples.span
-        augmented.span = span
-        augmented.set_int_custom_property(SPAN, span)
-        if examples.has_custom_property(SPANS):
-            augmented.set_string_custom_property(SPANS, examples.get_string_custom_property(SPANS))
-        augmented.version = examples.version
-        examples_utils.set_payload_format(augmented, example_gen_pb2.FORMAT_TF_EXAMPLE)
-
+        inherit(augmented, examples)
         splits = artifact_utils.decode_split_names(examples.split_names)
         with self._make_beam_pipeline() as pipeline:
             for split in splits:

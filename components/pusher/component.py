@@ -17,6 +17,7 @@ class PusherSpec(component_spec.ComponentSpec):
         executor.MODEL: component_spec.ChannelParameter(type=standard_artifacts.Model),
         executor.BLESSING: component_spec.ChannelParameter(type=standard_artifacts.ModelBlessing),
         executor.INFRA_BLESSING: component_spec.ChannelParameter(type=standard_artifacts.InfraBlessing),
+        executor.STATISTICS: component_spec.ChannelParameter(type=standard_artifacts.ExampleStatistics, optional=True),
     }
     OUTPUTS = {executor.PUSHED_MODEL: component_spec.ChannelParameter(type=standard_artifacts.PushedModel)}
     PARAMETERS = {
@@ -40,6 +41,7 @@ class Pusher(base_component.BaseComponent):
         serving_dir: str,
         candidate: str,
         rival: str,
+        statistics: types.BaseChannel | None = None,
     ) -> None:
         """Wires the component.
 
@@ -50,12 +52,15 @@ class Pusher(base_component.BaseComponent):
             serving_dir: gets a numbered folder a model (see `modules.serving_dir`).
             candidate: identifies what made and judged the model.
             rival: identifies what it was compared with (`modules.serving_dir.rival_of`).
+            statistics: of the examples before they were augmented; those of the training split are kept beside the
+                model, for later data to be compared with.
         """
         spec = PusherSpec(
             **{
                 executor.MODEL: model,
                 executor.BLESSING: blessing,
                 executor.INFRA_BLESSING: infra_blessing,
+                executor.STATISTICS: statistics,
                 executor.PUSHED_MODEL: channel_utils.as_channel([standard_artifacts.PushedModel()]),
                 executor.SERVING_DIR: serving_dir,
                 executor.CANDIDATE: candidate,

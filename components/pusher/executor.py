@@ -6,18 +6,21 @@ import os
 from typing import Any
 
 from tfx import types
+from tfx.components.statistics_gen import stats_artifact_utils
 from tfx.components.util import model_utils
 from tfx.dsl.components.base import base_executor
 from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 from tfx.utils import io_utils, path_utils
 
+from components.example_validator.drift import COMPARED_SPLIT
 from components.outputs import all_or_nothing
 from modules.serving_dir import current_version, push
 
 MODEL = "model"
 BLESSING = "blessing"
 INFRA_BLESSING = "infra_blessing"
+STATISTICS = "statistics"
 PUSHED_MODEL = "pushed_model"
 SERVING_DIR = "serving_dir"
 CANDIDATE = "candidate"
@@ -43,7 +46,7 @@ class Executor(base_executor.BaseExecutor):
         """Pushes.
 
         Args:
-            input_dict: `model`, `blessing` and `infra_blessing`, one artifact each.
+            input_dict: `model`, `blessing` and `infra_blessing`, one artifact each; `statistics`, none or one.
             output_dict: `pushed_model`: its custom property `pushed` is 1 or 0; `pushed_destination`, a folder, and
                 `pushed_version` tell where a pushed model is, and `pushed.json` says the same. It holds no copy.
             exec_properties: `serving_dir`, `candidate` and `rival`.
@@ -61,9 +64,10 @@ class Executor(base_executor.BaseExecutor):
             _LOG.info("not pushed: %s", obstacle)
             pushed_model.set_int_custom_property(PUSHED, 0)
             return
-        model = artifact_utils.get_single_instance(input_dict[MODEL])
+        model_dir = path_utils.serving_model_path(artifact_utils.get_single_uri(input_dict[MODEL]))
+        statistics = _read_statistics(input_dict.get(STATISTICS, []))
         with all_or_nothing(pushed_model):
-            _push(path_utils.serving_model_path(model.uri), exec_properties, pushed_model)
+            _push(model_dir, statistics, exec_properties, pushed_model)
 
 
 def _obstacle(model_blessing: types.Artifact, infra_blessing: types.Artifact) -> str | None:
@@ -74,10 +78,19 @@ def _obstacle(model_blessing: types.Artifact, infra_blessing: types.Artifact) ->
     return None
 
 
-def _push(model_dir: str, exec_properties: dict[str, Any], pushed_model: types.Artifact) -> None:
+def _read_statistics(artifacts: list[types.Artifact]) -> bytes | None:
+    if not artifacts:
+        return None
+    artifact = artifact_utils.get_single_instance(artifacts)
+    return bytes(stats_artifact_utils.load_statistics(artifact, COMPARED_SPLIT).proto().SerializeToString())
+
+
+def _push(
+    model_dir: str, statistics: bytes | None, exec_properties: dict[str, Any], pushed_model: types.Artifact
+) -> None:
     serving_dir = exec_properties[SERVING_DIR]
     before = current_version(serving_dir)
-    version = push(model_dir, serving_dir, exec_properties[CANDIDATE], exec_properties[RIVAL])
+    version = push(model_dir, serving_dir, exec_properties[CANDIDATE], exec_properties[RIVAL], statistics)
     destination = os.path.join(serving_dir, str(version))
     io_utils.write_string_file(
         os.path.join(pushed_model.uri, PUSHED_FILE), json.dumps({"version": version, "destination": destination})

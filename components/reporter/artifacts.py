@@ -3,7 +3,7 @@
 import io
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timezone
 from importlib import metadata
 from typing import Any, TypeVar
@@ -15,10 +15,11 @@ from tensorflow_metadata.proto.v0 import statistics_pb2
 from tfx.components.statistics_gen import stats_artifact_utils
 from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
-from tfx.utils import io_utils
 
 from components.example_gen.spans import spans_of
+from components.examples import record_files
 from components.outputs import SECONDS
+from components.record_validator.report import SHEET, VALIDATION
 from components.reporter.evidence import Data, History, ReportError, SplitStatistics, Stage, finite
 from modules.evaluation import IMAGES_FILE
 from modules.measures import MEASURES
@@ -105,6 +106,31 @@ def _count(examples: types.Artifact, name: str) -> int | None:
     return examples.get_int_custom_property(name) if examples.has_custom_property(name) else None
 
 
+def read_validation(reports: Sequence[types.Artifact]) -> dict[str, Any] | None:
+    """Reads what RecordValidators found, their sets together; None where there is no report."""
+    told = [read_json(one.uri, VALIDATION) for one in reports]
+    if not told:
+        return None
+    leaks = [one["leaks"] for one in told]
+    return {
+        "limits": told[0]["limits"],
+        "sets": [one for of_report in told for one in of_report["sets"]],
+        "leaks": {
+            "total": sum(one["total"] for one in leaks),
+            "named": [leak for one in leaks for leak in one["named"]],
+        },
+        "left_out": sum(one["left_out"] for one in told),
+    }
+
+
+def read_sheets(reports: Sequence[types.Artifact]) -> Iterator[bytes]:
+    """Reads the pictures of refused records, PNG; a report without such records has none."""
+    for one in reports:
+        path = os.path.join(one.uri, SHEET)
+        if fileio.exists(path):
+            yield _read_bytes(path)
+
+
 def read_statistics(artifact: types.Artifact) -> dict[str, SplitStatistics]:
     """Reads statistics by split."""
     found = {}
@@ -136,7 +162,7 @@ def split_files(examples: types.Artifact, split: str) -> list[str]:
     if split not in splits:
         msg = f"set '{split}' was evaluated but is no split of '{examples.uri}', which has {', '.join(splits)}"
         raise ReportError(msg)
-    return sorted(fileio.glob(io_utils.all_files_pattern(artifact_utils.get_split_uri([examples], split))))
+    return record_files(artifact_utils.get_split_uri([examples], split))
 
 
 def examples_of(inputs: dict[str, list[types.Artifact]], key: str, set_: str) -> types.Artifact:
@@ -175,5 +201,9 @@ def _read_text(folder: str, name: str) -> str:
     if not fileio.exists(path):
         msg = f"'{path}' is missing: run the component that writes it again"
         raise ReportError(msg)
+    return _read_bytes(path).decode()
+
+
+def _read_bytes(path: str) -> bytes:
     with fileio.open(path, "rb") as file:
-        return bytes(file.read()).decode()
+        return bytes(file.read())

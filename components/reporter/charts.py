@@ -12,10 +12,13 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 import matplotlib as mpl
+from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from components.example_validator.charts import draw
+from components.example_validator.drift import Drift
 from components.reporter.evidence import History
 from components.reporter.figures import Numbers, write_estimate
 
@@ -24,7 +27,7 @@ MUTED: Final = "#5a6472"
 LINE: Final = "#d5dbe3"
 ACCENT: Final = "#0a5c8f"
 OTHER: Final = "#a84b00"
-"""The other training of a study."""
+"""The other training of a study; the later data."""
 
 _CURVES = {"loss": "Loss", "accuracy": "Pixel accuracy", "dice": "Dice"}
 _PIXELS_AN_INCH = 72
@@ -38,6 +41,7 @@ _STYLE: dict[Any, Any] = {
     "text.color": INK,
     "axes.labelcolor": MUTED,
     "axes.edgecolor": LINE,
+    "axes.prop_cycle": cycler(color=[ACCENT, OTHER]),
     "axes.titlesize": 12,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
@@ -118,6 +122,16 @@ def curves(history: History, other: History | None, best: int | None, other_best
         arms = [_Arm("with copies, ", history, best, ACCENT), _Arm("originals only, ", other, other_best, OTHER)]
     make = functools.partial(_curves, arms)
     return Chart(_render(make, _WIDE), _render(make, _NARROW), _tell_curves(history, best))
+
+
+def distributions(drift: Drift) -> Chart:
+    """Each feature before and now, a panel each."""
+    told = [f"{one.feature} {one.distance:.2f}{' drifted' if one.drifted else ''}" for one in drift.features]
+
+    def make(width: int) -> Figure:
+        return draw(drift, width, columns=1 if width == _NARROW else 3)
+
+    return Chart(_render(make, _WIDE), _render(make, _NARROW), f"Distances: {'; '.join(told)}")
 
 
 def _forest(rows: Sequence[Row], values: Sequence[str], axis: str, reference: float | None, width: int) -> Figure:

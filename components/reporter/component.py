@@ -16,6 +16,11 @@ class ReporterSpec(component_spec.ComponentSpec):
         executor.EXAMPLES: component_spec.ChannelParameter(type=standard_artifacts.Examples),
         executor.EXTERNAL_EXAMPLES: component_spec.ChannelParameter(type=standard_artifacts.Examples, optional=True),
         executor.STATISTICS: component_spec.ChannelParameter(type=standard_artifacts.ExampleStatistics, optional=True),
+        executor.ANOMALIES: component_spec.ChannelParameter(type=standard_artifacts.ExampleAnomalies, optional=True),
+        executor.VALIDATION: component_spec.ChannelParameter(type=standard_artifacts.ExampleAnomalies, optional=True),
+        executor.EXTERNAL_VALIDATION: component_spec.ChannelParameter(
+            type=standard_artifacts.ExampleAnomalies, optional=True
+        ),
         executor.MODEL: component_spec.ChannelParameter(type=standard_artifacts.Model),
         executor.MODEL_RUN: component_spec.ChannelParameter(type=standard_artifacts.ModelRun),
         executor.BASELINE_MODEL_RUN: component_spec.ChannelParameter(type=standard_artifacts.ModelRun, optional=True),
@@ -53,6 +58,9 @@ class Reporter(base_component.BaseComponent):
         kind: str = RUN,
         external_examples: types.BaseChannel | None = None,
         statistics: types.BaseChannel | None = None,
+        anomalies: types.BaseChannel | None = None,
+        validation: types.BaseChannel | None = None,
+        external_validation: types.BaseChannel | None = None,
         baseline_model_run: types.BaseChannel | None = None,
         blessing: types.BaseChannel | None = None,
         infra_blessing: types.BaseChannel | None = None,
@@ -73,6 +81,9 @@ class Reporter(base_component.BaseComponent):
                 judged.
             external_examples: a split an external test set, named after it.
             statistics: of the examples before they were augmented.
+            anomalies: of these statistics, with their drift, as the ExampleValidator writes them.
+            validation: the report of the RecordValidator.
+            external_validation: that on external test sets.
             baseline_model_run: of the other training of a study.
             blessing: whether the model keeps the rules.
             infra_blessing: whether its export can be served.
@@ -84,6 +95,9 @@ class Reporter(base_component.BaseComponent):
                 executor.EXAMPLES: examples,
                 executor.EXTERNAL_EXAMPLES: external_examples,
                 executor.STATISTICS: statistics,
+                executor.ANOMALIES: anomalies,
+                executor.VALIDATION: validation,
+                executor.EXTERNAL_VALIDATION: external_validation,
                 executor.MODEL: model,
                 executor.MODEL_RUN: model_run,
                 executor.BASELINE_MODEL_RUN: baseline_model_run,

@@ -245,6 +245,9 @@ def _data(evidence: Evidence) -> Section:
         "test_sets": sets,
         "age": age,
         "categories": _categories(evidence),
+        "validation": evidence.validation,
+        "drift": evidence.drift.model_dump() if evidence.drift else None,
+        "anomalies": None if evidence.anomalies is None else [one.model_dump() for one in evidence.anomalies],
     }
 
 

@@ -6,6 +6,8 @@ from typing import Any, Final
 
 import pandas as pd
 
+from components.example_validator.anomalies import Anomaly
+from components.example_validator.drift import Drift
 from modules.evaluation import Evaluation
 from modules.rules import Decision
 
@@ -88,6 +90,10 @@ class Evidence:
         version: under which it is served.
         parent: version of the model blessed last.
         statistics: by split.
+        anomalies: of those statistics; None where they were not looked for.
+        drift: of the training data since the model blessed last was trained.
+        validation: what RecordValidators found, as it stands in `validation.json`.
+        quarantined: sheets of the first records that each of them refused, PNG.
         stages: the components.
         schema: identifies the schema by its content.
         libraries: versions by name.
@@ -107,6 +113,10 @@ class Evidence:
     version: str | None = None
     parent: int | None = None
     statistics: dict[str, SplitStatistics] = field(default_factory=dict)
+    anomalies: tuple[Anomaly, ...] | None = None
+    drift: Drift | None = None
+    validation: dict[str, Any] | None = None
+    quarantined: tuple[bytes, ...] = ()
     stages: tuple[Stage, ...] = ()
     schema: str = ""
     libraries: dict[str, str] = field(default_factory=dict)

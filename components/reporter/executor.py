@@ -13,6 +13,8 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 from tfx.utils import path_utils
 
+from components.example_validator.anomalies import read_anomalies
+from components.example_validator.drift import DRIFT_FILE, Drift
 from components.outputs import all_or_nothing
 from components.reporter import artifacts, page, pictures
 from components.reporter.cases import Case, choose
@@ -27,6 +29,9 @@ from schema.record import Record
 EXAMPLES = "examples"
 EXTERNAL_EXAMPLES = "external_examples"
 STATISTICS = "statistics"
+ANOMALIES = "anomalies"
+VALIDATION = "validation"
+EXTERNAL_VALIDATION = "external_validation"
 MODEL = "model"
 MODEL_RUN = "model_run"
 BASELINE_MODEL_RUN = "baseline_model_run"
@@ -45,7 +50,10 @@ REPORT_FILE: Final = "report.json"
 CARD_FILE: Final = "model_card.md"
 
 _MADE_BY = {
+    VALIDATION: "RecordValidator",
+    EXTERNAL_VALIDATION: "RecordValidator of external sets",
     STATISTICS: "StatisticsGen",
+    ANOMALIES: "ExampleValidator",
     EXAMPLES: "Augmenter",
     EXTERNAL_EXAMPLES: "Augmenter of external sets",
     MODEL: "Trainer",
@@ -69,7 +77,8 @@ class Executor(base_executor.BaseExecutor):
 
         Args:
             input_dict: `examples`, `model`, `model_run` and `evaluation`; none or one each of `external_examples`,
-                `statistics`, `baseline_model_run`, `blessing`, `infra_blessing`, `pushed_model` and `baseline_model`.
+                `statistics`, `anomalies`, `validation`, `external_validation`, `baseline_model_run`, `blessing`,
+                `infra_blessing`, `pushed_model` and `baseline_model`.
             output_dict: `report`: `index.html`, which needs no other file, `report.json` and `model_card.md`.
             exec_properties: `settings`, as JSON; `code_version`; `kind`, `run` or `study`.
 
@@ -82,7 +91,7 @@ class Executor(base_executor.BaseExecutor):
             report = contents(evidence)
             shown = _show(input_dict, choose(evidence.images))
             files = {
-                INDEX_FILE: page.render(report, shown),
+                INDEX_FILE: page.render(report, shown, evidence.quarantined),
                 REPORT_FILE: json.dumps(report, indent=1, allow_nan=False) + "\n",
                 CARD_FILE: page.render_card(report),
             }
@@ -95,6 +104,7 @@ class Executor(base_executor.BaseExecutor):
 def _gather(inputs: Artifacts, exec_properties: dict[str, Any]) -> Evidence:
     given = {key: one for key, of_key in inputs.items() if (one := artifacts.only(of_key)) is not None}
     evaluation, pushed = given[EVALUATION], given.get(PUSHED_MODEL)
+    validations = [given[key] for key in (VALIDATION, EXTERNAL_VALIDATION) if key in given]
     return Evidence(
         kind=exec_properties[KIND],
         settings=json.loads(exec_properties[SETTINGS]),
@@ -110,6 +120,10 @@ def _gather(inputs: Artifacts, exec_properties: dict[str, Any]) -> Evidence:
         version=(pushed.get_string_custom_property("pushed_version") or None) if pushed else None,
         parent=given[BASELINE_MODEL].get_int_custom_property("version") if BASELINE_MODEL in given else None,
         statistics=artifacts.read_statistics(given[STATISTICS]) if STATISTICS in given else {},
+        anomalies=tuple(read_anomalies(given[ANOMALIES])) if ANOMALIES in given else None,
+        drift=artifacts.read_model(Drift, given[ANOMALIES].uri, DRIFT_FILE) if ANOMALIES in given else None,
+        validation=artifacts.read_validation(validations),
+        quarantined=tuple(artifacts.read_sheets(validations)),
         stages=tuple(artifacts.read_stage(name, given[key]) for key, name in _MADE_BY.items() if key in given),
         schema=hashlib.sha256(features.SCHEMA_FILE.read_bytes()).hexdigest()[:16],
         libraries=artifacts.read_libraries(),

@@ -37,6 +37,12 @@ def _of_the_data(evidence: Evidence) -> list[str]:
         found.append("No external set was tested: how good the model is on another hospital's images is not known.")
     if test[features.SOURCE].nunique() == 1:
         found.append(f"All test originals are of one source, {test[features.SOURCE].iloc[0]}.")
+    if evidence.drift and (drifted := evidence.drift.drifted):
+        names = ", ".join(one.feature.replace("_", " ") for one in drifted)
+        found.append(
+            f"The training data have drifted since version {evidence.drift.baseline} was trained ({names}): what that "
+            "version was tested on then tells little about it now."
+        )
     unknown = {name: int((test[name] == features.UNKNOWN).sum()) for name in _CATEGORIES}
     unknown[features.AGE] = int((test[features.AGE] < 0).sum())
     found += [

@@ -1,11 +1,13 @@
 """Renders the page and the model card from what the report says."""
 
+import base64
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import jinja2
 
+from components.example_validator.drift import DISTANCES, Drift
 from components.reporter import charts, figures
 from components.reporter.cases import Case
 from components.reporter.charts import Chart, Row
@@ -25,15 +27,30 @@ Shown = tuple[Case, Pictures, Pictures | None]
 """A case with its pictures, and those of the original beside it."""
 
 
-def render(report: Section, shown: Sequence[Shown]) -> str:
-    """The page: HTML that needs no other file and no script."""
+def render(report: Section, shown: Sequence[Shown], quarantined: Sequence[bytes] = ()) -> str:
+    """The page: HTML that needs no other file and no script.
+
+    Args:
+        report: what it says.
+        shown: images with the model's predictions.
+        quarantined: pictures of records that were refused, PNG.
+    """
     groups: dict[str, list[Shown]] = {}
     for one in shown:
         groups.setdefault(one[0].group, []).append(one)
     return (
         _environment()
         .get_template("index.html.j2")
-        .render(report=report, charts=_charts(report), groups=groups, table=TABLE, test_set=TEST_SET, dice=DICE)
+        .render(
+            report=report,
+            charts=_charts(report),
+            groups=groups,
+            sheets=[f"data:image/png;base64,{base64.b64encode(sheet).decode()}" for sheet in quarantined],
+            distances=DISTANCES,
+            table=TABLE,
+            test_set=TEST_SET,
+            dice=DICE,
+        )
     )
 
 
@@ -85,6 +102,9 @@ def _charts(report: Section) -> dict[str, Chart]:
             DICE, _difference_rows(comparison), axis=f"Dice, this model minus {comparison['with']}", reference=0,
             signed=True,
         )  # fmt: skip
+    drift = report["data"]["drift"]
+    if drift and drift["features"]:
+        drawn["drift"] = charts.distributions(Drift.model_validate(drift))
     return drawn
 
 

@@ -15,10 +15,10 @@ from typing import Any, Final
 import tensorflow as tf
 from tfx import types
 from tfx.dsl.components.base import base_executor
-from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 from tfx.utils import io_utils, path_utils
 
+from components.examples import record_files
 from components.outputs import all_or_nothing
 from components.serving_probe.requests import write_requests
 from components.serving_probe.training_graph import compare
@@ -127,7 +127,7 @@ def _compare(model_dir: str, answer: Answer) -> tuple[bool, str]:
 
 
 def _read_originals(examples: types.Artifact, split: str) -> list[bytes]:
-    files = sorted(fileio.glob(io_utils.all_files_pattern(artifact_utils.get_split_uri([examples], split))))
+    files = record_files(artifact_utils.get_split_uri([examples], split))
     originals = list(islice(_originals(files), _IMAGES))
     if not originals:
         msg = f"split '{split}' has no originals to send to the model: it needs patients, so add more of them"

@@ -6,10 +6,13 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import tensorflow as tf
 from tfx import types
-from tfx.types import channel, standard_artifacts
+from tensorflow_data_validation import generate_statistics_from_dataframe
+from tensorflow_metadata.proto.v0 import statistics_pb2
+from tfx.types import artifact_utils, channel, standard_artifacts
 
 from components.pusher import executor
 from components.pusher.component import Pusher
@@ -33,6 +36,25 @@ def blessing_of(kind: type[types.Artifact], blessed: int) -> types.Artifact:
     return blessing
 
 
+def statistics_of(folder: Path, age: float) -> types.Artifact:
+    """As StatisticsGen writes them; the test split is older."""
+    statistics = standard_artifacts.ExampleStatistics()
+    statistics.uri = str(folder)
+    statistics.split_names = artifact_utils.encode_split_names(["train", "test"])
+    for split, mean in {"train": age, "test": age + 30}.items():
+        path = folder / f"Split-{split}" / "FeatureStats.pb"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(generate_statistics_from_dataframe(pd.DataFrame({"age": [mean] * 3})).SerializeToString())
+    return statistics
+
+
+def mean_age(version: str) -> float:
+    """Of what the model of a version learned from."""
+    with tf.io.gfile.GFile(f"{version}/assets.extra/statistics/FeatureStats.pb", "rb") as file:
+        stored = statistics_pb2.DatasetFeatureStatisticsList.FromString(file.read())
+    return float(stored.datasets[0].features[0].num_stats.mean)
+
+
 @pytest.fixture
 def serving(tmp_path: Path) -> Path:
     return tmp_path / "serving"
@@ -40,10 +62,12 @@ def serving(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def push(tmp_path: Path, serving: Path, caplog: pytest.LogCaptureFixture) -> Push:
-    """Calls the executor with a model that gives `value`."""
+    """Calls the executor with a model that gives `value`, and that learned from data of some mean age."""
     caplog.set_level(logging.INFO, "lungseg.pusher")
 
-    def do(value: float = 0, blessed: int = 1, served: int = 1) -> types.Artifact:
+    def do(
+        value: float = 0, blessed: int = 1, served: int = 1, age: float | None = None, to: str = str(serving)
+    ) -> types.Artifact:
         number = len(list(tmp_path.glob("model*")))
         model, pushed = standard_artifacts.Model(), standard_artifacts.PushedModel()
         model.uri, pushed.uri = str(tmp_path / f"model{number}"), str(tmp_path / f"pushed{number}")
@@ -53,8 +77,10 @@ def push(tmp_path: Path, serving: Path, caplog: pytest.LogCaptureFixture) -> Pus
             "blessing": [blessing_of(standard_artifacts.ModelBlessing, blessed)],
             "infra_blessing": [blessing_of(standard_artifacts.InfraBlessing, served)],
         }
+        if age is not None:
+            inputs["statistics"] = [statistics_of(tmp_path / f"statistics{number}", age)]
         executor.Executor().Do(
-            inputs, {"pushed_model": [pushed]}, {"serving_dir": str(serving), "candidate": "c", "rival": "none"}
+            inputs, {"pushed_model": [pushed]}, {"serving_dir": to, "candidate": "c", "rival": "none"}
         )
         return pushed
 
@@ -93,6 +119,43 @@ def test_an_equal_model_is_not_pushed_again(push: Push, serving: Path, caplog: p
     assert caplog.records[-1].getMessage() == "equal to version 1, which is current: not pushed again"
 
 
+def test_statistics_of_the_training_data_are_kept_beside_the_model(push: Push, serving: Path) -> None:
+    push(1, age=40.0)
+    push(2, age=50.0)
+    assert mean_age(f"{serving}/1") == 40
+    assert mean_age(f"{serving}/2") == 50
+    assert float(tf.saved_model.load(f"{serving}/2")()) == 2
+
+
+def test_statistics_come_before_what_makes_a_folder_a_model(push: Push, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store knows no folders to rename: a push that is killed there must leave no model without them."""
+    copy = tf.io.gfile.copy
+
+    def die(source: str, target: str, overwrite: bool = False) -> None:
+        if source.endswith("saved_model.pb"):
+            raise OSError("killed")
+        copy(source, target, overwrite)
+
+    monkeypatch.setattr(tf.io.gfile, "copy", die)
+    try:
+        with pytest.raises(OSError, match="killed"):
+            push(age=40.0, to="ram://kept")
+        assert mean_age("ram://kept/1") == 40
+        assert not tf.io.gfile.exists("ram://kept/1/saved_model.pb")
+    finally:
+        tf.io.gfile.rmtree("ram://kept")
+
+
+@pytest.mark.parametrize("pointer", [True, False], ids=["by the pointer", "by the files"])
+def test_statistics_are_no_part_of_what_makes_models_equal(push: Push, serving: Path, pointer: bool) -> None:
+    push(1, age=40.0)
+    if not pointer:
+        (serving / "current.json").unlink()
+    again = push(1, age=50.0)
+    assert again.get_string_custom_property("pushed_version") == "1"
+    assert mean_age(f"{serving}/1") == 40
+
+
 @pytest.mark.parametrize(
     ("blessed", "served", "why"),
     [
@@ -126,11 +189,13 @@ def test_the_component_is_wired() -> None:
     model = channel.OutputChannel(standard_artifacts.Model, None, "model")
     blessing = channel.OutputChannel(standard_artifacts.ModelBlessing, None, "blessing")
     infra = channel.OutputChannel(standard_artifacts.InfraBlessing, None, "infra_blessing")
-    pusher = Pusher(
-        model=model, blessing=blessing, infra_blessing=infra, serving_dir="/serving", candidate="c", rival="none"
-    )
+    statistics = channel.OutputChannel(standard_artifacts.ExampleStatistics, None, "statistics")
+    needed = {"model": model, "blessing": blessing, "infra_blessing": infra}
+    properties = {"serving_dir": "/serving", "candidate": "c", "rival": "none"}
+    pusher = Pusher(**needed, statistics=statistics, **properties)
     assert pusher.id == "Pusher"
-    assert pusher.inputs == {"model": model, "blessing": blessing, "infra_blessing": infra}
+    assert pusher.inputs == {**needed, "statistics": statistics}
+    assert Pusher(**needed, **properties).inputs == needed
     outputs = {key: output.type for key, output in pusher.outputs.items()}
     assert outputs == {"pushed_model": standard_artifacts.PushedModel}
-    assert pusher.exec_properties == {"serving_dir": "/serving", "candidate": "c", "rival": "none"}
+    assert pusher.exec_properties == properties

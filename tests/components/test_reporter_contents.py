@@ -11,6 +11,8 @@ import pandas as pd
 import pytest
 from lxml import html
 
+from components.example_validator.anomalies import Anomaly
+from components.example_validator.drift import Distribution, Drift, FeatureDrift
 from components.reporter import page
 from components.reporter.cases import Case
 from components.reporter.contents import best_epoch, contents
@@ -340,8 +342,85 @@ def test_the_report_is_json_whatever_was_not_measured() -> None:
     assert read["training"]["history"] == {"loss": [None]}
 
 
+def moved(feature: str, distance: float, threshold: float, **of: Any) -> FeatureDrift:
+    kind = "infinity_norm" if "values" in of else "jensen_shannon_divergence"
+    both = Distribution(shares=(0.25, 0.75), **of)
+    return FeatureDrift(feature=feature, kind=kind, distance=distance, threshold=threshold, noise=0.05,
+                        drifted=distance > threshold, baseline=both, new=both)  # fmt: skip
+
+
+DRIFT = Drift(
+    baseline=3, severity="warning", new_examples=42, baseline_examples=350,
+    features=(moved("mean_intensity", 0.3, 0.1, edges=(0, 0.5, 1)), moved("sex", 0.1, 0.2, values=("female", "male"))),
+)  # fmt: skip
+ANOMALIES = (
+    Anomaly(split="train", feature="mean_intensity", severity="warning", is_drift=True, text="High divergence"),
+    Anomaly(split="eval", feature="sex", severity="error", is_drift=False, text="Unexpected string values"),
+)
+OF_SOURCE = {"read": 9, "quarantined": 2, "reasons": {"mask_area": 2}}
+LEAK = {"reason": "exact_duplicate", "text": "split 'train': image 'a' is in split 'test' too", "remedy": "remove it"}
+VALIDATION = {
+    "sets": [{"kind": "split", "name": "train", "validated": 7, "patients": 6, **OF_SOURCE,
+              "sources": {"clinic": OF_SOURCE}}],
+    "leaks": {"total": 1, "named": [LEAK]},
+}  # fmt: skip
+CHECKED = replace(EVIDENCE, drift=DRIFT, anomalies=ANOMALIES, validation=VALIDATION, quarantined=(b"PNG",))
+
+
+def test_the_checks_of_the_data_are_told() -> None:
+    report = contents(CHECKED)
+    data = report["data"]
+    assert data["validation"] == VALIDATION
+    assert Drift.model_validate(data["drift"]) == DRIFT
+    assert [Anomaly(**one) for one in data["anomalies"]] == list(ANOMALIES)
+    text = text_of(report)
+    assert (
+        "Each record was decoded and checked: 7 of 9 are fit for use; 2 went to quarantine. 1 leak between sets was "
+        "found, and taken out of what is trained on."
+    ) in text
+    assert "Quarantined, by source and reason Set Source Reason Records train clinic mask area 2" in text
+    assert "split 'train': image 'a' is in split 'test' too: remove it" in text
+    assert (
+        "1 of 2 features of the training split have moved further than they may since version 3 was trained: mean "
+        "intensity."
+    ) in text
+    assert "mean intensity Jensen-Shannon divergence 0.300 0.100 0.050 drifted" in text
+    assert "sex largest change of a share 0.100 0.200 0.050 as before" in text
+    assert "error eval sex Unexpected string values" in text
+    assert "High divergence" not in text, "drift is told by its figures"
+    drifted = "The training data have drifted since version 3 was trained (mean intensity)"
+    assert [one for one in report["limits"] if one.startswith(drifted)]
+    card = page.render_card(report)
+    assert "Of 9 records 2 went to quarantine.\n" in card
+    assert "Drifted since version 3: mean intensity.\n" in card
+
+
+def test_data_without_a_blemish() -> None:
+    fine = {**VALIDATION["sets"][0], "validated": 9, "quarantined": 0, "sources": {}}  # type: ignore[index, dict-item]
+    validation = {"sets": [fine], "leaks": {"total": 0, "named": []}}
+    still = DRIFT.model_copy(update={"features": DRIFT.features[1:]})
+    text = text_of(contents(replace(CHECKED, validation=validation, drift=still, anomalies=(), quarantined=())))
+    assert "checked: all 9 are fit for use. No sets share what they must not." in text
+    assert "No feature of the training split has moved further than it may since version 3 was trained." in text
+    assert "None: the statistics of all splits keep to the schema." in text
+
+
+def test_where_drift_was_not_looked_for_the_reason_is_told() -> None:
+    none = Drift(baseline=None, severity="warning", new_examples=42, reason="there was no model to compare with")
+    assert "Not looked for: there was no model to compare with." in text_of(contents(replace(EVIDENCE, drift=none)))
+
+
+def test_refused_records_are_shown() -> None:
+    document = html.document_fromstring(page.render(contents(CHECKED), [], [b"PNG"]))
+    (sheet,) = document.xpath("//section[@id='data']//img[@class='sheet']")
+    assert sheet.get("src") == "data:image/png;base64,UE5H"
+    (chart,) = document.xpath("//section[@id='data']//figure//img/@alt")
+    assert "Distances: mean_intensity 0.30 drifted; sex 0.10" in chart
+
+
 RENDERED = {
     "nothing but what must be": EVIDENCE,
+    "checked": CHECKED,
     "refused": replace(EVIDENCE, decision=decision(False), probe=probe(False), parent=3),
     "not judged": replace(EVIDENCE, decision=None),
     "a study": replace(
@@ -429,7 +508,9 @@ def hostile() -> Evidence:
     for one in found["slices"]:
         one["keys"] = {key: value.replace("S", HOSTILE) for key, value in one["keys"].items()}
         one["set"] = one["set"].replace("S", HOSTILE)
-    return replace(EVIDENCE, evaluation=Evaluation.model_validate(found))
+    drift = DRIFT.model_copy(update={"features": (moved(HOSTILE, 0.3, 0.1, values=(HOSTILE, f"{HOSTILE}2")),)})
+    anomaly = Anomaly(split=HOSTILE, feature=HOSTILE, severity="error", is_drift=False, text=HOSTILE)
+    return replace(EVIDENCE, evaluation=Evaluation.model_validate(found), drift=drift, anomalies=(anomaly,))
 
 
 @pytest.mark.filterwarnings("error")

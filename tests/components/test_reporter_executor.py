@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 from tfx import types
 from tensorflow_data_validation import generate_statistics_from_dataframe
+from tensorflow_metadata.proto.v0 import anomalies_pb2
 from tfx.types import artifact_utils, channel, standard_artifacts
 from tfx.types.experimental import simple_artifacts
 
@@ -194,8 +195,8 @@ def test_reads_everything_a_run_can_give(inputs: Inputs, write: Write, tmp_path:
 
 
 def test_inputs_may_turn_out_empty(inputs: Inputs, write: Write) -> None:
-    optional = ("external_examples", "statistics", "baseline_model_run", "blessing", "infra_blessing", "pushed_model",
-                "baseline_model")  # fmt: skip
+    optional = ("external_examples", "statistics", "anomalies", "validation", "external_validation",
+                "baseline_model_run", "blessing", "infra_blessing", "pushed_model", "baseline_model")  # fmt: skip
     assert read(write(inputs | {name: [] for name in optional}))["lineage"]["parent"] is None
 
 
@@ -236,6 +237,53 @@ def test_reads_statistics_as_statistics_gen_writes_them(inputs: Inputs, write: W
     assert report["statistics"]["train"]["examples"] == 2
     assert report["statistics"]["train"]["numbers"]["mean_intensity"] == pytest.approx([0.5, 0.1])
     assert report["statistics"]["train"]["categories"] == {"sex": {"female": 1, "male": 1}}
+
+
+@pytest.fixture
+def checked(inputs: Inputs, tmp_path: Path) -> Inputs:
+    """What a run gives, with anomalies, drift and refused records."""
+    drift = {"baseline": None, "severity": "warning", "new_examples": 1, "reason": "there was no model"}
+    anomalies = artifact(standard_artifacts.ExampleAnomalies, tmp_path / "anomalies", drift=drift)
+    anomalies.split_names = artifact_utils.encode_split_names(["train"])
+    found = anomalies_pb2.Anomalies()
+    found.anomaly_info["sex"].severity = anomalies_pb2.AnomalyInfo.ERROR
+    found.anomaly_info["sex"].reason.add(type=anomalies_pb2.AnomalyInfo.ENUM_TYPE_UNEXPECTED_STRING_VALUES)
+    found.anomaly_info["sex"].description = "Unexpected  values. "
+    (tmp_path / "anomalies/Split-train").mkdir()
+    (tmp_path / "anomalies/Split-train/SchemaDiff.pb").write_bytes(found.SerializeToString())
+    made = {"anomalies": [anomalies]}
+    for name, of_set in {"validation": "train", "external_validation": "hannover"}.items():
+        told = {
+            "limits": {}, "left_out": 2, "leaks": {"total": 3, "named": [{"text": of_set, "remedy": "none"}]},
+            "sets": [{"name": of_set, "read": 9, "validated": 9, "quarantined": 0, "patients": 5, "sources": {}}],
+        }  # fmt: skip
+        made[name] = [artifact(standard_artifacts.ExampleAnomalies, tmp_path / name, validation=told)]
+    (tmp_path / "external_validation/thumbnails.png").write_bytes(b"PNG")
+    return inputs | made
+
+
+def test_reads_what_was_found_out_about_the_data(checked: Inputs, write: Write) -> None:
+    folder = write(checked)
+    data = read(folder)["data"]
+    assert data["drift"]["reason"] == "there was no model"
+    assert data["anomalies"] == [
+        {"split": "train", "feature": "sex", "severity": "error", "is_drift": False, "text": "Unexpected values."}
+    ]
+    validation = data["validation"]
+    assert [one["name"] for one in validation["sets"]] == ["train", "hannover"]
+    assert [one["text"] for one in validation["leaks"]["named"]] == ["train", "hannover"]
+    assert (validation["leaks"]["total"], validation["left_out"]) == (6, 4)
+    assert 'src="data:image/png;base64,UE5H"' in (folder / "index.html").read_text()
+    stages = [one["name"] for one in read(folder)["lineage"]["stages"]]
+    assert stages[:3] == ["RecordValidator", "RecordValidator of external sets", "ExampleValidator"]
+
+
+def test_a_missing_file_of_the_checks_is_named(
+    checked: Inputs, failure: Callable[[Inputs], str], tmp_path: Path
+) -> None:
+    path = tmp_path / "anomalies/drift.json"
+    path.unlink()
+    assert failure(checked) == f"'{path}' is missing: run the component that writes it again"
 
 
 def test_a_missing_file_is_named(inputs: Inputs, failure: Callable[[Inputs], str], tmp_path: Path) -> None:
@@ -302,6 +350,9 @@ def test_the_component_is_wired() -> None:
         "examples": of(standard_artifacts.Examples),
         "external_examples": of(standard_artifacts.Examples),
         "statistics": of(standard_artifacts.ExampleStatistics),
+        "anomalies": of(standard_artifacts.ExampleAnomalies),
+        "validation": of(standard_artifacts.ExampleAnomalies),
+        "external_validation": of(standard_artifacts.ExampleAnomalies),
         "model": of(standard_artifacts.Model),
         "model_run": of(standard_artifacts.ModelRun),
         "baseline_model_run": of(standard_artifacts.ModelRun),

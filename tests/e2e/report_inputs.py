@@ -5,11 +5,13 @@ What the model measures is real; intervals are rough, and the baseline is the mo
 
 import json
 import math
+import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pandas as pd
 import tensorflow as tf
@@ -18,10 +20,13 @@ from tensorflow_data_validation import generate_statistics_from_dataframe
 from tfx.types import artifact_utils, standard_artifacts
 
 from components.augmenter.policy import load_policy
+from components.example_validator.executor import Executor as ExampleValidator
 from components.reporter.pictures import load_model
 from modules.boundary import average_surface_distance, hausdorff_95, surface_dice, surface_distances
 from modules.measures import LOWER_IS_BETTER, MEASURES
+from modules.saved_model import STATISTICS_FILE
 from modules.settings import EvaluateSettings, ModelSettings, TrainSettings
+from schema import features
 from schema.record import Record, encode
 
 Inputs = dict[str, list[types.Artifact]]
@@ -54,6 +59,7 @@ def write_run(
     baseline = _artifact(standard_artifacts.Model, folder / "baseline_model")
     baseline.set_int_custom_property("version", 3)
     return inputs | {
+        "anomalies": [_anomalies(folder, inputs["statistics"], baseline)],
         "blessing": [decision], "infra_blessing": [probe], "pushed_model": [pushed], "baseline_model": [baseline]
     }  # fmt: skip
 
@@ -92,6 +98,7 @@ def _write_common(
     _write(evaluation, "evaluation.json", _evaluation(rows, baseline))
     inputs = {
         "examples": [examples],
+        "validation": [_validation(folder / "validation", splits, external)],
         "statistics": [_statistics(folder / "statistics", splits)],
         "model": [model],
         "model_run": [_model_run(folder / "model_run", 1)],
@@ -149,17 +156,63 @@ def _model_run(folder: Path, seed: int, worse: float = 0.0) -> types.Artifact:
 
 def _statistics(folder: Path, splits: Mapping[str, Sequence[Record]]) -> types.Artifact:
     artifact = _artifact(standard_artifacts.ExampleStatistics, folder)
+    described = [name for name in features.STATISTICS if name not in features.FINGERPRINT]
     artifact.split_names = artifact_utils.encode_split_names(list(splits))
     for split, records in splits.items():
         originals = [one for one in records if not one.is_augmented]
         table = pd.DataFrame(
-            [{"source": r.source, "finding": r.finding, "view": r.view, "sex": r.sex, "age": r.age, **r.fingerprint()}
-             for r in originals]
-        )  # fmt: skip
+            [{name: getattr(one, name) for name in described} | one.fingerprint() for one in originals]
+        )
         (folder / f"Split-{split}").mkdir()
         statistics = generate_statistics_from_dataframe(table)
         (folder / f"Split-{split}" / "FeatureStats.pb").write_bytes(statistics.SerializeToString())
     return artifact
+
+
+def _anomalies(folder: Path, statistics: list[types.Artifact], baseline: types.Artifact) -> types.Artifact:
+    """What the ExampleValidator finds where version 3 learned from brighter images of one of the sources."""
+    found = generate_statistics_from_dataframe(
+        pd.DataFrame(
+            {"source": ["phantom-a"] * 40, "finding": ["normal", "tuberculosis"] * 20, "view": ["PA"] * 40,
+             "sex": ["female", "male"] * 20, "age": np.linspace(10.0, 80, 40),
+             **{name: np.linspace(0.6, 0.8, 40) for name in ("mean_intensity", "std_intensity", "lung_fraction")}}
+        )
+    )  # fmt: skip
+    path = Path(baseline.uri, "Format-Serving", STATISTICS_FILE)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(found.SerializeToString())
+    schema = _artifact(standard_artifacts.Schema, folder / "schema")
+    shutil.copy(features.SCHEMA_FILE, folder / "schema")
+    anomalies = _artifact(standard_artifacts.ExampleAnomalies, folder / "anomalies")
+    ExampleValidator().Do(
+        {"statistics": statistics, "schema": [schema], "baseline_model": [baseline]},
+        {"anomalies": [anomalies]},
+        {"settings": "{}"},
+    )
+    return anomalies
+
+
+def _validation(
+    folder: Path, splits: Mapping[str, Sequence[Record]], external: Mapping[str, Sequence[Record]]
+) -> types.Artifact:
+    """The report of the RecordValidator where each set had one record more, with too small a mask."""
+    report = _artifact(standard_artifacts.ExampleAnomalies, folder)
+    sets = []
+    for kind, places in (("split", splits), ("external set", external)):
+        for name, records in places.items():
+            originals = [one for one in records if not one.is_augmented]
+            of_source = {"read": len(originals) + 1, "quarantined": 1, "reasons": {"mask_area": 1}}
+            sets.append({
+                "kind": kind, "name": name, "validated": len(originals), "leaked": 0, **of_source,
+                "patients": len({one.patient_id for one in originals}), "sizes": {}, "sources": {"clinic": of_source},
+            })  # fmt: skip
+    named = [{"reason": "near_duplicate", "text": "split 'train': image 'a' is in split 'test' as 'b' too",
+              "remedy": "remove one of them"}]  # fmt: skip
+    _write(
+        report, "validation.json", {"limits": {}, "sets": sets, "leaks": {"total": 1, "named": named}, "left_out": 0}
+    )
+    cv2.imwrite(str(folder / "thumbnails.png"), np.full((200, 800), 127, np.uint8))
+    return report
 
 
 def _measure(sets: Mapping[str, Sequence[Record]], model_dir: Path) -> list[Row]:

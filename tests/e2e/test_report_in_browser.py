@@ -1,5 +1,6 @@
 """The report as a browser shows it: whole, alone, readable on a desk, on a phone and on paper."""
 
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -22,6 +23,8 @@ pytestmark = pytest.mark.e2e
 
 SIZE = 128
 DESK, PHONE = (1280, 900), (390, 844)
+CHARTS = {"run": 6, "study": 5}
+"""A study has no model to look for drift since."""
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 SOURCES = ("phantom-a", "phantom-b")
 FINDINGS = ("normal", "tuberculosis", "effusion")
@@ -29,9 +32,10 @@ FINDINGS = ("normal", "tuberculosis", "effusion")
 
 @dataclass
 class Shown:
-    """A page in a browser, what its console said and what it asked for."""
+    """A page in a browser, how many charts it must have, what its console said and what it asked for."""
 
     page: Page
+    charts: int
     console: list[str]
     requests: list[str]
 
@@ -116,7 +120,8 @@ def shown(request: pytest.FixtureRequest, browser: Browser, report: Path) -> Ite
     page.route(lambda url: not url.startswith("data:") and url != address, lambda route: route.abort())
     page.goto(address)
     page.wait_for_load_state("networkidle")
-    yield Shown(page, console, [one for one in requests if not one.startswith("data:") and one != address])
+    charts = CHARTS[json.loads((report / "report.json").read_text())["kind"]]
+    yield Shown(page, charts, console, [one for one in requests if not one.startswith("data:") and one != address])
     page.close()
 
 
@@ -126,8 +131,9 @@ def test_is_whole_and_needs_nothing_else(shown: Shown) -> None:
     images = shown.page.eval_on_selector_all(
         "img", "all => all.map(one => [one.complete, one.naturalWidth, one.alt.length])"
     )
-    # Five charts; four pictures each of three groups of originals, of copies and of the external set, three cases each.
-    assert len(images) == 5 + 5 * 3 * 4
+    # Charts; four pictures each of three groups of originals, of copies and of the external set, three cases each; and
+    # the sheet of records that were refused.
+    assert len(images) == shown.charts + 5 * 3 * 4 + 1
     assert all(complete and width > 0 and alternative > 0 for complete, width, alternative in images)
 
 
@@ -150,7 +156,7 @@ def test_each_size_gets_its_charts(shown: Shown) -> None:
         ".chart img",
         "all => all.map(one => [0.75 * one.naturalWidth, one.clientWidth])",  # points to pixels
     )
-    assert len(widths) == 5
+    assert len(widths) == shown.charts
     assert all(drawn < 400 if window < 700 else drawn > 900 for drawn, _ in widths)
     # Text of 12 pixels that is shrunk further could not be read.
     assert all(seen >= 0.9 * drawn for drawn, seen in widths)

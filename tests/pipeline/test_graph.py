@@ -64,31 +64,41 @@ def test_component_ids_suit_kubeflow(nodes: Nodes) -> None:
 
 
 def test_edges(nodes: Nodes) -> None:
+    validated = "RecordValidator.validated_examples"
     augmented = "Augmenter.augmented_examples"
     schema = "ImportSchemaGen.schema"
     assert {component_id: inputs(nodes, component_id) for component_id in nodes} == {
         "ExampleGen": {},
         "ImportSchemaGen": {},
-        "StatisticsGen": {"examples": "ExampleGen.examples"},
-        "ExampleValidator": {"statistics": "StatisticsGen.statistics", "schema": schema},
-        "Augmenter": {"examples": "ExampleGen.examples"},
+        "RecordValidator": {"examples": "ExampleGen.examples"},
+        "StatisticsGen": {"examples": validated},
+        "ExampleValidator": {
+            "statistics": "StatisticsGen.statistics",
+            "schema": schema,
+            "baseline_model": "BaselineResolver.model",
+        },
+        "DataGate": {"validation": "RecordValidator.report", "anomalies": "ExampleValidator.anomalies"},
+        "Augmenter": {"examples": validated},
         "Transform": {"examples": augmented, "schema": schema},
         "Trainer": {
             "examples": "Transform.transformed_examples",
             "transform_graph": "Transform.transform_graph",
             "schema": schema,
         },
-        "BaselineResolver": {"examples": augmented},
+        "BaselineResolver": {"examples": validated},
         "Evaluator": {"examples": augmented, "model": "Trainer.model", "baseline_model": "BaselineResolver.model"},
         "ServingProbe": {"examples": augmented, "model": "Trainer.model"},
         "Pusher": {
             "model": "Trainer.model",
             "blessing": "Evaluator.blessing",
             "infra_blessing": "ServingProbe.infra_blessing",
+            "statistics": "StatisticsGen.statistics",
         },
         "Reporter": {
             "examples": augmented,
             "statistics": "StatisticsGen.statistics",
+            "validation": "RecordValidator.report",
+            "anomalies": "ExampleValidator.anomalies",
             "model": "Trainer.model",
             "model_run": "Trainer.model_run",
             "evaluation": "Evaluator.evaluation",
@@ -110,12 +120,23 @@ def with_external(*names: str) -> Config:
 
 def test_external_sets_are_only_tested_on() -> None:
     nodes = nodes_of(with_external("north", "south"))
-    read = "ExternalExampleGen.examples"
-    assert inputs(nodes, "IndependenceCheck") == {"examples": "ExampleGen.examples", "external_examples": read}
-    assert inputs(nodes, "ExternalAugmenter") == {"examples": read}
-    assert "IndependenceCheck" in nodes["ExternalAugmenter"].upstream_nodes, "what is trained on is not tested on"
+    assert inputs(nodes, "ExternalRecordValidator") == {
+        "examples": "ExternalExampleGen.examples",
+        "reference_examples": "RecordValidator.validated_examples",
+    }
+    assert inputs(nodes, "DataGate")["external_validation"] == "ExternalRecordValidator.report"
+    assert inputs(nodes, "ExternalAugmenter") == {"examples": "ExternalRecordValidator.validated_examples"}
+    for name in ("Augmenter", "ExternalAugmenter"):
+        assert "DataGate" in nodes[name].upstream_nodes, "nothing is made of data that are not fit"
     takers = {name for name in nodes if "ExternalAugmenter.augmented_examples" in inputs(nodes, name).values()}
     assert takers == {"Evaluator", "Reporter"}
+
+
+def test_an_external_set_leaves_the_training_in_the_cache() -> None:
+    with_one, without = nodes_of(with_external("north")), nodes_of(with_external())
+    for name in ("RecordValidator", "StatisticsGen", "Augmenter", "Transform", "Trainer"):
+        assert inputs(with_one, name) == inputs(without, name)
+        assert with_one[name].parameters == without[name].parameters
 
 
 def test_external_sets_are_read_whole_and_a_split_each() -> None:
@@ -235,9 +256,10 @@ def test_the_spans_arrive(nodes: Nodes) -> None:
 
 def test_statistics_leave_out_pixels_and_names(nodes: Nodes) -> None:
     options = json.loads(parameter(nodes, "StatisticsGen", "stats_options_json"))
-    allowed = options["_feature_allowlist"]
-    assert allowed == list(features.STATISTICS)
-    assert not {"image", "mask", "image_id", "patient_id"} & set(allowed)
+    assert options["_experimental_filter_read_paths"], "pixels are not even read"
+    read = [feature["name"] for feature in json.loads(options["schema_json"])["feature"]]
+    assert sorted(read) == sorted(features.STATISTICS)
+    assert not {"image", "mask", "image_id", "patient_id"} & set(read)
 
 
 def test_the_schema_is_the_contract(nodes: Nodes) -> None:
@@ -298,6 +320,8 @@ def test_baseline_and_pusher_share_the_serving_folder(nodes: Nodes) -> None:
         ({"train__epochs": "3"}, True),
         ({"model__filters": "4"}, True),
         ({"evaluate__min_patients": "5"}, True),
+        ({"augment__copies__train": "3"}, True),
+        ({"gate__max_leaks": "3"}, False),
         ({"beam__mode": "multi_processing"}, False),
         ({"name": "other"}, False),
     ],
@@ -339,7 +363,7 @@ def test_a_new_code_version_retrains_and_judges_anew(nodes: Nodes, monkeypatch: 
     changed = {
         component_id for component_id in nodes if nodes[component_id].parameters != after[component_id].parameters
     }
-    assert changed == {"ExampleGen", "Augmenter", "Transform", "Trainer", "BaselineResolver", "Evaluator", "Pusher"}
+    assert changed == set(nodes) - {"StatisticsGen", "ImportSchemaGen", "ServingProbe", "Reporter"}
 
 
 def test_another_page_is_no_other_model(project: Path) -> None:

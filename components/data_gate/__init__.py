@@ -1,0 +1,1 @@
+"""Stops a run where its data are not fit to train on."""

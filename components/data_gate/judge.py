@@ -1,0 +1,94 @@
+"""Holds reports against limits; pure functions."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+from tensorflow_metadata.proto.v0 import anomalies_pb2
+
+from components.data_gate.settings import GateSettings
+
+Json = Mapping[str, Any]
+
+_SEVERITIES: Final = {
+    anomalies_pb2.AnomalyInfo.WARNING: "warning",
+    anomalies_pb2.AnomalyInfo.ERROR: "error",
+}
+_STOPPING: Final = {"error": ("error",), "warning": ("error", "warning"), "never": ()}
+
+
+class Anomaly(NamedTuple):
+    """What is odd about a feature in a split."""
+
+    split: str
+    feature: str
+    severity: str
+    text: str
+
+
+def read_anomalies(split: str, anomalies: anomalies_pb2.Anomalies) -> list[Anomaly]:
+    """The anomalies of a split, by name; that of the split as a whole has no feature."""
+    found = dict(anomalies.anomaly_info)
+    if anomalies.HasField("dataset_anomaly_info"):
+        found[""] = anomalies.dataset_anomaly_info
+    told = [
+        Anomaly(
+            split, feature, _SEVERITIES[info.severity], " ".join((info.description or info.short_description).split())
+        )
+        for feature, info in found.items()
+        if info.severity in _SEVERITIES
+    ]
+    return sorted(told, key=lambda one: (one.severity, one.feature))
+
+
+def object_to_records(validation: Json, settings: GateSettings) -> Iterator[str]:
+    """What of `validation.json` is over a limit, the gravest first, a line each."""
+    yield from _leaks(validation["leaks"], settings.max_leaks)
+    splits = [one for one in validation["sets"] if one["kind"] == "split"]
+    external = [one for one in validation["sets"] if one["kind"] != "split"]
+    for one in validation["sets"]:
+        if not one["validated"]:
+            yield f"{one['kind']} '{one['name']}' has none of {one['read']} records left{_why([one])}: add sound ones"
+    for name, sets in [("the splits", splits), *((f"external set '{one['name']}'", [one]) for one in external)]:
+        yield from _bad(name, sets, settings.max_bad_share)
+
+
+def object_to_anomalies(anomalies: Sequence[Anomaly], settings: GateSettings) -> Iterator[str]:
+    """The first anomaly that stops a run, if there is one, in a line."""
+    stopping = [one for one in anomalies if one.severity in _STOPPING[settings.severity]]
+    if stopping:
+        first = stopping[0]
+        where = f"feature '{first.feature}' of split '{first.split}'" if first.feature else f"split '{first.split}'"
+        yield (
+            f"{where}: {first.text.rstrip('.')}{_more(len(stopping))}: mend the data, or the schema, or set severity "
+            f"to {'error or ' if first.severity == 'warning' else ''}never"
+        )
+
+
+def _leaks(leaks: Json, limit: int) -> Iterator[str]:
+    if leaks["total"] > limit:
+        first = leaks["named"][0]
+        yield f"{first['text']}{_more(leaks['total'])} (max_leaks is {limit}): {first['remedy']}"
+
+
+def _bad(name: str, sets: Sequence[Json], limit: float) -> Iterator[str]:
+    read = sum(one["read"] for one in sets)
+    bad = sum(one["quarantined"] - one["leaked"] for one in sets)
+    if bad > limit * read:
+        yield (
+            f"{bad} of {read} records of {name} are refused (max_bad_share is {limit:g}){_why(sets)}: "
+            "mend them, or leave them out, and ingest the set again"
+        )
+
+
+def _why(sets: Sequence[Json]) -> str:
+    reasons = sum((Counter(one["reasons"]) for one in sets), Counter[str]())
+    return ": " + ", ".join(f"{reason} {number}" for reason, number in reasons.most_common()) if reasons else ""
+
+
+def _more(total: int) -> str:
+    return f", and {total - 1} more" if total > 1 else ""
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

@@ -1,0 +1,1 @@
+"""Holds statistics of examples against the schema, and against those of the data that the serving model learned."""

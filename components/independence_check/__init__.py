@@ -1,1 +1,0 @@
-"""Makes sure that external test sets hold nothing that is trained on."""

@@ -1,0 +1,123 @@
+"""What may be wrong with one record by itself; pure functions."""
+
+from collections.abc import Callable, Iterator
+from typing import Final, NamedTuple
+
+import cv2
+from tensorflow.core.example import example_pb2
+
+from components.record_validator.settings import Reason, ValidateSettings
+from schema import features
+from schema.record import Record, RecordError, decode
+
+
+class Fault(NamedTuple):
+    """Why a record is refused, in a word and in a line."""
+
+    reason: Reason
+    detail: str
+
+
+class Names(NamedTuple):
+    """Whose image it is; `features.UNKNOWN` where that cannot be read."""
+
+    image_id: str
+    patient_id: str
+    source: str
+
+
+def examine(serialized: bytes, settings: ValidateSettings) -> Record | Fault:
+    """The record, or the first fault of it that counts."""
+    try:
+        record = decode(serialized)
+    except RecordError as error:
+        return Fault("undecodable", str(error))
+    for reason, find in _CHECKS.items():
+        if reason not in settings.ignore:
+            for problem in find(record, serialized, settings):
+                return Fault(reason, problem)
+    return record
+
+
+def names_of(serialized: bytes) -> Names:
+    """The names in a record, as far as they can be read."""
+    example = example_pb2.Example()
+    try:
+        example.ParseFromString(serialized)
+    except Exception:  # protobuf's DecodeError differs between its implementations; what it read is as good as nothing
+        example = example_pb2.Example()
+    return Names(*(_text(example, name) for name in Names._fields))
+
+
+def _text(example: example_pb2.Example, name: str) -> str:
+    values = example.features.feature[name].bytes_list.value
+    return str(values[0], "utf-8", "replace") if values else features.UNKNOWN
+
+
+def _copy(record: Record, _serialized: bytes, _settings: ValidateSettings) -> Iterator[str]:
+    if record.is_augmented:
+        yield f"is a copy already, made by {record.augmentation}"
+
+
+def _description(record: Record, _serialized: bytes, settings: ValidateSettings) -> Iterator[str]:
+    for name in (features.WIDTH, features.HEIGHT):
+        if getattr(record, name) <= 0:
+            yield f"{name} must be above 0, is {getattr(record, name)}"
+    if record.age != features.UNKNOWN_AGE and not 0 <= record.age <= settings.max_age:
+        yield f"age must be 0-{settings.max_age:g} years, or {features.UNKNOWN_AGE:g}, is {record.age:g}"
+    if record.pixel_spacing != features.UNKNOWN_SPACING and not record.pixel_spacing > 0:
+        yield f"pixel_spacing must be above 0 mm, or {features.UNKNOWN_SPACING:g}, is {record.pixel_spacing:g}"
+    for name in features.TEXT:
+        size = len(getattr(record, name).encode())
+        if size > settings.max_text:
+            yield f"{name} has {size:,} bytes, at most {settings.max_text:,} are allowed"
+
+
+def _size(record: Record, _serialized: bytes, settings: ValidateSettings) -> Iterator[str]:
+    height, width = record.image.shape
+    if min(height, width) < settings.min_side or max(height, width) > settings.max_side:
+        yield f"image has {width} x {height} pixels, sides must be {settings.min_side}-{settings.max_side}"
+
+
+def _constant_image(record: Record, _serialized: bytes, settings: ValidateSettings) -> Iterator[str]:
+    contrast = record.fingerprint()[features.STD_INTENSITY]
+    if contrast < settings.min_contrast:
+        yield f"grey values hardly differ: their standard deviation is {contrast:.2g}, at least " + (
+            f"{settings.min_contrast:g} is expected"
+        )
+
+
+def _mask_area(record: Record, _serialized: bytes, settings: ValidateSettings) -> Iterator[str]:
+    share = record.fingerprint()[features.LUNG_FRACTION]
+    low, high = settings.min_lung_fraction, settings.max_lung_fraction
+    if not low <= share <= high:
+        yield f"lungs cover {share:.2%} of the image, {low:.3g}-{high:.3g} of it are expected"
+
+
+def _components(record: Record, _serialized: bytes, settings: ValidateSettings) -> Iterator[str]:
+    _, _, stats, _ = cv2.connectedComponentsWithStats(record.mask)
+    areas = stats[1:, cv2.CC_STAT_AREA]  # the first is what is outside
+    number = int((areas >= settings.min_component * record.mask.size).sum())
+    if number > settings.max_components:
+        yield f"mask is in {number} parts, at most {settings.max_components} are expected"
+
+
+def _fingerprint(record: Record, serialized: bytes, settings: ValidateSettings) -> Iterator[str]:
+    stored = example_pb2.Example.FromString(serialized).features.feature
+    for name, computed in record.fingerprint().items():
+        values = stored[name].float_list.value
+        if len(values) != 1:
+            yield f"{name} must hold one value, holds {len(values)}"
+        elif not abs(values[0] - computed) <= settings.fingerprint_tolerance:  # NaN as well
+            yield f"{name} is {values[0]:.4f}, but the pixels give {computed:.4f}"
+
+
+_CHECKS: Final[dict[Reason, Callable[[Record, bytes, ValidateSettings], Iterator[str]]]] = {
+    "copy": _copy,
+    "description": _description,
+    "size": _size,
+    "constant_image": _constant_image,
+    "mask_area": _mask_area,
+    "components": _components,
+    "fingerprint": _fingerprint,
+}

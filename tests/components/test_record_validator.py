@@ -1,0 +1,240 @@
+"""The RecordValidator on real TFRecords: what is refused and why, what leaks, and that nothing gets lost."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+import pytest
+import tensorflow as tf
+from small_records import make, splits
+from tfx.dsl.components.base import base_beam_executor, executor_spec
+from tfx.types import artifact_utils, channel, standard_artifacts
+
+from components.record_validator import executor, report
+from components.record_validator.component import RecordValidator
+from components.record_validator.settings import ValidateSettings
+from schema.record import Record, encode
+
+Splits = Mapping[str, Sequence[Record | bytes]]
+
+IN_MEMORY = ["--direct_running_mode=in_memory", "--direct_num_workers=1"]
+PROCESSES = ["--direct_running_mode=multi_processing", "--direct_num_workers=2", "--beam_plugins=tfx"]
+
+
+class Validated(NamedTuple):
+    """What the executor wrote."""
+
+    validation: dict[str, Any]
+    listed: list[dict[str, Any]]
+    folder: Path
+    outputs: dict[str, standard_artifacts.Examples]
+
+    def records(self, output: str, split: str) -> list[bytes]:
+        folder = Path(artifact_utils.get_split_uri([self.outputs[output]], split))
+        return [
+            one for file in sorted(folder.iterdir()) for one in tf.data.TFRecordDataset(str(file)).as_numpy_iterator()
+        ]
+
+    def reasons(self) -> dict[str, str]:
+        return {one["image_id"]: one["reason"] for one in self.listed}
+
+
+Run = Callable[..., Validated]
+
+
+@pytest.fixture
+def run(tmp_path: Path, write_examples: Callable[..., standard_artifacts.Examples]) -> Run:
+    """Calls the executor as TFX does, the folders of the outputs are there already."""
+
+    def do(
+        examples: Splits,
+        reference: Splits | None = None,
+        settings: ValidateSettings | None = None,
+        beam_args: Sequence[str] = IN_MEMORY,
+    ) -> Validated:
+        root = tmp_path / str(len(list(tmp_path.iterdir())))
+        inputs = {}
+        for name, sets in (("examples", examples), ("reference_examples", reference)):
+            if sets is not None:
+                written = {split: [_serialized(one) for one in records] for split, records in sets.items()}
+                inputs[name] = [write_examples(root / name, written)]
+        outputs = {name: standard_artifacts.Examples() for name in ("validated_examples", "quarantined_examples")}
+        outputs["report"] = standard_artifacts.ExampleAnomalies()
+        for name, artifact in outputs.items():
+            artifact.uri = str(root / name)
+            Path(artifact.uri).mkdir()
+        context = base_beam_executor.BaseBeamExecutor.Context(
+            beam_pipeline_args=list(beam_args), extra_flags=[], tmp_dir=str(root / "tmp"), unique_id="1"
+        )
+        given = {"settings": (settings or ValidateSettings()).model_dump_json(), "code_version": "1"}
+        executor.Executor(context).Do(inputs, {name: [one] for name, one in outputs.items()}, given)
+        folder = Path(outputs.pop("report").uri)
+        listed = [json.loads(line) for line in (folder / "quarantined.jsonl").read_text().splitlines()]
+        return Validated(json.loads((folder / "validation.json").read_text()), listed, folder, outputs)
+
+    return do
+
+
+def _serialized(record: Record | bytes) -> bytes:
+    return record if isinstance(record, bytes) else encode(record)
+
+
+def _set(validated: Validated, name: str) -> dict[str, Any]:
+    (one,) = [one for one in validated.validation["sets"] if one["name"] == name]
+    return one
+
+
+def test_sound_records_pass_byte_for_byte(run: Run) -> None:
+    validated = run(splits())
+    for split, records in splits().items():
+        assert sorted(validated.records("validated_examples", split)) == sorted(map(_serialized, records))
+        assert validated.records("quarantined_examples", split) == []
+    assert validated.listed == []
+    assert sorted(file.name for file in validated.folder.iterdir()) == ["quarantined.jsonl", "validation.json"]
+    assert validated.validation == {
+        "limits": ValidateSettings().model_dump(mode="json"),
+        "sets": [
+            {
+                "kind": "split", "name": name, "read": number, "validated": number, "quarantined": 0, "patients": 1,
+                "leaked": 0, "reasons": {}, "sources": {"clinic": {"read": number, "quarantined": 0, "reasons": {}}},
+                "sizes": {"96 x 96": number},
+            }
+            for name, number in (("train", 2), ("eval", 1), ("test", 1))
+        ],
+        "leaks": {"total": 0, "named": []},
+        "left_out": 0,
+    }  # fmt: skip
+
+
+def test_bad_records_go_to_quarantine(run: Run) -> None:
+    """Bytes that are no record are kept as they came; a record beside them passes."""
+    broken = tf.train.Example.FromString(encode(make(5, "broken", "p5", "ruhr")))
+    broken.features.feature["image"].bytes_list.value[0] = b"no picture"
+    bad = [
+        b"garbage",
+        broken.SerializeToString(),
+        encode(make(6, "black", "p6", image=np.zeros((96, 96), np.uint8))),
+    ]
+    validated = run(splits(*bad))
+    assert sorted(validated.records("quarantined_examples", "train")) == sorted(bad)
+    assert sorted(validated.records("validated_examples", "train")) == sorted(map(_serialized, splits()["train"]))
+    assert validated.reasons() == {"black": "constant_image", "broken": "undecodable", "unknown": "undecodable"}
+    assert [(one["image_id"], one["source"], one["detail"]) for one in validated.listed] == [
+        (
+            "black",
+            "clinic",
+            "grey values hardly differ: their standard deviation is 0, at least 0.01 is expected",
+        ),
+        ("broken", "ruhr", "record 'broken', field 'image': cannot be decoded as an image"),
+        ("unknown", "unknown", "record 'unknown', field '(all)': is no serialized tf.train.Example"),
+    ]
+    train = _set(validated, "train")
+    assert (train["read"], train["validated"], train["quarantined"], train["leaked"]) == (5, 2, 3, 0)
+    assert train["reasons"] == {"constant_image": 1, "undecodable": 2}
+    assert {source: one["quarantined"] for source, one in train["sources"].items()} == {
+        "clinic": 1, "ruhr": 1, "unknown": 1,
+    }  # fmt: skip
+
+
+def test_the_sheet_shows_what_is_in_quarantine(run: Run) -> None:
+    bad = [make(look, f"b{look}", f"b{look}", mask=np.zeros((96, 96), np.uint8)) for look in range(20, 47)]
+    validated = run({**splits(), "eval": [*splits()["eval"], *bad, b"garbage"]})
+    sheet = cv2.imread(str(validated.folder / "thumbnails.png"))
+    assert sheet.shape[:2] == (4 * 286 + 16, 6 * 216 + 16)
+    first = sheet[16:216, 16:216]
+    expected = cv2.resize(bad[0].image, (200, 200), interpolation=cv2.INTER_NEAREST)
+    assert np.abs(first[2:-2, 2:-2, 0].astype(int) - expected[2:-2, 2:-2]).max() == 0
+
+
+def test_records_of_equal_bytes_leave_one(run: Run) -> None:
+    validated = run(splits(*splits()["train"][:1] * 3))
+    assert sorted(validated.records("validated_examples", "train")) == sorted(map(_serialized, splits()["train"]))
+    assert validated.records("quarantined_examples", "train") == [_serialized(splits()["train"][0])] * 3
+    assert [one["detail"] for one in validated.listed] == ["has the pixels of 't1' in split 'train' as well"] * 3
+    assert validated.validation["leaks"]["total"] == 0
+
+
+def test_leaks(run: Run) -> None:
+    validated = run(splits(make(4, "copy", "p7")))
+    assert validated.reasons() == {"copy": "exact_duplicate"}
+    assert _set(validated, "train")["leaked"] == 1
+    (leak,) = validated.validation["leaks"]["named"]
+    assert leak["text"] == "split 'test': image 's1' (patient 'p3') is in split 'train' as 'copy' too"
+    assert leak["kept"] == {
+        "kind": "split", "name": "test", "image_id": "s1", "patient_id": "p3", "source": "clinic",
+    }  # fmt: skip
+    assert sorted(validated.records("validated_examples", "train")) == sorted(map(encode, splits()["train"]))
+
+
+def test_external_sets(run: Run) -> None:
+    """They give way; nothing is told of the splits they are compared with."""
+    sound = make(12, "h2", "p2", "hannover")
+    validated = run({"hannover": [make(1, "h1", "p1", "hannover"), sound]}, splits())
+    assert validated.reasons() == {"h1": "exact_duplicate"}
+    assert [leak["text"] for leak in validated.validation["leaks"]["named"]] == [
+        "external set 'hannover': image 'h1' (patient 'p1') is in split 'train' as 't1' too"
+    ]
+    assert validated.records("validated_examples", "hannover") == [encode(sound)]
+    assert [(one["kind"], one["name"]) for one in validated.validation["sets"]] == [("external set", "hannover")]
+    assert {artifact_utils.get_split_uri([one], "hannover") for one in validated.outputs.values()} == {
+        str(validated.folder.parent / name / "Split-hannover") for name in validated.outputs
+    }
+
+
+def test_an_empty_split(run: Run, tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError) as caught:
+        run({**splits(), "eval": []})
+    assert str(caught.value) == (
+        "split 'eval' has no records: each of train, eval, test and external sets needs patients, so add more of them"
+    )
+    for name in ("validated_examples", "quarantined_examples", "report"):
+        assert not list((tmp_path / "0" / name).iterdir())
+
+
+def test_records_lost_on_the_way_fail_the_run(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(executor, "part", lambda record, findings: record)
+    with pytest.raises(RuntimeError) as caught:
+        run(splits())
+    assert str(caught.value) == "split 'train' lost records: 2 read, 0 validated, 0 in quarantine, 0 listed"
+
+
+def test_an_interruption_leaves_nothing(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(report, "write", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        run(splits())
+    assert not [file for name in ("validated_examples", "report") for file in (tmp_path / "0" / name).iterdir()]
+
+
+@pytest.mark.slow
+@pytest.mark.e2e
+def test_worker_processes_find_the_same(run: Run) -> None:
+    leaky = splits(make(4, "copy", "p7"), b"garbage", make(9, "x", "p2"))
+    results = [run(leaky, beam_args=beam_args) for beam_args in (PROCESSES, IN_MEMORY)]
+    assert results[0].validation == results[1].validation
+    assert results[0].listed == results[1].listed
+    assert len(results[0].listed) == 3
+
+
+def test_the_component_is_wired_to_beam() -> None:
+    examples = channel.OutputChannel(standard_artifacts.Examples, None, "examples")
+    reference = channel.OutputChannel(standard_artifacts.Examples, None, "validated_examples")
+    settings = ValidateSettings(max_components=3)
+    validator = RecordValidator(examples=examples, reference_examples=reference, settings=settings, code_version="abc")
+    assert validator.id == "RecordValidator"
+    assert validator.inputs == {"examples": examples, "reference_examples": reference}
+    assert {key: output.type for key, output in validator.outputs.items()} == {
+        "validated_examples": standard_artifacts.Examples,
+        "quarantined_examples": standard_artifacts.Examples,
+        "report": standard_artifacts.ExampleAnomalies,
+    }
+    assert validator.exec_properties == {"settings": settings.model_dump_json(), "code_version": "abc"}
+    assert isinstance(validator.executor_spec, executor_spec.BeamExecutorSpec)
+    assert validator.executor_spec.executor_class is executor.Executor
+    alone = RecordValidator(examples=examples, settings=settings, code_version="abc")
+    assert alone.inputs == {"examples": examples}

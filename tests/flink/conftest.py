@@ -1,0 +1,17 @@
+"""A cluster for all tests of this folder, which are skipped where none can be had."""
+
+from collections.abc import Iterator
+
+import pytest
+from flink_cluster import FlinkCluster, UnavailableError, fetch_jars, flink_cluster
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FlinkCluster]:
+    folder = tmp_path_factory.mktemp("flink")
+    try:
+        jars = fetch_jars(folder / "jars")
+    except UnavailableError as error:
+        pytest.skip(str(error))
+    with flink_cluster(jars, folder / "cluster") as cluster:
+        yield cluster
