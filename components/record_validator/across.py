@@ -1,7 +1,7 @@
 """Compares sound records with each other on Beam: the same image, id or patient where it must not be."""
 
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Final, NamedTuple
 
 import apache_beam as beam
@@ -74,7 +74,10 @@ def compare(
     survivors, found = facts | beam.FlatMap(_judge, AsDict(rules)) | "Judged" >> beam.Partition(is_finding, 2)
     alike = (
         survivors
-        | beam.combiners.ToList()
+        # Not ToList, which holds each several times over.
+        | beam.WithKeys(0)
+        | beam.GroupByKey()
+        | "Survivors" >> beam.Values()
         | beam.FlatMap(_pairs if "near_duplicate" not in settings.ignore else _no_pairs, judged)
         | beam.ParDo(_Liken(settings.near_duplicate))
     )
@@ -84,7 +87,7 @@ def compare(
         | beam.Filter(_is_judged, judged)
         | "Pair" >> beam.Map(_of_records)
         | "Once" >> beam.CombinePerKey(min)
-        | beam.Values()
+        | "Distinct" >> beam.Values()
         | beam.Map(count, LEAKS, LEAKS)
         | beam.combiners.Top.Smallest(NAMED)
     )
@@ -139,7 +142,7 @@ _SHARED: Final[dict[Reason, str]] = {
 }
 
 
-def _pairs(survivors: list[Facts], judged: Collection[Place]) -> Iterator[tuple[Facts, Facts]]:
+def _pairs(survivors: Iterable[Facts], judged: Collection[Place]) -> Iterator[tuple[Facts, Facts]]:
     """Pairs that may be one image, that which stays first; further images of one patient in one place are none."""
     ordered = sorted(survivors, key=lambda facts: (facts.place.precedence, facts.member))
     candidates = find_candidates(unpack([facts.sketch.signature for facts in ordered]))
@@ -150,7 +153,7 @@ def _pairs(survivors: list[Facts], judged: Collection[Place]) -> Iterator[tuple[
             yield kept, dropped
 
 
-def _no_pairs(_survivors: list[Facts], _judged: Collection[Place]) -> list[tuple[Facts, Facts]]:
+def _no_pairs(_survivors: Iterable[Facts], _judged: Collection[Place]) -> list[tuple[Facts, Facts]]:
     return []
 
 

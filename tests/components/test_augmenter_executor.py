@@ -16,7 +16,8 @@ from apache_beam.testing.util import assert_that, equal_to
 from tfx.dsl.components.base import base_beam_executor, executor_spec
 from tfx.types import artifact_utils, channel, standard_artifacts
 
-from components.augmenter import copies, executor
+from components import parallel
+from components.augmenter import executor
 from components.augmenter.augment import draw_copy
 from components.augmenter.component import Augmenter
 from components.augmenter.copies import COPIES, ORIGINALS, AddCopies
@@ -166,8 +167,8 @@ def test_how_many_are_under_way_makes_no_difference(
     make_record: MakeRecord, monkeypatch: pytest.MonkeyPatch, ahead: int, cores: int, make_policy: MakePolicy
 ) -> None:
     """The transform without the executor; some of its records come out while others go in, some at the end."""
-    monkeypatch.setattr(copies, "_AHEAD", ahead)
-    monkeypatch.setattr(copies.os, "cpu_count", lambda: cores)
+    monkeypatch.setattr(parallel, "_AHEAD", ahead)
+    monkeypatch.setattr(parallel.os, "cpu_count", lambda: cores)
     policy = make_policy("HorizontalFlip", "GaussNoise", "Affine", p=0.6, train=3)
     records = [encode(make_record(f"r{index}")) for index in range(14)]
     expected = [

@@ -12,10 +12,21 @@ from pipeline.kubeflow.settings import KubeflowSettings
 
 MANIFESTS = Path(pipeline.kubeflow.__file__).with_name("manifests")
 VERSIONS = ("1.27", "1.31")
+PYPROJECT = Path(__file__).parents[3] / "pyproject.toml"
+DOCUMENTED = {"job_endpoint": "lungseg-job-server:8099", "worker_pool": "localhost:50000"}
+"""Of the section `beam`, as the README has it."""
 
 
 def documents(name: str) -> list[dict[str, Any]]:
     return list(yaml.safe_load_all((MANIFESTS / name).read_text()))
+
+
+def known_to_kubernetes(document: dict[str, Any]) -> dict[str, Any]:
+    """A document, or of one of an operator's own kind, the pod in it."""
+    if document["kind"] != "FlinkDeployment":
+        return document
+    template = document["spec"]["taskManager"]["podTemplate"]
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": document["metadata"], **template}
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -24,7 +35,7 @@ def test_kubernetes_takes_it(name: str, version: str) -> None:
     found = documents(name)
     assert found
     for document in found:
-        kubernetes_validate.validate(document, version, strict=True)
+        kubernetes_validate.validate(known_to_kubernetes(document), version, strict=True)
 
 
 def test_the_validation_can_fail() -> None:
@@ -44,3 +55,22 @@ def test_names_fit_what_is_compiled() -> None:
     assert container["volumeMounts"][0]["mountPath"] == mount
     assert f"--model_base_path={mount}/serving" in container["args"]
     assert service["spec"]["selector"] == pod["metadata"]["labels"]
+
+
+def test_a_flink_cluster_finds_its_parts() -> None:
+    flink, job_server, service = documents("flink.yaml")
+    name, port = DOCUMENTED["job_endpoint"].split(":")
+    assert (service["metadata"]["name"], service["spec"]["ports"][0]["port"]) == (name, int(port))
+    assert service["spec"]["selector"] == job_server["spec"]["template"]["metadata"]["labels"]
+    (container,) = job_server["spec"]["template"]["spec"]["containers"]
+    assert f"--flink-master={flink['metadata']['name']}-rest:8081" in container["args"]
+    assert f"--job-host={name}" in container["args"]
+    _, pool = flink["spec"]["taskManager"]["podTemplate"]["spec"]["containers"]
+    assert f"--service_port={DOCUMENTED['worker_pool'].split(':')[1]}" in pool["args"]
+    (worker,) = (one.removeprefix("--container_executable=") for one in pool["args"] if "executable" in one)
+    assert f'\n{worker.rpartition("/")[2]} = "pipeline.' in PYPROJECT.read_text()
+    ((mount, claim),) = KubeflowSettings().volumes.items()
+    for spec in (flink["spec"]["taskManager"]["podTemplate"]["spec"], job_server["spec"]["template"]["spec"]):
+        assert spec["volumes"][0]["persistentVolumeClaim"]["claimName"] == claim
+    for one in (pool, container):
+        assert one["volumeMounts"][0]["mountPath"] == mount
