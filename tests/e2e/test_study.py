@@ -52,8 +52,8 @@ def test_an_external_set_that_is_trained_on(phantom_data: Path, tmp_path: Path) 
     shutil.copytree(phantom_data, tmp_path / "copy")
     external = ("--external", f"north={tmp_path / 'copy'}")
     done = lungseg("run", "--data", phantom_data, "--root", tmp_path / "root", *SETTINGS, *external)
-    assert done.returncode == 1
+    assert done.returncode == 3
     assert done.stderr.count("\n") == 1
-    assert done.stderr.startswith("lungseg: IndependenceCheck failed: external set 'north': ")
+    assert done.stderr.startswith("lungseg: DataGate failed: external set 'north': ")
     assert "test sets must hold no image or patient that is trained on" in done.stderr
     assert not (tmp_path / "root" / "artifacts" / "Trainer").exists(), "before anything is trained"
