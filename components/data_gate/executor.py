@@ -6,15 +6,15 @@ import os
 from typing import Any
 
 from tfx import types
-from tensorflow_metadata.proto.v0 import anomalies_pb2
 from tfx.dsl.components.base import base_executor
 from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 from tfx.utils import io_utils
 
 from components.data_gate.errors import DataError
-from components.data_gate.judge import Anomaly, object_to_anomalies, object_to_records, read_anomalies
+from components.data_gate.judge import object_to_anomalies, object_to_records
 from components.data_gate.settings import GateSettings
+from components.example_validator.anomalies import Anomaly, read_anomalies
 from components.outputs import all_or_nothing
 from components.record_validator.report import SHEET, VALIDATION
 
@@ -26,7 +26,6 @@ SETTINGS = "settings"
 CODE_VERSION = "code_version"
 
 VERDICT_FILE = "verdict.json"
-_ANOMALIES_FILE = "SchemaDiff.pb"
 
 _LOG = logging.getLogger("lungseg.gate")
 
@@ -82,11 +81,8 @@ def _read_json(path: str) -> dict[str, Any]:
 
 
 def _read_anomalies(artifacts: list[types.Artifact]) -> list[Anomaly]:
-    anomalies = artifact_utils.get_single_instance(artifacts)
-    found = []
-    for split in artifact_utils.decode_split_names(anomalies.split_names):
-        path = os.path.join(artifact_utils.get_split_uri(artifacts, split), _ANOMALIES_FILE)
-        found += read_anomalies(split, anomalies_pb2.Anomalies.FromString(io_utils.read_bytes_file(path)))
+    """The gravest first."""
+    found = read_anomalies(artifact_utils.get_single_instance(artifacts))
     return sorted(found, key=lambda one: (one.severity, one.feature, one.split))
 
 
@@ -102,5 +98,5 @@ def _tell(validations: list[dict[str, Any]], anomalies: list[Anomaly], settings:
         "read": sum(one["read"] for one in sets),
         "quarantined": sum(one["quarantined"] for one in sets),
         "leaks": sum(validation["leaks"]["total"] for validation in validations),
-        "anomalies": [one._asdict() for one in anomalies],
+        "anomalies": [one.model_dump() for one in anomalies],
     }

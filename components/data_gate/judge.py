@@ -2,43 +2,14 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final, NamedTuple
-
-from tensorflow_metadata.proto.v0 import anomalies_pb2
+from typing import Any, Final
 
 from components.data_gate.settings import GateSettings
+from components.example_validator.anomalies import Anomaly
 
 Json = Mapping[str, Any]
 
-_SEVERITIES: Final = {
-    anomalies_pb2.AnomalyInfo.WARNING: "warning",
-    anomalies_pb2.AnomalyInfo.ERROR: "error",
-}
 _STOPPING: Final = {"error": ("error",), "warning": ("error", "warning"), "never": ()}
-
-
-class Anomaly(NamedTuple):
-    """What is odd about a feature in a split."""
-
-    split: str
-    feature: str
-    severity: str
-    text: str
-
-
-def read_anomalies(split: str, anomalies: anomalies_pb2.Anomalies) -> list[Anomaly]:
-    """The anomalies of a split, by name; that of the split as a whole has no feature."""
-    found = dict(anomalies.anomaly_info)
-    if anomalies.HasField("dataset_anomaly_info"):
-        found[""] = anomalies.dataset_anomaly_info
-    told = [
-        Anomaly(
-            split, feature, _SEVERITIES[info.severity], " ".join((info.description or info.short_description).split())
-        )
-        for feature, info in found.items()
-        if info.severity in _SEVERITIES
-    ]
-    return sorted(told, key=lambda one: (one.severity, one.feature))
 
 
 def object_to_records(validation: Json, settings: GateSettings) -> Iterator[str]:

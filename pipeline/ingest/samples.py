@@ -112,20 +112,7 @@ class ImageSample:
             height, width = decoded.pixels.shape
             mask = reduce(np.maximum, [self._read_mask(name, decoded.pixels) for name in self.masks])
             image, mask = resize_image(decoded.pixels, reading.size), resize_mask(mask, reading.size)
-        yield Record(
-            image=image,
-            mask=mask,
-            image_id=image_id,
-            patient_id=description.patient_id,
-            source=description.source,
-            width=width,
-            height=height,
-            finding=description.finding,
-            view=description.view,
-            sex=description.sex,
-            age=description.age,
-            pixel_spacing=description.pixel_spacing,
-        )
+        yield Record(image=image, mask=mask, image_id=image_id, width=width, height=height, **vars(description))
 
     def decode(self, data: bytes) -> Decoded:
         """Decodes the image file.

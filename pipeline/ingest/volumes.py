@@ -149,18 +149,5 @@ def _record(scan: _Scan, image_id: str, image: Pixels, lungs: Pixels) -> "Record
     from schema.record import Record
 
     height, width = scan.volume.slice_shape
-    description = scan.description
-    return Record(
-        image=image,
-        mask=lungs,
-        image_id=image_id,
-        patient_id=description.patient_id,
-        source=description.source,
-        width=width,
-        height=height,
-        finding=description.finding,
-        view=_VIEW,
-        sex=description.sex,
-        age=description.age,
-        pixel_spacing=scan.volume.pixel_spacing,
-    )
+    description = replace(scan.description, view=_VIEW, pixel_spacing=scan.volume.pixel_spacing)
+    return Record(image=image, mask=lungs, image_id=image_id, width=width, height=height, **vars(description))
