@@ -85,4 +85,4 @@ def read_anomalies(artifact: types.Artifact) -> list[Anomaly]:
 
 
 def _is_drift(info: anomalies_pb2.AnomalyInfo) -> bool:
-    return all(reason.type in _DRIFTED for reason in info.reason)
+    return bool(info.reason) and all(reason.type in _DRIFTED for reason in info.reason)

@@ -154,8 +154,8 @@ def test_anomalies_at_the_severity_stop_the_run(gate: Gate, failure: Failure, tm
         f"see {tmp_path}/anomalies"
     )
     assert gate(anomalies=anomalies, settings=GateSettings(severity="never"))["anomalies"] == [
-        {"split": "eval", "feature": "age", "severity": "error", "text": "Out of range: 200."},
-        {"split": "eval", "feature": "sex", "severity": "warning", "text": "Drift."},
+        {"split": "eval", "feature": "age", "severity": "error", "is_drift": False, "text": "Out of range: 200."},
+        {"split": "eval", "feature": "sex", "severity": "warning", "is_drift": False, "text": "Drift."},
     ]
 
 
