@@ -138,7 +138,7 @@ def test_without_a_model_that_serves_nothing_is_compared(validate: Validate, cap
     reason = "there was no model to compare with"
     assert drift_of(anomalies) == Drift(baseline=None, severity="warning", new_examples=30, reason=reason)
     assert not Path(anomalies.uri, "drift.png").exists()
-    assert caplog.messages[-1] == f"not looked for: {reason}"
+    assert caplog.messages[-1] == f"no drift looked for: {reason}"
 
 
 def test_a_version_without_statistics_is_named(
