@@ -89,9 +89,9 @@ def write_images(folder: Path, count: int, of: Path | None = None) -> Path:
     for kind in ("images", "masks"):
         (partial / kind).mkdir(parents=True, exist_ok=True)
         for row in rows[:count]:
-            target = partial / kind / row[0]
+            target = partial / kind / f"{row[0]}.png"
             target.unlink(missing_ok=True)
-            os.link(of / kind / row[0], target)
+            os.link(of / kind / target.name, target)
     with (partial / "metadata.csv").open("w", newline="") as file:
         csv.writer(file).writerows([header, *rows[:count]])
     partial.rename(images)
@@ -110,11 +110,9 @@ def train(data: Path, root: Path) -> Path:
     from pipeline.local_runner import LocalRunner
 
     runner = LocalRunner(root, Meter())
-    graph = create_pipeline(configure(data, root), runner.connection)
-    wanted = [node.id for node in graph.components]
-    graph.components = [node for node in graph.components if wanted.index(node.id) <= wanted.index("Trainer")]
-    runner.run(graph)
-    return Path(runner.runs[-1].outputs["model"][0].uri)
+    runner.run(create_pipeline(configure(data, root), runner.connection))
+    (trainer,) = (run for run in runner.runs if run.id == "Trainer")
+    return Path(trainer.outputs["model"][0].uri)
 
 
 def run_graph(data: Path, root: Path, model: Path, records: int) -> list[Stage]:
@@ -128,7 +126,7 @@ def run_graph(data: Path, root: Path, model: Path, records: int) -> list[Stage]:
     config, meter = configure(data, root), Meter()
     runner = LocalRunner(root, meter)
     imported = Importer(source_uri=str(model), artifact_type=standard_artifacts.Model).with_id("Importer")
-    prepared = graph._prepare(config)
+    prepared = graph._prepare(config, graph._validate(config))
     nodes = [
         *prepared.nodes,
         graph._transform(config, prepared),
@@ -153,7 +151,7 @@ def ingest_images(images: Path, data: Path, records: int) -> Stage:
     from pipeline.ingest.ingest import ingest
 
     reset_peak()
-    took = seconds(lambda: ingest("folder", images, data, size=SIZE))
+    took = seconds(lambda: ingest("folder", str(images), str(data), size=SIZE))
     return Stage("ingest", records, took, peak_megabytes(), bytes_below(data))
 
 
