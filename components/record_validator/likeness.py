@@ -101,8 +101,8 @@ def likeness(one: bytes, other: bytes) -> float:
     """Correlation of the fine structure of two thumbnails, -1 to 1, once the other is laid over the one.
 
     The affine map is found with ECC (Evangelidis and Psarakis, 2008, doi 10.1109/TPAMI.2008.113), which exposure does
-    not disturb. 0 where the
-    images are too far apart for it, or where it would distort more than cropping by a few per cent does.
+    not disturb. 0 where the images are too far apart for it, or where it would distort more than cropping by a few per
+    cent does.
     """
     first, second = _decode(one), _decode(other)
     even, other_even = _equalise(first), _equalise(second)
