@@ -6,7 +6,7 @@ no levels, describes nothing and writes no file. Both are measured in turn, seve
 ratios is the result: images a second of `ingest` to those of the reference times the number of cores. What a run costs
 without images (Beam's start) is in two sizes of it, and their difference is the images alone; the rate of the larger
 with all that is in it is printed as well. Memory is the peak of a fresh process that ingests 4,000 x 4,000 pixels of
-16 bits; it holds TensorFlow and Beam.
+16 bits; it holds Beam.
 """
 
 import argparse
