@@ -125,7 +125,7 @@ class BeamSettings(Settings):
 
         known = set(PipelineOptions([]).get_all_options())
         for name in self.options:
-            if name in ("direct_running_mode", "runner", *self._of_runner()):
+            if name in ("direct_running_mode", "runner", "beam_plugins", "temp_location", *self._of_runner()):
                 msg = f"beam.options.{name} is set by the other keys of the section beam: leave it out"
                 raise BeamOptionError(msg)
             if name not in known:

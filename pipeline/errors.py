@@ -6,6 +6,11 @@ import re
 _BEAM_FRAME = re.compile(r"^(?:[A-Za-z_]\w*\.)+\w+: | \[while running.*")
 
 
+def one_line(error: object) -> str:
+    """An error's message without its line breaks; the name of its class where it has none."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 class UserError(Exception):
     """Wrong input or configuration: the command line prints the message alone and exits with 2.
 

@@ -155,13 +155,15 @@ class _Validated:
         nodes: those that did it.
         originals: sound records.
         report: of the RecordValidator.
-        external: sound records of external test sets, a split each, and the report on them; empty where there are none.
+        external: sound records of external test sets, a split each; None where there are none.
+        external_report: of the RecordValidator that looked at those.
     """
 
     nodes: list[BaseComponent]
     originals: BaseChannel
     report: BaseChannel
-    external: dict[str, BaseChannel]
+    external: BaseChannel | None = None
+    external_report: BaseChannel | None = None
 
 
 @dataclass(frozen=True)
@@ -196,26 +198,27 @@ def _validate(config: Config) -> _Validated:
     validator = RecordValidator(
         examples=example_gen.outputs["examples"], settings=config.records, code_version=code_version()
     )
-    nodes = [example_gen, validator]
-    external = {}
-    if config.data.external:
-        external_gen = _external_example_gen(config.data.external)
-        # By itself, so that a set that is added later leaves the training in the cache.
-        external_validator = RecordValidator(
-            examples=external_gen.outputs["examples"],
-            reference_examples=validator.outputs["validated_examples"],
-            settings=config.records,
-            code_version=code_version(),
-        ).with_id("ExternalRecordValidator")
-        nodes += [external_gen, external_validator]
-        external = {
-            "examples": external_validator.outputs["validated_examples"],
-            "report": external_validator.outputs["report"],
-        }
-    return _Validated(nodes, validator.outputs["validated_examples"], validator.outputs["report"], external)
+    originals, report = validator.outputs["validated_examples"], validator.outputs["report"]
+    if not config.data.external:
+        return _Validated([example_gen, validator], originals, report)
+    external_gen = _external_example_gen(config.data.external)
+    # By itself, so that a set that is added later leaves the training in the cache.
+    external_validator = RecordValidator(
+        examples=external_gen.outputs["examples"],
+        reference_examples=originals,
+        settings=config.records,
+        code_version=code_version(),
+    ).with_id("ExternalRecordValidator")
+    return _Validated(
+        [example_gen, validator, external_gen, external_validator],
+        originals,
+        report,
+        external_validator.outputs["validated_examples"],
+        external_validator.outputs["report"],
+    )
 
 
-def _prepare(config: Config, validated: _Validated, *resolvers: BaselineResolver) -> _Data:
+def _prepare(config: Config, validated: _Validated, resolver: BaselineResolver | None = None) -> _Data:
     """Takes statistics, judges the data, also by those of the model that serves, and adds copies."""
     statistics_gen = StatisticsGen(examples=validated.originals, stats_options=_of_scalars())
     schema_gen = ImportSchemaGen(schema_file=str(features.SCHEMA_FILE))
@@ -224,25 +227,25 @@ def _prepare(config: Config, validated: _Validated, *resolvers: BaselineResolver
         schema=schema_gen.outputs["schema"],
         settings=config.statistics,
         code_version=code_version(),
-        baseline_model=resolvers[0].outputs["model"] if resolvers else None,
+        baseline_model=resolver.outputs["model"] if resolver else None,
     )
     checks = {"validation": validated.report, "anomalies": example_validator.outputs["anomalies"]}
-    if validated.external:
-        checks["external_validation"] = validated.external["report"]
+    if validated.external_report:
+        checks["external_validation"] = validated.external_report
     gate = DataGate(**checks, settings=config.gate, code_version=code_version())
     augmenter = _augmenter(config, validated.originals, gate)
     nodes = [
         *validated.nodes,
         statistics_gen,
         schema_gen,
-        *resolvers,
+        *([resolver] if resolver else []),
         example_validator,
         gate,
         augmenter,
     ]
     external = None
     if validated.external:
-        nodes.append(_augmenter(config, validated.external["examples"], gate).with_id("ExternalAugmenter"))
+        nodes.append(_augmenter(config, validated.external, gate).with_id("ExternalAugmenter"))
         external = nodes[-1].outputs["augmented_examples"]
     return _Data(
         nodes=nodes,

@@ -59,7 +59,3 @@ def _why(sets: Sequence[Json]) -> str:
 
 def _more(total: int) -> str:
     return f", and {total - 1} more" if total > 1 else ""
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())

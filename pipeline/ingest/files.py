@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import BinaryIO, Final
 
-from pipeline.errors import UserError
+from pipeline.errors import UserError, one_line
 from pipeline.ingest.budget import Budget
 from pipeline.ingest.images import ImageError, count_pixels
 
@@ -54,7 +54,7 @@ def exists(path: str) -> bool:
     try:
         return bool(FileSystems.exists(path) or FileSystems.match([f"{_literal(path)}/**"], [1])[0].metadata_list)
     except Exception as error:  # the client of each store has its own
-        raise UserError(f"{path} cannot be reached: {_one_line(error)}") from error
+        raise UserError(f"{path} cannot be reached: {one_line(error)}") from error
 
 
 def is_file(path: str) -> bool:
@@ -237,8 +237,8 @@ def reason_of(error: OSError) -> str:
     """What went wrong, in one line."""
     details = getattr(error, "exception_details", None) or {}  # of BeamIOError: what went wrong with each file
     for cause in details.values():
-        return reason_of(cause) if isinstance(cause, OSError) else _one_line(cause)
-    return error.strerror or _one_line(error)
+        return reason_of(cause) if isinstance(cause, OSError) else one_line(cause)
+    return error.strerror or one_line(error)
 
 
 def _open(path: str) -> BinaryIO:
@@ -260,7 +260,3 @@ def _read_on(file: BinaryIO, head: bytes) -> bytes:
 def _literal(path: str) -> str:
     """A pattern that matches this path alone."""
     return re.sub(r"([\[*?])", r"[\1]", path)
-
-
-def _one_line(error: object) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from pipeline.errors import one_line
+
 Pixels = NDArray[np.uint8]
 
 EXTENSIONS: Final = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
@@ -145,9 +147,9 @@ def _one_line_errors(formats: tuple[str, ...]) -> Iterator[None]:
     except UnidentifiedImageError as error:
         raise ImageError(f"is no readable {', '.join(formats[:-1])} or {formats[-1]}") from error
     except Image.DecompressionBombError as error:
-        raise ImageError(f"is too large: {_one_line(error)}") from error
+        raise ImageError(f"is too large: {one_line(error)}") from error
     except Exception as error:
-        raise ImageError(f"is truncated or damaged: {_one_line(error)}") from error
+        raise ImageError(f"is truncated or damaged: {one_line(error)}") from error
 
 
 def _refuse_unsupported(image: Image.Image) -> None:
@@ -202,7 +204,3 @@ def _stretch(grey: NDArray[Any], low: float, high: float) -> Pixels:
         return np.asarray(cv2.LUT(grey, to_level(np.arange(2**16))), np.uint8)
     # Row by row, for 64-bit numbers of a whole image would take eight times its memory.
     return np.stack([to_level(row) for row in grey])
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

@@ -43,6 +43,12 @@ class Reading:
     empty_slices: float = 0.1
     seed: int = 0
 
+    def key_for_dicom(self) -> bytes:
+        """The key of the pseudonyms; raises ImageError where there is none."""
+        if self.patient_key is None:
+            raise ImageError("is DICOM, whose patient needs a key: give --patient-key FILE or set LUNGSEG_PATIENT_KEY")
+        return self.patient_key
+
 
 class Sample(Protocol):
     """One image or volume with its mask; small, and picklable."""
@@ -130,9 +136,7 @@ class ImageSample:
         """Name and description of the record. A UID identifies a person, and file names are often made of it."""
         if facts is None:
             return self.image_id, replace(self.description, patient_id=self.description.patient_id or self.image_id)
-        key = reading.patient_key
-        if key is None:
-            raise ImageError("is DICOM, whose patient needs a key: give --patient-key FILE or set LUNGSEG_PATIENT_KEY")
+        key = reading.key_for_dicom()
         if not facts.instance_uid:
             raise ImageError("is DICOM without a SOPInstanceUID, by which images are told apart")
         if not (self.description.patient_id or facts.patient_id):

@@ -92,20 +92,19 @@ class VolumeSample:
         if not is_dicom(first):
             description = replace(self.description, patient_id=self.description.patient_id or self.image_id)
             return _Scan(read_nifti(first), self.image_id, description)
-        if reading.patient_key is None:
-            raise ImageError("is DICOM, whose patient needs a key: give --patient-key FILE or set LUNGSEG_PATIENT_KEY")
+        key = reading.key_for_dicom()
         volume, facts, series_uid = stack_slices(self._read_slice(name) for name in self.slices)
         if not series_uid:
             raise ImageError("is DICOM without a SeriesInstanceUID, by which series are told apart")
         if not (self.description.patient_id or facts.patient_id):
             raise ImageError("is DICOM without a PatientID")
         header = Description(
-            patient_id=pseudonym(reading.patient_key, facts.patient_id),
+            patient_id=pseudonym(key, facts.patient_id),
             source=self.description.source,
             sex=facts.sex,
             age=facts.age,
         )
-        return _Scan(volume, pseudonym(reading.patient_key, series_uid), self.description.or_else(header))
+        return _Scan(volume, pseudonym(key, series_uid), self.description.or_else(header))
 
     def _read_slice(self, name: str) -> DicomSlice:
         try:
