@@ -1,11 +1,12 @@
 """Compares sound records with each other on Beam: the same image, id or patient where it must not be."""
 
 import json
-from collections.abc import Collection, Iterable, Iterator
+import tempfile
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 import apache_beam as beam
-from apache_beam.pvalue import AsDict, PCollection
+from apache_beam.pvalue import AsDict, AsSingleton, PCollection
 
 from components.counters import count
 from components.parallel import ParallelDoFn
@@ -14,8 +15,10 @@ from components.record_validator.likeness import Sketch, likeness, unpack
 from components.record_validator.near_duplicates import find_candidates
 from components.record_validator.places import NAMED, PATIENT, Leak, Member, Place
 from components.record_validator.settings import REASONS, Reason, ValidateSettings
+from components.record_validator.shelf import Shelf, Shelve, fetch
+from components.record_validator.suspects import Digest, Pack, digest, find_suspects
 
-LEAKS, LEFT_OUT, PATIENTS = "leaks", "left_out", "patients"
+LEAKS, LEFT_OUT = "leaks", "left_out"
 
 
 class Facts(NamedTuple):
@@ -55,34 +58,45 @@ def is_finding(judged: Facts | tuple[str, Finding], _: int) -> int:
 
 
 def compare(
-    facts: PCollection, settings: ValidateSettings, judged: Collection[Place]
+    facts: PCollection, folder: str, settings: ValidateSettings, places: Sequence[Place], judged: Collection[Place]
 ) -> tuple[PCollection, PCollection]:
     """From facts to findings, by place of the record, and the first leaks, as one list.
 
-    Exact duplicates, ids and patients are found by grouping. Of what survives, near duplicates are looked for among
-    sketches, two kB a record, in one worker. Counts leaks and comparisons left out in the namespace `LEAKS`, patients
-    in that of each place.
+    Exact duplicates, ids and patients are found by grouping, the facts of all but suspects being left on disk. Of what
+    survives, near duplicates are looked for among sketches in one worker. Counts leaks and comparisons left out in the
+    namespace `LEAKS`, patients in that of each place.
 
     Args:
         facts: of all records.
+        folder: for temporary files, which all workers reach.
         settings: what counts.
+        places: of all records.
         judged: places whose records may have to go; those of others are there to compare with.
     """
-    groups = facts | beam.FlatMap(_groups_of) | beam.CombinePerKey(Gather()) | beam.Map(_count_patients)
-    watched = groups | "Watched" >> beam.Filter(_is_watched, settings.ignore)
-    rules = watched | beam.FlatMap(rule_of)
-    survivors, found = facts | beam.FlatMap(_judge, AsDict(rules)) | "Judged" >> beam.Partition(is_finding, 2)
-    alike = (
-        survivors
-        # Not ToList, which holds each several times over.
-        | beam.WithKeys(0)
+    suspects = (
+        facts
+        | beam.FlatMap(_digests, {place: number for number, place in enumerate(places)})
+        | beam.ParDo(Pack())
         | beam.GroupByKey()
-        | "Survivors" >> beam.Values()
-        | beam.FlatMap(_pairs if "near_duplicate" not in settings.ignore else _no_pairs, judged)
+        | beam.FlatMap(find_suspects, places)
+        | beam.Filter(_is_watched, settings.ignore)
+        | beam.combiners.ToSet()
+    )
+    files = facts | Shelve(folder)
+    suspected = (
+        files | "Spread" >> beam.Reshuffle() | beam.FlatMap(fetch) | beam.FlatMap(_groups_of, AsSingleton(suspects))
+    )
+    groups = suspected | beam.CombinePerKey(Gather())
+    rules = groups | beam.FlatMap(rule_of)
+    shared = suspected | beam.FlatMap(_judge, AsDict(rules))
+    alike = (
+        files
+        | beam.combiners.ToList()
+        | beam.FlatMap(_pairs if "near_duplicate" not in settings.ignore else _no_pairs, AsDict(shared), judged)
         | beam.ParDo(_Liken(settings.near_duplicate))
     )
     leaks = (
-        (watched | beam.FlatMap(leaks_of), alike | beam.FlatMap(_leaks_of_pair))
+        (groups | beam.FlatMap(leaks_of), alike | beam.FlatMap(_leaks_of_pair))
         | "Leaks" >> beam.Flatten()
         | beam.Filter(_is_judged, judged)
         | "Pair" >> beam.Map(_of_records)
@@ -91,12 +105,18 @@ def compare(
         | beam.Map(count, LEAKS, LEAKS)
         | beam.combiners.Top.Smallest(NAMED)
     )
-    return (found, alike | beam.Map(_finding_of_pair)) | "Found" >> beam.Flatten(), leaks
+    return (shared, alike | beam.Map(_finding_of_pair)) | "Found" >> beam.Flatten(), leaks
 
 
-def _groups_of(facts: Facts) -> Iterator[tuple[Group, tuple[Place, Presence]]]:
+def _digests(facts: Facts, numbers: Mapping[Place, int]) -> Iterator[tuple[Digest, int]]:
     for group in _keys(facts):
-        yield group, (facts.place, Presence(facts.member, records=1))
+        yield digest(group), numbers[facts.place]
+
+
+def _groups_of(facts: Facts, suspects: Collection[Digest]) -> Iterator[tuple[Group, tuple[Place, Presence]]]:
+    for group in _keys(facts):
+        if digest(group) in suspects:
+            yield group, (facts.place, Presence(facts.member, records=1))
 
 
 def _keys(facts: Facts) -> list[Group]:
@@ -108,31 +128,19 @@ def _keys(facts: Facts) -> list[Group]:
     ]
 
 
-def _count_patients(group: tuple[Group, dict[Place, Presence]]) -> tuple[Group, dict[Place, Presence]]:
-    (reason, _), gathered = group
-    if reason == PATIENT:
-        for place in gathered:
-            count(None, str(place), PATIENTS)
-    return group
-
-
-def _is_watched(group: tuple[Group, dict[Place, Presence]], ignore: tuple[Reason, ...]) -> bool:
-    (reason, _), _ = group
+def _is_watched(suspect: Digest, ignore: tuple[Reason, ...]) -> bool:
+    reason, _ = suspect
     return reason not in ignore
 
 
-def _judge(facts: Facts, rules: dict[Group, Rule]) -> Iterator[Facts | tuple[str, Finding]]:
-    """What the rules have against a record, or the record."""
-    survives = True
-    for group in _keys(facts):
-        rule = rules.get(group)
-        if rule and (objection := rule.objects_to(facts.place, facts.member)):
-            survives = False
-            reason, _ = group
-            detail = f"{_SHARED[reason]} {objection}"
-            yield find(reason, detail, facts.member, leaked=facts.place in rule.gives_way)
-    if survives:
-        yield facts
+def _judge(one: tuple[Group, tuple[Place, Presence]], rules: Mapping[Group, Rule]) -> Iterator[tuple[str, Finding]]:
+    """What the rule of a group has against a record."""
+    group, (place, presence) = one
+    rule = rules.get(group)
+    if rule and (objection := rule.objects_to(place, presence.first)):
+        reason, _ = group
+        detail = f"{_SHARED[reason]} {objection}"
+        yield find(reason, detail, presence.first, leaked=place in rule.gives_way)
 
 
 _SHARED: Final[dict[Reason, str]] = {
@@ -142,19 +150,37 @@ _SHARED: Final[dict[Reason, str]] = {
 }
 
 
-def _pairs(survivors: Iterable[Facts], judged: Collection[Place]) -> Iterator[tuple[Facts, Facts]]:
-    """Pairs that may be one image, that which stays first; further images of one patient in one place are none."""
-    ordered = sorted(survivors, key=lambda facts: (facts.place.precedence, facts.member))
-    candidates = find_candidates(unpack([facts.sketch.signature for facts in ordered]))
-    count(None, LEAKS, LEFT_OUT, candidates.left_out)
-    for one, other in candidates.pairs:
-        kept, dropped = ordered[one], ordered[other]
-        if dropped.place in judged and _whose(kept) != _whose(dropped):
-            yield kept, dropped
+def _pairs(files: Iterable[str], gone: Collection[str], judged: Collection[Place]) -> Iterator[tuple[Facts, Facts]]:
+    """Pairs that may be one image of the records that do not have to go already."""
+    stay = (facts for file in files for facts in fetch(file) if facts.member.at not in gone)
+    return pair(stay, judged)
 
 
-def _no_pairs(_survivors: Iterable[Facts], _judged: Collection[Place]) -> list[tuple[Facts, Facts]]:
+def _no_pairs(*_: object) -> list[tuple[Facts, Facts]]:
     return []
+
+
+def pair(survivors: Iterable[Facts], judged: Collection[Place]) -> Iterator[tuple[Facts, Facts]]:
+    """Pairs that may be one image, that which stays first; further images of one patient in one place are none."""
+    with tempfile.TemporaryFile() as file:
+        shelf, names, signatures = Shelf(file), [], bytearray()
+        for facts in survivors:
+            names.append(_order(facts))
+            signatures += facts.sketch.signature
+            shelf.put(facts)
+        ordered = sorted(range(len(names)), key=names.__getitem__)
+        candidates = find_candidates(unpack(signatures)[ordered])
+        count(None, LEAKS, LEFT_OUT, candidates.left_out)
+        for one, other in candidates.pairs:
+            kept, dropped = shelf.take(ordered[one]), shelf.take(ordered[other])
+            if dropped.place in judged and _whose(kept) != _whose(dropped):
+                yield kept, dropped
+
+
+def _order(facts: Facts) -> str:
+    """Sorts by precedence and name; a short text, as there is one for each record."""
+    member = facts.member
+    return "\0".join(map(str, (*facts.place.precedence, member.image_id, member.sha256[:16], member.at)))
 
 
 def _whose(facts: Facts) -> tuple[Place, str, str]:

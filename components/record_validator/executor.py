@@ -88,7 +88,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         with self._make_beam_pipeline() as pipeline:
             examined = pipeline | "Read" >> ReadNumbered(uris | reference) | beam.ParDo(Examine(settings))
             facts, faults = examined | "Examined" >> beam.Partition(is_finding, 2)
-            found, leaks = compare(facts, settings, list(uris))
+            found, leaks = compare(facts, self._get_tmp_dir(), settings, [*uris, *reference], list(uris))
             findings = (faults, found) | "Findings" >> beam.Flatten() | "Gravest" >> beam.CombinePerKey(min)
             # Once more, since records are not held in memory.
             parted = pipeline | "ReadAgain" >> ReadNumbered(uris) | beam.Map(part, AsDict(findings))

@@ -8,7 +8,6 @@ images (`near_duplicates`); a *thumbnail* decides on each of them, after one has
     True
 """
 
-from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 import cv2
@@ -92,9 +91,9 @@ def sketch(image: Pixels, mask: Pixels) -> Sketch:
     )
 
 
-def unpack(signatures: Sequence[bytes]) -> NDArray[np.int8]:
-    """Signatures as one array, int8 [n, 2, FREQUENCIES]."""
-    return np.frombuffer(b"".join(signatures), np.int8).reshape(-1, 2, FREQUENCIES)
+def unpack(signatures: bytes | bytearray) -> NDArray[np.int8]:
+    """Signatures, one after another, as an array, int8 [n, 2, FREQUENCIES]."""
+    return np.frombuffer(signatures, np.int8).reshape(-1, 2, FREQUENCIES)
 
 
 def likeness(one: bytes, other: bytes) -> float:

@@ -3,7 +3,7 @@
 A hash is one side or the other of some random planes (Charikar, 2002, doi 10.1145/509907.509965); images that fall
 together in one of the tables are compared. Signatures are set against the mean of all first, as chests look alike.
 
-    >>> find_candidates(unpack([sketch(*one).signature for one in images])).pairs.tolist()
+    >>> find_candidates(unpack(b"".join(sketch(*one).signature for one in images))).pairs.tolist()
     [[0, 7]]
 """
 

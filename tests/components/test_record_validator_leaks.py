@@ -1,7 +1,7 @@
 """Which of several records stay, and which leaks they show: the steps of the comparison in plain Python, one by one."""
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from random import Random
 from typing import NamedTuple
@@ -24,6 +24,7 @@ from components.record_validator.groups import Gather, Presence, leaks_of, rule_
 from components.record_validator.likeness import Sketch
 from components.record_validator.places import Leak, Member, Place
 from components.record_validator.settings import ValidateSettings
+from components.record_validator.suspects import Digest, Pack, find_suspects
 from schema.record import Record, encode
 
 TRAINED_ON = "test sets must hold no image or patient that is trained on; "
@@ -58,26 +59,38 @@ def compared(examples: Sets, external: Sets | None = None, chosen: ValidateSetti
 
 
 def _compare(facts: list[Facts], chosen: ValidateSettings) -> Compared:
+    places = sorted({one.place for one in facts})
+    suspects = {suspect for suspect in _suspects(facts, places) if across._is_watched(suspect, chosen.ignore)}
+    suspected = [one for each in facts for one in across._groups_of(each, suspects)]
     gather, gathered = Gather(), {}
-    for one in facts:
-        for key, presence in across._groups_of(one):
-            gathered[key] = gather.add_input(gathered.get(key, gather.create_accumulator()), presence)
-    groups = [group for group in gathered.items() if across._is_watched(group, chosen.ignore)]
+    for key, presence in suspected:
+        gathered[key] = gather.add_input(gathered.get(key, gather.create_accumulator()), presence)
+    groups = list(gathered.items())
     rules = dict(rule for group in groups for rule in rule_of(group))
-    judged = [result for one in facts for result in across._judge(one, rules)]
-    survivors = [one for one in judged if isinstance(one, Facts)]
-    liken = across._Liken(chosen.near_duplicate)
-    alike = [
-        same for pair in across._pairs(survivors, {one.place for one in facts}) for same in liken.emit(liken.work(pair))
-    ]
-    if "near_duplicate" in chosen.ignore:
-        alike = []
-    findings = [*(one for one in judged if not isinstance(one, Facts)), *map(across._finding_of_pair, alike)]
+    shared = [result for one in suspected for result in across._judge(one, rules)]
+    gone = dict(shared)
+    alike = []
+    if "near_duplicate" not in chosen.ignore:
+        liken = across._Liken(chosen.near_duplicate)
+        survivors = [one for one in facts if one.member.at not in gone]
+        alike = [same for pair in across.pair(survivors, places) for same in liken.emit(liken.work(pair))]
+    findings = [*shared, *map(across._finding_of_pair, alike)]
     leaks = [leak for group in groups for leak in leaks_of(group)]
     leaks += [leak for pair in alike for leak in across._leaks_of_pair(pair)]
     once = {across._of_records(leak)[0]: leak for leak in sorted(leaks, reverse=True)}
     gravest = {at: min(one for its, one in findings if its == at) for at, _ in findings}
     return Compared(sorted(gravest.values(), key=lambda one: one.member), sorted(once.values()))
+
+
+def _suspects(facts: list[Facts], places: list[Place]) -> Iterator[Digest]:
+    pack = Pack()
+    pack.start_bundle()
+    for one in facts:
+        for keyed in across._digests(one, {place: number for number, place in enumerate(places)}):
+            pack.process(keyed)
+    for block in pack.finish_bundle():
+        shard, entries = block.value
+        yield from find_suspects((shard, [entries]), places)
 
 
 def _facts(sets: Sets, kind: str, chosen: ValidateSettings) -> list[Facts]:
@@ -271,6 +284,14 @@ def test_what_stays_shares_nothing_that_it_must_not(drawn: list[tuple[Place, str
         if one.member.patient_id == other.member.patient_id:
             assert one.place == other.place or {one.place, other.place} & {_PLACES[2]}
             assert one.place.is_tested == other.place.is_tested
+
+
+def test_hashes_that_coincide_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    sets = splits(make(4, "copy", "p7"), make(10, "x", "p3")), {"hannover": [make(11, "y", "p9", "hannover")]}
+    found = compared(*sets)
+    assert set(found.reasons()) == {"copy", "x"}
+    monkeypatch.setattr(across, "digest", lambda group: (group[0], 0))
+    assert compared(*sets) == found
 
 
 def test_gathering_is_the_same_in_any_order() -> None:

@@ -96,7 +96,7 @@ def images(request: pytest.FixtureRequest) -> list[Pair]:
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 def test_a_changed_copy_is_found(images: list[Pair], change: Callable[[Pixels, Pixels], Pair]) -> None:
     sketches = [sketch(*one) for one in images] + [sketch(*change(*one)) for one in images]
-    found = find_candidates(unpack([one.signature for one in sketches])).pairs.tolist()
+    found = find_candidates(unpack(b"".join(one.signature for one in sketches))).pairs.tolist()
     assert [[number, number + _NUMBER] for number in range(_NUMBER) if [number, number + _NUMBER] not in found] == []
     alike = [likeness(sketches[number].thumbnail, sketches[number + _NUMBER].thumbnail) for number in range(_NUMBER)]
     assert min(alike) >= SAME
@@ -119,7 +119,7 @@ def test_an_image_is_most_like_itself(images: list[Pair]) -> None:
 def test_images_without_detail_are_like_nothing() -> None:
     flat = sketch(np.full((64, 64), 9, np.uint8), np.zeros((64, 64), np.uint8))
     assert likeness(flat.thumbnail, flat.thumbnail) == 0
-    assert find_candidates(unpack([flat.signature] * 3)).pairs.tolist() == []
+    assert find_candidates(unpack(flat.signature * 3)).pairs.tolist() == []
 
 
 def _signatures(number: int, seed: int = 0) -> np.ndarray:
@@ -127,7 +127,7 @@ def _signatures(number: int, seed: int = 0) -> np.ndarray:
 
 
 def test_few_images_have_no_candidates() -> None:
-    assert find_candidates(unpack([])).pairs.shape == (0, 2)
+    assert find_candidates(unpack(b"")).pairs.shape == (0, 2)
     assert find_candidates(_signatures(1)).pairs.tolist() == []
 
 

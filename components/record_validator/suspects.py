@@ -1,0 +1,76 @@
+"""Which images, ids and patients more than one record may have: nine bytes for each go through the engine, in blocks.
+
+They are told apart by 64 bits of a hash. Where two coincide, records are suspected for nothing, and cleared once they
+are compared in full.
+"""
+
+import hashlib
+import struct
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
+
+import apache_beam as beam
+import numpy as np
+from apache_beam.transforms.window import GlobalWindows
+from apache_beam.utils.windowed_value import WindowedValue
+
+from components.counters import count
+from components.record_validator.groups import Group
+from components.record_validator.places import PATIENT, Place
+from components.record_validator.settings import Reason
+
+PATIENTS: Final = "patients"
+
+_PARTITIONS: Final = 64
+"""Each is looked through by one worker; at 100 million records, it holds 14 MB."""
+
+_ENTRY: Final = struct.Struct("<qB")
+_ENTRIES: Final = np.dtype([("digest", "<i8"), ("place", "u1")])
+
+Digest = tuple[Reason, int]
+"""A group, its key hashed."""
+Shard = tuple[Reason, int]
+"""The part of all digests that one worker looks through."""
+
+
+def digest(group: Group) -> Digest:
+    """Hashes the key of a group to 64 bits, signed, as Beam's coders want them."""
+    reason, key = group
+    return reason, int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), "little", signed=True)
+
+
+class Pack(beam.DoFn):
+    """From digests with the number of the record's place, 0-255, to blocks of entries by shard."""
+
+    def start_bundle(self) -> None:
+        """Called by Beam."""
+        self._blocks: defaultdict[Shard, bytearray] = defaultdict(bytearray)
+
+    def process(self, element: tuple[Digest, int]) -> None:
+        """Called by Beam."""
+        (reason, hashed), place = element
+        self._blocks[reason, hashed % _PARTITIONS] += _ENTRY.pack(hashed, place)
+
+    def finish_bundle(self) -> Iterator[WindowedValue]:
+        """Called by Beam."""
+        for shard, entries in self._blocks.items():
+            yield GlobalWindows.windowed_value((shard, bytes(entries)))
+
+
+def find_suspects(shard: tuple[Shard, Iterable[bytes]], places: Sequence[Place]) -> Iterator[Digest]:
+    """Digests that several records have, of patients those that are in several places; counts patients by place.
+
+    Args:
+        shard: and its blocks.
+        places: by number.
+    """
+    (reason, _), blocks = shard
+    entries = np.frombuffer(b"".join(blocks), _ENTRIES)
+    if reason == PATIENT:
+        entries = np.unique(entries)
+        for place, patients in zip(places, np.bincount(entries["place"], minlength=len(places)), strict=True):
+            count(None, str(place), PATIENTS, int(patients))
+    digests, records = np.unique(entries["digest"], return_counts=True)
+    for suspect in digests[records > 1].tolist():
+        yield reason, suspect
