@@ -181,14 +181,16 @@ def _to_grey(image: Image.Image) -> NDArray[Any]:
         return _to_array(image, _DEEP_GREY[image.mode])
     if image.mode == "P":  # with a transparent entry, Pillow warns about any other way
         image = image.convert("RGBA")
-    return _to_array(image.convert("L"), np.dtype(np.uint8))
+    return _to_array(image if image.mode == "L" else image.convert("L"), np.dtype(np.uint8))
 
 
 def _to_array(image: Image.Image, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Copies the pixels in bands: NumPy's own way holds them three times over."""
+    """Copies the pixels, those of a large image in bands: NumPy's own way holds them three times over."""
     width, height = image.size
-    grey = np.empty((height, width), dtype)
     rows = max(1, _BAND // width)
+    if height <= rows:
+        return np.array(image, dtype)
+    grey = np.empty((height, width), dtype)
     for top in range(0, height, rows):
         grey[top : top + rows] = np.asarray(image.crop((0, top, width, min(top + rows, height))))
     return grey

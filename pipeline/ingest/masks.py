@@ -53,7 +53,7 @@ def decode_mask(data: bytes) -> Pixels:
         raise ImageError(f"is a label map of {len(regions)} levels: {_enumerate(regions)}")
     if len(regions) == 2:
         low, high = regions  # a stray pixel outside them does not move the threshold
-    return np.where(levels > (low + high) / 2 - offset, np.uint8(255), np.uint8(0))
+    return _cut(levels, (low + high) / 2 - offset)
 
 
 def resize_mask(mask: Pixels, size: int) -> Pixels:
@@ -62,8 +62,7 @@ def resize_mask(mask: Pixels, size: int) -> Pixels:
     Raises:
         ImageError: no lung is left.
     """
-    area = cv2.resize(mask, (size, size), interpolation=cv2.INTER_AREA)
-    resized = np.where(np.asarray(area) >= 128, np.uint8(255), np.uint8(0))
+    resized = _cut(cv2.resize(mask, (size, size), interpolation=cv2.INTER_AREA), 127)
     if not resized.any():
         raise ImageError(f"is empty at {size} x {size}")
     return resized
@@ -85,14 +84,22 @@ def _fold_ringing(grey: NDArray[Any]) -> NDArray[Any]:
 
 
 def _region_levels(levels: NDArray[Any]) -> list[int]:
-    """Levels that cover regions, ascending.
+    """Levels that cover regions, ascending; all levels where there are two, as in most masks, whatever they cover.
 
     An antialiased edge changes from pixel to pixel, so that a pixel equal to its eight neighbours lies in a region.
     """
+    low, high = levels.min(), levels.max()
+    if ((levels == low) | (levels == high)).all():
+        return [int(low), int(high)]
     settled = cv2.compare(cv2.erode(levels, _WINDOW), cv2.dilate(levels, _WINDOW), cv2.CMP_EQ)
     depth = np.iinfo(levels.dtype).max + 1
     counts = cv2.calcHist([levels], [0], settled, [depth], [0, depth]).ravel()
     return np.flatnonzero(counts > _REGION_SHARE * levels.size).tolist()
+
+
+def _cut(levels: NDArray[Any], threshold: float) -> Pixels:
+    """255 above a threshold and 0 elsewhere; np.where takes ten times as long."""
+    return np.asarray(cv2.threshold(levels, threshold, 255, cv2.THRESH_BINARY)[1], np.uint8)
 
 
 def _enumerate(levels: list[int]) -> str:

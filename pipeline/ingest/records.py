@@ -12,10 +12,10 @@ from typing import BinaryIO, Final
 import google_crc32c
 
 from pipeline.errors import UserError
-from pipeline.ingest.files import join, reason_of, replace_file
+from pipeline.ingest.files import is_local, join, reason_of, replace_file
 from pipeline.ingest.images import ImageError
 from pipeline.ingest.pairing import Rejection
-from pipeline.ingest.parallel import parallel_map
+from pipeline.ingest.parallel import count_threads, parallel_map
 from pipeline.ingest.samples import Reading, Sample
 
 _MASK_DELTA: Final = 0xA282EAD8  # of TensorFlow's masked checksums
@@ -78,10 +78,11 @@ def write_shard(
     size, origins, patients, rejections = 0, [], set[str](), []
     encode = partial(encode_sample, reading=reading)
     ordered = sorted(samples, key=lambda sample: sample.name)
+    from_store = not all(is_local(path) for sample in ordered for path in sample.files)
     try:
         with (
             replace_file(join(folder, shard_name(index, count))) as file,
-            parallel_map(encode, ordered, threads) as results,
+            parallel_map(encode, ordered, threads or count_threads(from_store=from_store)) as results,
         ):
             for result in results:
                 if isinstance(result, Rejection):
