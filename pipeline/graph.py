@@ -16,13 +16,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from tfx.components import (
-    ImportExampleGen,
-    StatisticsGen,
-    Trainer,
-    Transform,
-    Tuner,
-)
+from tfx.components import ImportExampleGen, StatisticsGen, Trainer, Tuner
 from ml_metadata.proto import metadata_store_pb2
 from tensorflow_data_validation import StatsOptions, load_schema_text
 from tensorflow_metadata.proto.v0 import schema_pb2
@@ -43,6 +37,7 @@ from components.pusher.component import Pusher
 from components.record_validator.component import RecordValidator
 from components.reporter.component import Reporter
 from components.serving_probe.component import ServingProbe
+from components.transform.component import Transform
 from modules.serving_dir import rival_of
 from pipeline.config import Config, DataSettings
 from schema import features

@@ -81,6 +81,11 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         augmented.set_string_custom_property("albumentations_version", metadata.version("albumentations"))
 
 
+def written_to(augmented: types.Artifact, split: str) -> int:
+    """How many records the Augmenter wrote to a split, as its artifact says; 0 where it has not made the artifact."""
+    return sum(augmented.get_int_custom_property(f"{split}_{name}") for name in (ORIGINALS, COPIES))
+
+
 def _count_written(tagged: tuple[str, bytes], split: str) -> bytes:
     name, serialized = tagged
     return count(serialized, split, name)

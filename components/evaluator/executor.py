@@ -17,7 +17,7 @@ from tfx.dsl.components.base import base_beam_executor
 from tfx.types import artifact_utils
 from tfx.utils import io_utils, path_utils
 
-from components.augmenter.copies import COPIES, ORIGINALS
+from components.augmenter.executor import written_to
 from components.counters import count, read_counters
 from components.evaluator.measure import READ, MeasureImages
 from components.outputs import all_or_nothing
@@ -47,7 +47,6 @@ BASELINE_NAME = "baseline_name"
 CODE_VERSION = "code_version"
 
 _MEASURED = "measured"
-_WRITTEN = (ORIGINALS, COPIES)
 _DESCRIPTION = tuple(name for name in MeasuredImage._fields if name != "values")
 
 _LOG = logging.getLogger("lungseg.evaluator")
@@ -187,9 +186,9 @@ def _check_counts(found: Evaluation, input_dict: Artifacts) -> None:
     """What is judged by must be all that the Augmenter wrote."""
     for one in found.slices:
         source = input_dict[EXAMPLES] if one.set == TEST_SET else input_dict[EXTERNAL_EXAMPLES]
-        written = [artifact.get_int_custom_property(f"{one.set}_{kind}") for artifact in source for kind in _WRITTEN]
-        if not one.keys and any(written) and one.examples != sum(written):
-            msg = f"set '{one.set}' lost records: {sum(written)} written by the Augmenter, {one.examples} judged by"
+        written = sum(written_to(artifact, one.set) for artifact in source)
+        if not one.keys and written and one.examples != written:
+            msg = f"set '{one.set}' lost records: {written} written by the Augmenter, {one.examples} judged by"
             raise RuntimeError(msg)
 
 
