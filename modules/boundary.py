@@ -80,4 +80,6 @@ def _outline(mask: Pixels) -> Pixels:
 
 
 def _distance_to(outline: Pixels) -> Distances:
-    return np.asarray(cv2.distanceTransform(1 - outline, cv2.DIST_L2, cv2.DIST_MASK_PRECISE), np.float32)
+    distances = cv2.distanceTransform(1 - outline, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    # Their last bits depend on where the array lies in memory; their squares are whole numbers.
+    return np.sqrt(np.rint(np.square(distances, dtype=np.float64))).astype(np.float32)
