@@ -13,6 +13,7 @@ from apache_beam.typehints.decorators import no_annotations
 from pipeline.errors import UserError
 from pipeline.ingest.files import join, list_files, reason_of
 from pipeline.ingest.metadata import IMAGE_FILES, CellError, Description, Row, image_stem, read_rows
+from pipeline.ingest.packing import pack, unpack
 from pipeline.ingest.pairing import Pair, Rejection, pair_by_stem
 from pipeline.ingest.samples import ImageSample, Sample
 
@@ -35,19 +36,6 @@ class Tally(NamedTuple):
     rows: int = 0
     pairs: int = 0
     described: int = 0
-
-
-@dataclass(frozen=True)
-class File:
-    """A listed file; an object, since names that are no UTF-8 text pass Beam's coders only inside of one.
-
-    Attributes:
-        image: the file's name below the input folder, or that of the folder whose files are one image.
-        name: the file's.
-    """
-
-    image: str
-    name: str
 
 
 def stem_key(stem: str) -> bytes:
@@ -80,7 +68,11 @@ class Role:
 
 
 class ListFiles(beam.PTransform):
-    """Begins a pipeline with the files of a role: `files` (key of the stem, File), and UserErrors as `mistakes`."""
+    """Begins a pipeline with the files of a role by the key of their stem, and UserErrors as `mistakes`.
+
+    A file is two packed names below the input folder: of its image, which is its own or that of the folder whose files
+    are one image, and its own.
+    """
 
     def __init__(self, root: str, role: Role) -> None:
         """Takes the input folder, and what to look for in it."""
@@ -105,7 +97,7 @@ class _ListFolder(beam.DoFn):
                 stem = self._stem(name)
                 if stem is not None and not name.rpartition("/")[2].startswith("."):
                     image = f"{folder}/{stem if '/' in name else name}"
-                    yield stem_key(stem), File(image, f"{folder}/{name}")
+                    yield stem_key(stem), pack((image, f"{folder}/{name}"))
         except OSError as error:
             yield beam.pvalue.TaggedOutput(_MISTAKES, UserError(f"cannot read {path}: {reason_of(error)}"))
 
@@ -121,12 +113,12 @@ class _ListFolder(beam.DoFn):
 
 
 class _ReadMetadata(beam.DoFn):
-    """A metadata file to its rows, keyed by the stem of their image."""
+    """A metadata file to its rows, packed, by the key of their image's stem."""
 
     def process(self, path: str) -> Iterator[Any]:
         try:
             for row in read_rows(path):
-                yield stem_key(image_stem(row)), row
+                yield stem_key(image_stem(row)), pack(row)
         except UserError as error:
             yield beam.pvalue.TaggedOutput(_MISTAKES, error)
 
@@ -192,13 +184,13 @@ class _Pair(beam.DoFn):
     def process(self, grouped: tuple[bytes, dict[str, Iterable[Any]]]) -> Iterator[Any]:
         key, group = grouped
         stem = key.decode("utf-8", "surrogateescape")
-        rows: list[Row] = sorted(group.get(_ROWS, ()), key=lambda row: row.line)
+        rows: list[Row] = sorted(map(unpack, group.get(_ROWS, ())), key=lambda row: row.line)
         if len(rows) > 1:
             yield UserError(f"{rows[1].path}, line {rows[1].line}: image '{stem}' is listed twice")
         images: dict[str, list[str]] = {}
-        for file in group[self._images]:
-            images.setdefault(file.image, []).append(file.name)
-        masks = {role: [file.name for file in group[role]] for role in self._masks}
+        for image, name in map(unpack, group[self._images]):
+            images.setdefault(image, []).append(name)
+        masks = {role: [name for _, name in map(unpack, group[role])] for role in self._masks}
         paired = pair_by_stem(stem, self._images, images, masks)
         pairs = int(isinstance(paired, Pair))
         yield beam.pvalue.TaggedOutput(_TALLIES, Tally(len(images), len(rows), pairs, pairs * len(rows)))

@@ -5,7 +5,7 @@ bundle that a runner tries again, or runs twice, leaves the same file.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
@@ -14,6 +14,7 @@ from apache_beam.typehints.decorators import no_annotations
 
 from pipeline.errors import UserError
 from pipeline.ingest.listing import stem_key
+from pipeline.ingest.packing import pack, unpack
 from pipeline.ingest.pairing import Rejection
 from pipeline.ingest.records import Shard, write_shard
 from pipeline.ingest.samples import Reading, Sample
@@ -21,7 +22,7 @@ from pipeline.ingest.samples import Reading, Sample
 RECORDS_PER_SHARD: Final = 250
 """About how many records a file holds: 35 MB of 512-pixel radiographs."""
 
-_SAMPLES, _INDICES, _SHARD, _TWINS = "samples", "indices", "shard", "twins"
+_SAMPLES, _INDICES = "samples", "indices"
 _NAMED_TWINS: Final = 3
 
 
@@ -67,12 +68,11 @@ class WriteShards(beam.PTransform):
             | "Name records" >> beam.FlatMap(_name_records)
             | "Group by image_id" >> beam.GroupByKey()
             | "Find twins" >> beam.FlatMap(_find_twins)
+            | "Twins by shard" >> beam.GroupByKey()
         )
-        return (
-            {_SAMPLES: grouped, _SHARD: written, _TWINS: twins}
-            | "Group shards with twins" >> beam.CoGroupByKey()
-            | "Write again" >> beam.ParDo(_WriteWithoutTwins(write), count)
-        )
+        by_shard = beam.pvalue.AsDict(twins)
+        again = grouped | "Write again" >> beam.ParDo(_WriteWithoutTwins(write), count, by_shard)
+        return (written | "Sound" >> beam.Filter(_has_no_twins, by_shard), again) | beam.Flatten() | beam.Values()
 
 
 def count_shards(samples: int, fewest: int, records_per_sample: int, mistakes: Iterable[UserError]) -> int:
@@ -88,9 +88,9 @@ def shard_of(name: str, count: int) -> int:
     return int.from_bytes(digest[:8], "big") % count
 
 
-def _assign(sample: Sample, count: int) -> Iterator[tuple[int, Sample]]:
+def _assign(sample: Sample, count: int) -> Iterator[tuple[int, bytes]]:
     if count:
-        yield shard_of(sample.name, count), sample
+        yield shard_of(sample.name, count), pack(sample)
 
 
 def _number(count: int) -> Iterator[tuple[int, None]]:
@@ -107,29 +107,33 @@ class _Write(beam.DoFn):
 
     def process(self, grouped: tuple[int, dict[str, Iterable[Any]]], count: int) -> Iterator[tuple[int, Shard]]:
         index, group = grouped
-        yield index, self.write(index, count, list(group[_SAMPLES]))
+        yield index, self.write(index, count, list(map(unpack, group[_SAMPLES])))
 
     def write(self, index: int, count: int, samples: list[Sample]) -> Shard:
         return write_shard(self._folder, index, count, samples, self._reading, self._threads)
 
 
 class _WriteWithoutTwins(beam.DoFn):
-    """Writes a shard again where some of its samples have records of the same image_id as others."""
+    """Writes a shard again of which some samples have records of the same image_id as others."""
 
     def __init__(self, write: _Write) -> None:
         self._write = write
 
-    def process(self, grouped: tuple[int, dict[str, Iterable[Any]]], count: int) -> Iterator[Shard]:
+    def process(
+        self, grouped: tuple[int, dict[str, Iterable[Any]]], count: int, twins: Mapping[int, Iterable[Rejection]]
+    ) -> Iterator[tuple[int, Shard]]:
         index, group = grouped
-        (shard,) = group[_SHARD]
-        twins: dict[str, Rejection] = {rejection.file: rejection for rejection in sorted(group[_TWINS], reverse=True)}
-        if not twins:
-            yield shard
+        if index not in twins:
             return
-        samples = [sample for samples in group[_SAMPLES] for sample in samples[_SAMPLES]]
-        again = self._write.write(index, count, [sample for sample in samples if sample.name not in twins])
-        refused = [twins[sample.name] for sample in samples if sample.name in twins]
-        yield replace(again, rejections=(*again.rejections, *refused))
+        refused: dict[str, Rejection] = {one.file: one for one in sorted(twins[index], reverse=True)}
+        samples = [sample for sample in map(unpack, group[_SAMPLES]) if sample.name not in refused]
+        again = self._write.write(index, count, samples)
+        yield index, replace(again, rejections=(*again.rejections, *refused.values()))
+
+
+def _has_no_twins(written: tuple[int, Shard], twins: Mapping[int, Iterable[Rejection]]) -> bool:
+    index, _ = written
+    return index not in twins
 
 
 def _name_records(written: tuple[int, Shard]) -> Iterator[tuple[str, tuple[int, str]]]:
