@@ -9,6 +9,8 @@ READY := $(VENV)/.ready
 IMAGE := lungseg
 REQUIREMENTS := requirements.txt
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+# Processes that tests run in, a file after another in each.
+PARALLEL := --numprocesses auto --maxprocesses 2 --dist loadfile
 LOCK_FLAGS := --quiet --universal --python-version 3.10 --generate-hashes
 export NO_ALBUMENTATIONS_UPDATE := 1
 
@@ -29,11 +31,11 @@ browser: ## Chromium from the system's packages, in which the report is tested; 
 
 .PHONY: test
 test: lint browser ## Lint, types, unit and end-to-end tests
-	@$(RUN)/pytest -m "not slow"
+	@$(RUN)/pytest $(PARALLEL) -m "not slow"
 
 .PHONY: test-slow
-test-slow: $(READY) ## What takes longer: several processes, devices and workers, kills, searches, studies, releases
-	@$(RUN)/pytest -m slow --ignore=tests/flink
+test-slow: $(READY) java ## What takes longer: several processes, devices and workers, a Flink cluster, kills, studies, releases
+	@$(RUN)/pytest $(PARALLEL) -m slow
 
 .PHONY: java
 java: ## Java and Maven from the system's packages, for flink-test; without them it is skipped

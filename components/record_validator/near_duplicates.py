@@ -38,14 +38,15 @@ _BLOCK: Final = 1 << 16
 """Pairs compared at a time; bounds the memory."""
 
 Floats = NDArray[np.float32]
-Indices = NDArray[np.int64]
+Indices = NDArray[np.int32]
+Hashes = NDArray[np.int64]
 
 
 class Candidates(NamedTuple):
     """Pairs that may be one image.
 
     Attributes:
-        pairs: two rows each, the lower first; int64 [n, 2], ascending.
+        pairs: two rows each, the lower first; int32 [n, 2], ascending.
         left_out: comparisons that were not made, as too many images share a hash.
     """
 
@@ -61,12 +62,12 @@ def find_candidates(signatures: NDArray[np.int8]) -> Candidates:
     """
     nearest, left_out = _Pairs.none(), 0
     for frame in range(signatures.shape[1] if len(signatures) else 0):
-        centred = signatures[:, frame] - signatures[:, frame].mean(axis=0, dtype=np.float64)
-        directions = (centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1)).astype(np.float32)
+        directions = signatures[:, frame] - signatures[:, frame].mean(axis=0, dtype=np.float64).astype(np.float32)
+        directions /= np.maximum(np.linalg.norm(directions, axis=1, keepdims=True), 1)
         for table in range(TABLES):
             projected = directions @ _planes(table)
             keys = (projected[:, 1:] > 0) @ (1 << np.arange(PLANES, dtype=np.int64))
-            order = np.lexsort((projected[:, 0], keys))
+            order = np.lexsort((projected[:, 0], keys)).astype(np.int32)
             found = [_compare(directions, *pair) for pair in _neighbours(keys[order], order)]
             nearest = _nearest(_Pairs.join([nearest, *found]))
             left_out += _crowd(keys)
@@ -75,15 +76,15 @@ def find_candidates(signatures: NDArray[np.int8]) -> Candidates:
 
 
 class _Pairs(NamedTuple):
-    """Pairs of rows and how alike they are, int64 [n] each."""
+    """Pairs of rows, int32 [n] each, and how alike they are, int8 [n]."""
 
     of: Indices
     other: Indices
-    per_cent: Indices
+    per_cent: NDArray[np.int8]
 
     @classmethod
     def none(cls) -> "_Pairs":
-        return cls(*(np.empty(0, np.int64) for _ in cls._fields))
+        return cls(np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0, np.int8))
 
     @classmethod
     def join(cls, several: "Sequence[_Pairs]") -> "_Pairs":
@@ -98,7 +99,7 @@ def _planes(table: int) -> Floats:
     return (2 * bits.astype(np.float32) - 1).reshape(FREQUENCIES, 1 + PLANES)
 
 
-def _neighbours(keys: Indices, order: Indices) -> Iterator[tuple[Indices, Indices]]:
+def _neighbours(keys: Hashes, order: Indices) -> Iterator[tuple[Indices, Indices]]:
     """Rows with equal keys, no further apart than the window."""
     for offset in range(1, min(WINDOW, len(keys) - 1) + 1):
         (equal,) = np.nonzero(keys[offset:] == keys[:-offset])
@@ -111,7 +112,7 @@ def _compare(directions: Floats, one: Indices, other: Indices) -> _Pairs:
     """Those that are alike, either way round."""
     cosine = np.einsum("ij,ij->i", directions[one], directions[other])
     alike = cosine >= CANDIDATE
-    one, other, per_cent = one[alike], other[alike], np.rint(100 * cosine[alike]).astype(np.int64)
+    one, other, per_cent = one[alike], other[alike], np.rint(100 * cosine[alike]).astype(np.int8)
     return _Pairs(np.concatenate([one, other]), np.concatenate([other, one]), np.tile(per_cent, 2))
 
 
@@ -127,7 +128,7 @@ def _nearest(pairs: _Pairs) -> _Pairs:
     return _Pairs(of[near], other[near], per_cent[near])
 
 
-def _crowd(keys: Indices) -> int:
+def _crowd(keys: Hashes) -> int:
     """Pairs of equal keys that are further apart than the window."""
     _, sizes = np.unique(keys, return_counts=True)
     beyond = np.maximum(sizes - 1 - WINDOW, 0)

@@ -137,8 +137,10 @@ def read_within(budget: Budget, path: str) -> Iterator[bytes]:
         head = file.read(_HEAD_BYTES)
         whole = len(head) < _HEAD_BYTES
         with budget.claim(count_pixels(head) or (len(head) if whole else budget.limit)) as claim:
-            data = head if whole else _read_on(file, head)
-            claim.shrink(count_pixels(data) or len(data))
+            data = head
+            if not whole:
+                data = _read_on(file, head)
+                claim.shrink(count_pixels(data) or len(data))
             yield data
 
 

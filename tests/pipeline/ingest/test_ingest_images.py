@@ -9,13 +9,24 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin, TiffImagePlugin
 
-from pipeline.ingest.images import MAX_PIXELS, ImageError, Pixels, count_pixels, decode_image, read_image, resize_image
+from pipeline.ingest import images
+from pipeline.ingest.images import (
+    MAX_PIXELS,
+    ImageError,
+    Pixels,
+    count_pixels,
+    decode_grey,
+    decode_image,
+    read_image,
+    resize_image,
+)
 
 Save = Callable[..., Path]
 ROOT = Path(__file__).resolve().parents[3]
@@ -201,6 +212,22 @@ def test_tiles_larger_than_the_image() -> None:
     with pytest.raises(ImageError) as caught:
         decode_image(tiled_tiff(20_000))
     assert str(caught.value) == "is damaged: its tiles of 20000 x 20000 pixels are larger than the image"
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 9), (33, 20), (300, 200)])
+@pytest.mark.parametrize("before_pixels", [b"", png_chunk(b"tEXt", b"name\0text")])
+def test_a_plain_png_is_what_pillow_makes_of_it(shape: tuple[int, int], before_pixels: bytes) -> None:
+    """It is decoded by another library, unless anything stands before its pixels."""
+    pixels = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    data = cv2.imencode(".png", pixels)[1].tobytes()
+    data = data[:33] + before_pixels + data[33:]
+    assert (images._decode_grey_png(data) is None) == bool(before_pixels)
+    grey, lossy = decode_grey(data)
+    assert np.array_equal(grey, np.asarray(Image.open(io.BytesIO(data))))
+    assert not lossy
+    damaged = bytearray(data)
+    damaged[-20] ^= 1
+    assert images._decode_grey_png(bytes(damaged)) is None
 
 
 @pytest.mark.parametrize("kind", [b"zTXt", b"iCCP"])
