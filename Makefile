@@ -38,7 +38,7 @@ test-slow: $(READY) java ## What takes longer: several processes, devices and wo
 	@$(RUN)/pytest $(PARALLEL) -m slow
 
 .PHONY: java
-java: ## Java and Maven from the system's packages, for flink-test; without them it is skipped
+java: ## Java and Maven from the system's packages; without them nothing is tested on Flink
 	@command -v java >/dev/null && command -v mvn >/dev/null \
 	  || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
 	       && apt-get -qq update \

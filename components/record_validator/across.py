@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 import apache_beam as beam
+import numpy as np
 from apache_beam.pvalue import AsDict, AsSingleton, PCollection
 
 from components.counters import count
@@ -19,6 +20,7 @@ from components.record_validator.shelf import Shelf, Shelve, fetch
 from components.record_validator.suspects import Digest, Pack, digest, find_suspects
 
 LEAKS, LEFT_OUT = "leaks", "left_out"
+KEPT, COMPARED = "kept", "compared"
 
 
 class Facts(NamedTuple):
@@ -63,8 +65,8 @@ def compare(
     """From facts to findings, by place of the record, and the first leaks, as one list.
 
     Exact duplicates, ids and patients are found by grouping, the facts of all but suspects being left on disk. Of what
-    survives, near duplicates are looked for among sketches in one worker. Counts leaks and comparisons left out in the
-    namespace `LEAKS`, patients in that of each place.
+    survives, near duplicates are looked for among sketches in one worker, which keeps all facts on its own disk. Counts
+    leaks, comparisons left out, and facts kept and compared in the namespace `LEAKS`, patients in that of each place.
 
     Args:
         facts: of all records.
@@ -89,12 +91,12 @@ def compare(
     groups = suspected | beam.CombinePerKey(Gather())
     rules = groups | beam.FlatMap(rule_of)
     shared = suspected | beam.FlatMap(_judge, AsDict(rules))
-    alike = (
-        files
-        | beam.combiners.ToList()
-        | beam.FlatMap(_pairs if "near_duplicate" not in settings.ignore else _no_pairs, AsDict(shared), judged)
-        | beam.ParDo(_Liken(settings.near_duplicate))
-    )
+    if "near_duplicate" in settings.ignore:
+        alike = facts.pipeline | beam.Create([])
+    else:
+        gone = AsDict(shared | beam.Map(_without_finding))
+        pairs = files | beam.combiners.ToList() | beam.FlatMap(_pairs, gone, judged)
+        alike = pairs | beam.ParDo(_Liken(settings.near_duplicate))
     leaks = (
         (groups | beam.FlatMap(leaks_of), alike | beam.FlatMap(_leaks_of_pair))
         | "Leaks" >> beam.Flatten()
@@ -109,11 +111,13 @@ def compare(
 
 
 def _digests(facts: Facts, numbers: Mapping[Place, int]) -> Iterator[tuple[Digest, int]]:
+    count(None, LEAKS, KEPT)
     for group in _keys(facts):
         yield digest(group), numbers[facts.place]
 
 
 def _groups_of(facts: Facts, suspects: Collection[Digest]) -> Iterator[tuple[Group, tuple[Place, Presence]]]:
+    count(None, LEAKS, COMPARED)
     for group in _keys(facts):
         if digest(group) in suspects:
             yield group, (facts.place, Presence(facts.member, records=1))
@@ -156,8 +160,9 @@ def _pairs(files: Iterable[str], gone: Collection[str], judged: Collection[Place
     return pair(stay, judged)
 
 
-def _no_pairs(*_: object) -> list[tuple[Facts, Facts]]:
-    return []
+def _without_finding(found: tuple[str, Finding]) -> tuple[str, None]:
+    at, _ = found
+    return at, None
 
 
 def pair(survivors: Iterable[Facts], judged: Collection[Place]) -> Iterator[tuple[Facts, Facts]]:
@@ -168,7 +173,8 @@ def pair(survivors: Iterable[Facts], judged: Collection[Place]) -> Iterator[tupl
             names.append(_order(facts))
             signatures += facts.sketch.signature
             shelf.put(facts)
-        ordered = sorted(range(len(names)), key=names.__getitem__)
+        ordered = np.array(sorted(range(len(names)), key=names.__getitem__), np.int32)
+        del names
         candidates = find_candidates(unpack(signatures)[ordered])
         count(None, LEAKS, LEFT_OUT, candidates.left_out)
         for one, other in candidates.pairs:

@@ -55,7 +55,9 @@ class Candidates(NamedTuple):
 
 
 def find_candidates(signatures: NDArray[np.int8]) -> Candidates:
-    """Finds pairs among all signatures, in time and memory that grow in proportion with them: some 400 bytes each.
+    """Finds pairs among all signatures, in time and memory that grow in proportion with them.
+
+    That is some 500 bytes each, and 1,400 where each has many copies.
 
     Args:
         signatures: int8 [n, frames, FREQUENCIES]. Of several images that are equally near, the first counts.

@@ -20,7 +20,7 @@ from apache_beam.runners.runner import PipelineResult
 from tfx.utils import io_utils
 
 from components.counters import read_counters
-from components.record_validator.across import LEAKS, LEFT_OUT
+from components.record_validator.across import COMPARED, KEPT, LEAKS, LEFT_OUT
 from components.record_validator.examine import QUARANTINED, READ, VALIDATED, Refused, by_size, by_source
 from components.record_validator.places import NAMED, Leak, Member, Place
 from components.record_validator.settings import ValidateSettings
@@ -77,6 +77,9 @@ def write(folder: str, places: Sequence[Place], result: PipelineResult, settings
     of_leaks = read_counters(result, LEAKS)
     if len(told.leaks) != min(of_leaks[LEAKS], NAMED):
         msg = f"leaks got lost: {of_leaks[LEAKS]} found, {len(told.leaks)} of at most {NAMED} listed"
+        raise RuntimeError(msg)
+    if of_leaks[COMPARED] != of_leaks[KEPT]:
+        msg = f"facts got lost: {of_leaks[KEPT]} records were to be compared, {of_leaks[COMPARED]} were"
         raise RuntimeError(msg)
     listed = sorted(told.quarantined, key=lambda one: (one["kind"], one["name"], one["image_id"], one["record"]))
     validation = {

@@ -112,7 +112,7 @@ def decode_grey(data: bytes, formats: tuple[str, ...] = FORMATS) -> tuple[NDArra
     Raises:
         ImageError: the file is truncated, damaged, too large or of an unsupported pixel format.
     """
-    if (plain := _decode_grey_png(data)) is not None:
+    if "PNG" in formats and (plain := _decode_grey_png(data)) is not None:
         return plain, False
     with _one_line_errors(formats), Image.open(io.BytesIO(data), formats=formats) as image:
         refuse_large(*image.size)
@@ -129,7 +129,10 @@ def _decode_grey_png(data: bytes) -> NDArray[Any] | None:
     Returns:
         uint8 [height, width]; None for any other file, and for a damaged one, of which Pillow tells more.
     """
-    if not data.startswith(_PNG) or (data[24:29], data[37:41]) != _PLAIN_PNG or count_pixels(data) > MAX_PIXELS:
+    if not data.startswith(_PNG) or (data[24:29], data[37:41]) != _PLAIN_PNG:
+        return None
+    width, height = struct.unpack_from(">II", data, 16)
+    if width * height > MAX_PIXELS:
         return None
     try:
         grey = np.asarray(imagecodecs.spng_decode(data))

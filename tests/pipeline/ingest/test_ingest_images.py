@@ -1,6 +1,7 @@
 """Reading image files: formats, depths, and what is refused."""
 
 import io
+import math
 import struct
 import subprocess
 import sys
@@ -227,7 +228,18 @@ def test_a_plain_png_is_what_pillow_makes_of_it(shape: tuple[int, int], before_p
     assert not lossy
     damaged = bytearray(data)
     damaged[-20] ^= 1
-    assert images._decode_grey_png(bytes(damaged)) is None
+    with pytest.raises(ImageError, match=r"^is truncated or damaged"):
+        decode_grey(bytes(damaged))
+
+
+def test_a_plain_png_that_poses_as_dicom_is_no_larger_than_others() -> None:
+    side = math.isqrt(MAX_PIXELS) + 1
+    header = png_chunk(b"IHDR", struct.pack(">II", side, side) + b"\x08\0\0\0\0")
+    pixels = png_chunk(b"IDAT", bytes(128 - 41) + b"DICM" + zlib.compress(bytes(side * (side + 1))))
+    data = b"\x89PNG\r\n\x1a\n" + header + pixels + png_chunk(b"IEND", b"")
+    assert data[128:132] == b"DICM"
+    with pytest.raises(ImageError, match=r"^is too large"):
+        decode_grey(data)
 
 
 @pytest.mark.parametrize("kind", [b"zTXt", b"iCCP"])
