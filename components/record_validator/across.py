@@ -94,6 +94,7 @@ def compare(
     if "near_duplicate" in settings.ignore:
         alike = facts.pipeline | beam.Create([])
     else:
+        # Were it `shared` itself, which is flattened below, Beam's job server for Flink would refuse the graph.
         gone = AsDict(shared | beam.Map(_without_finding))
         pairs = files | beam.combiners.ToList() | beam.FlatMap(_pairs, gone, judged)
         alike = pairs | beam.ParDo(_Liken(settings.near_duplicate))
