@@ -16,8 +16,8 @@ from components.record_validator.likeness import Sketch, likeness, unpack
 from components.record_validator.near_duplicates import find_candidates
 from components.record_validator.places import NAMED, PATIENT, Leak, Member, Place
 from components.record_validator.settings import REASONS, Reason, ValidateSettings
-from components.record_validator.shelf import Shelf, Shelve, fetch
-from components.record_validator.suspects import Digest, Pack, digest, find_suspects
+from components.record_validator.shelf import LocalShelf, Shelve, fetch
+from components.record_validator.suspects import Digest, ToBlocks, digest, find_suspects
 
 LEAKS, LEFT_OUT = "leaks", "left_out"
 KEPT, COMPARED = "kept", "compared"
@@ -78,7 +78,7 @@ def compare(
     suspects = (
         facts
         | beam.FlatMap(_digests, {place: number for number, place in enumerate(places)})
-        | beam.ParDo(Pack())
+        | beam.ParDo(ToBlocks())
         | beam.GroupByKey()
         | beam.FlatMap(find_suspects, places)
         | beam.Filter(_is_watched, settings.ignore)
@@ -95,8 +95,8 @@ def compare(
         alike = facts.pipeline | beam.Create([])
     else:
         # Were it `shared` itself, which is flattened below, Beam's job server for Flink would refuse the graph.
-        gone = AsDict(shared | beam.Map(_without_finding))
-        pairs = files | beam.combiners.ToList() | beam.FlatMap(_pairs, gone, judged)
+        gone = AsSingleton(shared | beam.Keys() | "Gone" >> beam.combiners.ToSet())
+        pairs = files | beam.combiners.ToList() | beam.FlatMap(_pairs_of_files, gone, judged)
         alike = pairs | beam.ParDo(_Liken(settings.near_duplicate))
     leaks = (
         (groups | beam.FlatMap(leaks_of), alike | beam.FlatMap(_leaks_of_pair))
@@ -155,21 +155,18 @@ _SHARED: Final[dict[Reason, str]] = {
 }
 
 
-def _pairs(files: Iterable[str], gone: Collection[str], judged: Collection[Place]) -> Iterator[tuple[Facts, Facts]]:
+def _pairs_of_files(
+    files: Iterable[str], gone: Collection[str], judged: Collection[Place]
+) -> Iterator[tuple[Facts, Facts]]:
     """Pairs that may be one image of the records that do not have to go already."""
     stay = (facts for file in files for facts in fetch(file) if facts.member.at not in gone)
-    return pair(stay, judged)
+    return pairs_of(stay, judged)
 
 
-def _without_finding(found: tuple[str, Finding]) -> tuple[str, None]:
-    at, _ = found
-    return at, None
-
-
-def pair(survivors: Iterable[Facts], judged: Collection[Place]) -> Iterator[tuple[Facts, Facts]]:
+def pairs_of(survivors: Iterable[Facts], judged: Collection[Place]) -> Iterator[tuple[Facts, Facts]]:
     """Pairs that may be one image, that which stays first; further images of one patient in one place are none."""
     with tempfile.TemporaryFile() as file:
-        shelf, names, signatures = Shelf(file), [], bytearray()
+        shelf, names, signatures = LocalShelf(file), [], bytearray()
         for facts in survivors:
             names.append(_order(facts))
             signatures += facts.sketch.signature

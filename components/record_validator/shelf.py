@@ -32,7 +32,7 @@ def fetch(file: str) -> Iterator[Any]:
     yield from map(_CODER.decode, tf.data.TFRecordDataset(file).as_numpy_iterator())
 
 
-class Shelf:
+class LocalShelf:
     """A file of this machine from which elements are taken by number, in any order."""
 
     def __init__(self, file: IO[bytes]) -> None:

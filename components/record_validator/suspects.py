@@ -30,7 +30,7 @@ _ENTRIES: Final = np.dtype([("digest", "<i8"), ("place", "<u2")])
 
 Digest = tuple[Reason, int]
 """A group, its key hashed."""
-Shard = tuple[Reason, int]
+Partition = tuple[Reason, int]
 """The part of all digests that one worker looks through."""
 
 
@@ -40,12 +40,12 @@ def digest(group: Group) -> Digest:
     return reason, int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), "little", signed=True)
 
 
-class Pack(beam.DoFn):
-    """From digests with the number of the record's place to blocks of entries by shard."""
+class ToBlocks(beam.DoFn):
+    """From digests with the number of the record's place to blocks of entries by partition."""
 
     def start_bundle(self) -> None:
         """Called by Beam."""
-        self._blocks: defaultdict[Shard, bytearray] = defaultdict(bytearray)
+        self._blocks: defaultdict[Partition, bytearray] = defaultdict(bytearray)
 
     def process(self, element: tuple[Digest, int]) -> None:
         """Called by Beam."""
@@ -54,18 +54,18 @@ class Pack(beam.DoFn):
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
         """Called by Beam."""
-        for shard, entries in self._blocks.items():
-            yield GlobalWindows.windowed_value((shard, bytes(entries)))
+        for partition, entries in self._blocks.items():
+            yield GlobalWindows.windowed_value((partition, bytes(entries)))
 
 
-def find_suspects(shard: tuple[Shard, Iterable[bytes]], places: Sequence[Place]) -> Iterator[Digest]:
+def find_suspects(partition: tuple[Partition, Iterable[bytes]], places: Sequence[Place]) -> Iterator[Digest]:
     """Digests that several records have, of patients those that are in several places; counts patients by place.
 
     Args:
-        shard: and its blocks.
+        partition: and its blocks.
         places: by number.
     """
-    (reason, _), blocks = shard
+    (reason, _), blocks = partition
     entries = np.frombuffer(b"".join(blocks), _ENTRIES)
     digests = entries["digest"]
     if reason == PATIENT:

@@ -131,14 +131,17 @@ def _decode_grey_png(data: bytes) -> NDArray[Any] | None:
     """
     if not data.startswith(_PNG) or (data[24:29], data[37:41]) != _PLAIN_PNG:
         return None
-    width, height = struct.unpack_from(">II", data, 16)
-    if width * height > MAX_PIXELS:
+    if _count_png_pixels(data) > MAX_PIXELS:  # not `count_pixels`, which a file that poses as DICOM misleads
         return None
     try:
-        grey = np.asarray(imagecodecs.spng_decode(data))
+        return np.asarray(imagecodecs.spng_decode(data))
     except Exception:
         return None
-    return grey
+
+
+def _count_png_pixels(data: bytes) -> int:
+    width, height = struct.unpack_from(">II", data, len(_PNG))
+    return int(width * height)
 
 
 def count_pixels(data: bytes) -> int:
@@ -149,8 +152,7 @@ def count_pixels(data: bytes) -> int:
         if dicom.is_dicom(data):
             return dicom.count_pixels(data)
         if data.startswith(_PNG):  # Pillow takes long to say the same
-            width, height = struct.unpack_from(">II", data, 16)
-            return int(width * height)
+            return _count_png_pixels(data)
         with Image.open(io.BytesIO(data), formats=(*FORMATS, "GIF")) as image:
             return image.width * image.height
     except Exception:  # decoding says what is wrong

@@ -24,7 +24,7 @@ from components.record_validator.groups import Gather, Presence, leaks_of, rule_
 from components.record_validator.likeness import Sketch
 from components.record_validator.places import Leak, Member, Place
 from components.record_validator.settings import ValidateSettings
-from components.record_validator.suspects import Digest, Pack, find_suspects
+from components.record_validator.suspects import Digest, ToBlocks, find_suspects
 from schema.record import Record, encode
 
 TRAINED_ON = "test sets must hold no image or patient that is trained on; "
@@ -73,7 +73,7 @@ def _compare(facts: list[Facts], chosen: ValidateSettings) -> Compared:
     if "near_duplicate" not in chosen.ignore:
         liken = across._Liken(chosen.near_duplicate)
         survivors = [one for one in facts if one.member.at not in gone]
-        alike = [same for pair in across.pair(survivors, places) for same in liken.emit(liken.work(pair))]
+        alike = [same for pair in across.pairs_of(survivors, places) for same in liken.emit(liken.work(pair))]
     findings = [*shared, *map(across._finding_of_pair, alike)]
     leaks = [leak for group in groups for leak in leaks_of(group)]
     leaks += [leak for pair in alike for leak in across._leaks_of_pair(pair)]
@@ -83,7 +83,7 @@ def _compare(facts: list[Facts], chosen: ValidateSettings) -> Compared:
 
 
 def _suspects(facts: list[Facts], places: list[Place]) -> Iterator[Digest]:
-    pack = Pack()
+    pack = ToBlocks()
     pack.start_bundle()
     for one in facts:
         for keyed in across._digests(one, {place: number for number, place in enumerate(places)}):

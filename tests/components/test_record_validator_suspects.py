@@ -6,7 +6,7 @@ import pytest
 
 from components.record_validator import suspects
 from components.record_validator.places import PATIENT, Place
-from components.record_validator.suspects import Digest, Pack, digest, find_suspects
+from components.record_validator.suspects import Digest, ToBlocks, digest, find_suspects
 
 PLACES = [Place("split", f"s{number}") for number in range(300)]
 IMAGE = "exact_duplicate"
@@ -16,7 +16,7 @@ def blocks(keyed: list[tuple[Digest, int]], bundles: int) -> dict[tuple[str, int
     """By shard, as they come out of so many bundles."""
     found: dict[tuple[str, int], list[bytes]] = {}
     for bundle in range(bundles):
-        pack = Pack()
+        pack = ToBlocks()
         pack.start_bundle()
         for one in keyed[bundle::bundles]:
             pack.process(one)
