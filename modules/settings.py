@@ -11,7 +11,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
-from modules.measures import STATISTICS
+from modules.evaluation.measures import STATISTICS
 
 _Count = Annotated[int, Field(ge=1)]
 _Width = Annotated[int, Field(ge=1, le=512)]

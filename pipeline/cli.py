@@ -8,9 +8,9 @@ from typing import Annotated, NoReturn
 import typer
 
 from components.data_gate.errors import DataError
+from pipeline.cli_options import ConfigName, External, Orchestrator, Set, Span, Spans, read_beam, read_config
 from pipeline.errors import ComponentError, UserError
 from pipeline.kubeflow.cli import app as kubeflow
-from pipeline.options import ConfigName, External, Orchestrator, Set, Span, Spans, read_beam, read_config
 
 OK, FAILED, WRONG_INPUT, NOT_BLESSED = 0, 1, 2, 3
 
@@ -40,7 +40,7 @@ def demo(
     verbose: Verbose = False,
 ) -> None:
     """Do the whole job on synthetic images: make them, ingest, train, judge, push."""
-    from pipeline.run import check_root
+    from pipeline.commands.run import check_root
 
     check_root(root)
     images, data = root / "phantoms", root / "data"
@@ -59,8 +59,8 @@ def phantoms(
     size: Annotated[int, typer.Option(help="Side of the square images, pixels.")] = 512,
 ) -> None:
     """Draw synthetic chest radiographs with exact lung masks, as a plain image folder."""
+    from pipeline.commands.phantoms import write_phantoms
     from pipeline.console import bar, terminal
-    from pipeline.phantoms import write_phantoms
 
     with terminal(_NOWHERE) as console:
         with bar(console, "Drawing phantoms", total=max(count, 0)) as advance_to:
@@ -138,7 +138,7 @@ def run(
     verbose: Verbose = False,
 ) -> None:
     """Run the pipeline on this machine: augment, train, evaluate on slices, bless, push."""
-    from pipeline.run import run as run_pipeline
+    from pipeline.commands.run import run as run_pipeline
 
     settings = read_config(config, set_, data, root, external, span, spans)
     blessed = run_pipeline(settings, orchestrator=orchestrator, verbose=verbose)
@@ -157,7 +157,7 @@ def study(
     verbose: Verbose = False,
 ) -> None:
     """Train with and without augmented copies, in as many steps, and compare on the same test images."""
-    from pipeline.run import study as run_study
+    from pipeline.commands.run import study as run_study
 
     run_study(read_config(config, set_, data, root, external, span, spans), verbose=verbose)
 
@@ -169,9 +169,9 @@ def predict(
     output: Annotated[Path, typer.Option(help="Folder for NAME_mask.png and NAME_overlay.png.")],
 ) -> None:
     """Segment images with a model."""
+    from pipeline.commands.predict import find_images
+    from pipeline.commands.predict import predict as segment
     from pipeline.console import bar, terminal
-    from pipeline.predict import find_images
-    from pipeline.predict import predict as segment
 
     found = find_images(images)
     with terminal(_NOWHERE) as console:
@@ -191,8 +191,8 @@ def promote(
     root: Annotated[Path, typer.Option(help="Folder of the run that pushed it.")] = Path("lungseg-run"),
 ) -> None:
     """Make an earlier version of the model the current one again."""
+    from pipeline.commands.promote import promote as put_back
     from pipeline.console import terminal
-    from pipeline.promote import promote as put_back
 
     with terminal(_NOWHERE) as console:
         withdrawn = put_back(root, to)
@@ -206,8 +206,8 @@ def history(
     json: Annotated[bool, typer.Option("--json", help="Print the list as JSON.")] = False,
 ) -> None:
     """List earlier runs: data, policy, Dice on originals and copies, outcome, version served."""
+    from pipeline.commands.history import read_history, show_history, to_json
     from pipeline.console import terminal
-    from pipeline.history import read_history, show_history, to_json
 
     with terminal(_NOWHERE) as console:
         runs = read_history(root)
@@ -226,8 +226,8 @@ def augment_preview(
     copies: Annotated[int, typer.Option(min=1, max=100, help="Copies of each image.")] = 5,
 ) -> None:
     """Draw a contact sheet of what a policy makes of some images."""
+    from pipeline.commands.preview import write_preview
     from pipeline.console import bar, terminal
-    from pipeline.preview import write_preview
 
     with terminal(_NOWHERE) as console:
         with bar(console, "Augmenting", total=len(images)) as advance_to:

@@ -17,8 +17,8 @@ from rich.table import Table
 if TYPE_CHECKING:
     from tfx.types import Artifact
 
-    from pipeline.local_runner import ComponentRun
-    from pipeline.result import Result, Study
+    from pipeline.commands.run_result import Result, Study
+    from pipeline.runners import ComponentRun
 
 
 _FILE_WIDTH = 120

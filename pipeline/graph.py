@@ -38,7 +38,7 @@ from components.record_validator.component import RecordValidator
 from components.reporter.component import Reporter
 from components.serving_probe.component import ServingProbe
 from components.transform.component import Transform
-from modules.serving_dir import rival_of
+from modules.serving.serving_dir import rival_of
 from pipeline.config import Config, DataSettings
 from schema import features
 
@@ -325,14 +325,14 @@ def _transform(config: Config, data: _Data) -> Transform:
 def _tuner(config: Config, data: _Data, transform: Transform, baseline: BaseChannel) -> Tuner:
     settings = {**_training_settings(config), "tune": config.tune.model_dump()}
     inputs = _training_inputs(config, data, transform, baseline)
-    return Tuner(tuner_fn="modules.tuner.tuner_fn", custom_config=settings, **inputs)
+    return Tuner(tuner_fn="modules.training.tuner.tuner_fn", custom_config=settings, **inputs)
 
 
 def _trainer(
     config: Config, data: _Data, transform: Transform, baseline: BaseChannel | None = None, *tuners: Tuner
 ) -> Trainer:
     return Trainer(
-        run_fn="modules.trainer.run_fn",
+        run_fn="modules.training.trainer.run_fn",
         custom_config=_training_settings(config),
         hyperparameters=tuners[0].outputs["best_hyperparameters"] if tuners else None,
         **_training_inputs(config, data, transform, baseline),

@@ -14,7 +14,7 @@ from tfx.utils import io_utils
 from components.augmenter.copies import COPIES, LEFT_OUT, ORIGINALS, READ, REDRAWN, AddCopies
 from components.augmenter.policy import Policy
 from components.counters import count, read_counters
-from components.examples import inherit
+from components.example_artifacts import inherit
 from components.outputs import all_or_nothing
 
 EXAMPLES = "examples"

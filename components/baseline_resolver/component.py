@@ -35,7 +35,7 @@ class BaselineResolver(base_component.BaseComponent):
             examples: what the candidate is made from and judged on.
             serving_dir: where Pusher puts blessed models, a numbered folder each.
             candidate: identifies everything else that makes and judges the candidate.
-            rival: identifies what it has to stand comparison with (`modules.serving_dir.rival_of`). The same examples,
+            rival: identifies what it has to stand comparison with (`serving_dir.rival_of`). The same examples,
                 candidate and rival get the same baseline from the cache.
         """
         spec = BaselineResolverSpec(

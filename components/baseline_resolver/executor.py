@@ -10,7 +10,7 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 from tfx.utils import io_utils, path_utils
 
-from modules.serving_dir import current_version
+from modules.serving.serving_dir import current_version
 
 EXAMPLES = "examples"
 MODEL = "model"

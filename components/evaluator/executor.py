@@ -21,8 +21,10 @@ from components.augmenter.executor import written_to
 from components.counters import count, read_counters
 from components.evaluator.measure import READ, MeasureImages
 from components.outputs import all_or_nothing
-from modules.estimates import BASELINE, CANDIDATE
-from modules.evaluation import (
+from modules.evaluation.bootstrap import BASELINE, CANDIDATE
+from modules.evaluation.measures import MEASURES
+from modules.evaluation.rules import DECISION_FILE, decide
+from modules.evaluation.slicing import (
     EVALUATION_FILE,
     IMAGES_FILE,
     TEST_SET,
@@ -32,8 +34,6 @@ from modules.evaluation import (
     read_evaluation,
     to_extracts,
 )
-from modules.measures import MEASURES
-from modules.rules import DECISION_FILE, decide
 from modules.settings import EvaluateSettings
 
 EXAMPLES = "examples"
@@ -63,8 +63,8 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         Args:
             input_dict: `examples`, of which the split `test` is judged by; `model`; `baseline_model`, none or one;
                 `external_examples`, none or one, of which each split is a test set of its own.
-            output_dict: `evaluation`: TFMA's files, `evaluation.json` (`modules.evaluation.Evaluation`) and
-                `images.csv`; `blessing`: `decision.json` (`modules.rules.Decision`), a file BLESSED or NOT_BLESSED,
+            output_dict: `evaluation`: TFMA's files, `evaluation.json` (`Evaluation`) and
+                `images.csv`; `blessing`: `decision.json` (`Decision`), a file BLESSED or NOT_BLESSED,
                 and the custom property `blessed` that Pusher reads.
             exec_properties: `settings`, of `EvaluateSettings`, as JSON; `baseline_name`; `code_version`, not read.
 

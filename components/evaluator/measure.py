@@ -11,10 +11,11 @@ import numpy as np
 import tensorflow as tf
 
 from components.counters import count
-from modules import boundary, metrics
-from modules.estimates import BASELINE, CANDIDATE, Floats
-from modules.evaluation import MeasuredImage
-from modules.measures import COLUMNS, LOWER_IS_BETTER, MEASURES
+from modules.evaluation import overlap as metrics
+from modules.evaluation import surface_distance as boundary
+from modules.evaluation.bootstrap import BASELINE, CANDIDATE, Floats
+from modules.evaluation.measures import COLUMNS, LOWER_IS_BETTER, MEASURES
+from modules.evaluation.slicing import MeasuredImage
 from schema import record
 from schema.record import Pixels, Record
 

@@ -25,7 +25,7 @@ from components.example_validator.drift import (
 )
 from components.example_validator.settings import ExampleValidatorSettings
 from components.outputs import all_or_nothing
-from modules.saved_model import STATISTICS_FILE, read_bytes
+from modules.serving.saved_model import STATISTICS_FILE, read_bytes
 
 STATISTICS = "statistics"
 SCHEMA = "schema"

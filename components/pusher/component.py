@@ -49,9 +49,9 @@ class Pusher(base_component.BaseComponent):
             model: as the Trainer exports it.
             blessing: whether it is good enough.
             infra_blessing: whether its export can be served.
-            serving_dir: gets a numbered folder a model (see `modules.serving_dir`).
+            serving_dir: gets a numbered folder a model (see `modules.serving.serving_dir`).
             candidate: identifies what made and judged the model.
-            rival: identifies what it was compared with (`modules.serving_dir.rival_of`).
+            rival: identifies what it was compared with (`modules.serving.serving_dir.rival_of`).
             statistics: of the examples before they were augmented; those of the training split are kept beside the
                 model, for later data to be compared with.
         """

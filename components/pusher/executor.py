@@ -15,7 +15,7 @@ from tfx.utils import io_utils, path_utils
 
 from components.example_validator.drift import COMPARED_SPLIT
 from components.outputs import all_or_nothing
-from modules.serving_dir import current_version, push
+from modules.serving.serving_dir import current_version, push
 
 MODEL = "model"
 BLESSING = "blessing"

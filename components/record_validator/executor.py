@@ -14,12 +14,12 @@ from tfx.dsl.components.base import base_beam_executor
 from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 
-from components.examples import inherit
+from components.example_artifacts import inherit
 from components.outputs import all_or_nothing
 from components.record_validator import report
-from components.record_validator.across import compare, is_finding
-from components.record_validator.examine import Examine, Numbered, ReadNumbered, Refused, is_refused, part
-from components.record_validator.places import EXTERNAL, SPLIT, Kind, Place
+from components.record_validator.checks.check_records import Examine, Numbered, ReadNumbered, Refused, is_refused, part
+from components.record_validator.leaks.find_leaks import compare, is_finding
+from components.record_validator.leaks.partitions import EXTERNAL, SPLIT, Kind, Place
 from components.record_validator.settings import ValidateSettings
 from components.record_validator.thumbnails import SHOWN, write_sheet
 

@@ -20,11 +20,11 @@ from apache_beam.runners.runner import PipelineResult
 from tfx.utils import io_utils
 
 from components.counters import read_counters
-from components.record_validator.across import COMPARED, KEPT, LEAKS, LEFT_OUT
-from components.record_validator.examine import QUARANTINED, READ, VALIDATED, Refused, by_size, by_source
-from components.record_validator.places import NAMED, Leak, Member, Place
+from components.record_validator.checks.check_records import QUARANTINED, READ, VALIDATED, Refused, by_size, by_source
+from components.record_validator.leaks.duplicate_keys import PATIENTS
+from components.record_validator.leaks.find_leaks import COMPARED, KEPT, LEAKS, LEFT_OUT
+from components.record_validator.leaks.partitions import NAMED, Leak, Member, Place
 from components.record_validator.settings import ValidateSettings
-from components.record_validator.suspects import PATIENTS
 
 VALIDATION: Final = "validation.json"
 LISTING: Final = "quarantined.jsonl"

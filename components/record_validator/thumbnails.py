@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from tfx.dsl.io import fileio
 
-from components.record_validator.examine import Refused
+from components.record_validator.checks.check_records import Refused
 from schema.record import Pixels, RecordError, decode
 
 SHOWN: Final = 24

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from components.reporter.evidence import finite
-from modules.evaluation import TEST_SET
+from modules.evaluation.slicing import TEST_SET
 from schema import features
 
 SHOWN: Final = 3

@@ -22,9 +22,9 @@ from components.reporter.verdict import (
     tell_difference,
     test_sets,
 )
-from modules.estimates import Estimate
-from modules.evaluation import TEST_SET, Evaluation, Slice
-from modules.rules import Judgement
+from modules.evaluation.bootstrap import Estimate
+from modules.evaluation.rules import Judgement
+from modules.evaluation.slicing import TEST_SET, Evaluation, Slice
 from modules.settings import SliceKey
 from schema import features
 

@@ -8,8 +8,8 @@ import pandas as pd
 
 from components.example_validator.anomalies import Anomaly
 from components.example_validator.drift import Drift
-from modules.evaluation import Evaluation
-from modules.rules import Decision
+from modules.evaluation.rules import Decision
+from modules.evaluation.slicing import Evaluation
 
 RUN: Final = "run"
 STUDY: Final = "study"

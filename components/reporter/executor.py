@@ -21,8 +21,8 @@ from components.reporter.cases import Case, choose
 from components.reporter.contents import contents
 from components.reporter.evidence import Evidence
 from components.serving_probe.executor import PROBE_FILE
-from modules.evaluation import EVALUATION_FILE, TEST_SET, Evaluation
-from modules.rules import DECISION_FILE, Decision
+from modules.evaluation.rules import DECISION_FILE, Decision
+from modules.evaluation.slicing import EVALUATION_FILE, TEST_SET, Evaluation
 from schema import features
 from schema.record import Record
 

@@ -9,7 +9,7 @@
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
-from modules.measures import STATISTICS
+from modules.evaluation.measures import STATISTICS
 
 MISSING: Final = "\N{EN DASH}"
 
@@ -144,7 +144,7 @@ def _join(written: str, form: _Form, signed: bool) -> str:
 
 
 def as_numbers(estimate: Any) -> dict[str, float | None]:
-    """A `modules.estimates.Estimate`, or None, as it stands in `report.json`."""
+    """A `modules.evaluation.bootstrap.Estimate`, or None, as it stands in `report.json`."""
     if estimate is None:
         return {"value": None, "low": None, "high": None}
     return {"value": estimate.value, "low": estimate.low, "high": estimate.high}

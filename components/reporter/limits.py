@@ -1,7 +1,7 @@
 """What the figures of a report do not show."""
 
 from components.reporter.evidence import Evidence
-from modules.evaluation import TEST_SET
+from modules.evaluation.slicing import TEST_SET
 from schema import features
 
 _CATEGORIES = (features.FINDING, features.VIEW, features.SEX)

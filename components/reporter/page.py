@@ -14,7 +14,7 @@ from components.reporter.charts import Chart, Row
 from components.reporter.contents import Section
 from components.reporter.pictures import Pictures
 from components.reporter.verdict import DICE
-from modules.evaluation import TEST_SET
+from modules.evaluation.slicing import TEST_SET
 from schema.features import IS_AUGMENTED
 
 TABLE: Final = (DICE, "dice_median", "dice_p5", "dice_worst", "iou_mean", "hd95", "hd95_px", "asd", "nsd", "precision",

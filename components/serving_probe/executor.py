@@ -18,7 +18,7 @@ from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 from tfx.utils import io_utils, path_utils
 
-from components.examples import record_files
+from components.example_artifacts import record_files
 from components.outputs import all_or_nothing
 from components.serving_probe.requests import write_requests
 from components.serving_probe.training_graph import compare

@@ -7,10 +7,10 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from components.serving_probe.probe import MAX_DIFFERENCE
+from modules.network.unet import unet
+from modules.network.weights import read_settings, read_weights
 from modules.preprocessing import parse_pixels
 from modules.settings import ModelSettings
-from modules.unet import unet
-from modules.weights import read_settings, read_weights
 
 
 def compare(model_dir: str, images: Sequence[bytes], masks: Sequence[bytes]) -> tuple[bool, str]:

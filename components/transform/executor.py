@@ -10,7 +10,7 @@ from tfx.components.transform import executor
 from tfx.types import artifact_utils, standard_component_specs
 
 from components.augmenter.executor import written_to
-from components.examples import record_files
+from components.example_artifacts import record_files
 from components.outputs import all_or_nothing
 
 TRANSFORMED: Final = "transformed"

@@ -12,17 +12,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from pipeline.errors import ComponentError, UserError
-from pipeline.ingest.files import delete_file, join, move, read_file, sizes_in
-from pipeline.ingest.layout import Input, Layout
-from pipeline.ingest.layouts import find_layout
+from pipeline.ingest.beam.progress import watching
+from pipeline.ingest.layouts.base import Input, Layout
+from pipeline.ingest.layouts.registry import find_layout
 from pipeline.ingest.pairing import Rejection
-from pipeline.ingest.progress import watching
-from pipeline.ingest.records import shard_name
 from pipeline.ingest.samples import Reading
-from pipeline.ingest.span import REJECTED_FILE, new_span, span_folder
+from pipeline.ingest.storage.files import delete_file, join, move, read_file, sizes_in
+from pipeline.ingest.storage.span import REJECTED_FILE, new_span, span_folder
+from pipeline.ingest.storage.tfrecord import shard_name
 
 if TYPE_CHECKING:
-    from pipeline.ingest.summary import Summary
+    from pipeline.ingest.beam.summary import Summary
 
 SIZES: Final = range(32, 4097)
 """Side lengths that records may have, pixels."""
@@ -138,8 +138,8 @@ def _run(
     import apache_beam as beam
     from apache_beam.options.pipeline_options import PipelineOptions
 
-    from pipeline.ingest.shards import WriteShards
-    from pipeline.ingest.summary import SUMMARY_FILE, Summary, WriteSummary
+    from pipeline.ingest.beam.shards import WriteShards
+    from pipeline.ingest.beam.summary import SUMMARY_FILE, Summary, WriteSummary
 
     pipeline = beam.Pipeline(options=PipelineOptions(list(beam_args)))
     found = pipeline | "Find" >> layout.find(given)

@@ -8,8 +8,8 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Final
 
 from pipeline.errors import UserError
-from pipeline.ingest.files import exists, join, open_file
-from pipeline.ingest.images import EXTENSIONS, ImageError
+from pipeline.ingest.formats.raster import EXTENSIONS, ImageError
+from pipeline.ingest.storage.files import exists, join, open_file
 from schema import features
 
 IMAGE_FILES: Final = (*EXTENSIONS, ".dcm")

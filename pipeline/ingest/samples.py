@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
-from pipeline.ingest.budget import PIXELS
-from pipeline.ingest.dicom import DicomFacts, is_dicom, read_dicom
-from pipeline.ingest.files import join, read_file, read_within
+from pipeline.ingest.beam.memory_limit import PIXELS
+from pipeline.ingest.formats.dicom.header import DicomFacts, is_dicom, read_dicom
+from pipeline.ingest.formats.masks import decode_mask, resize_mask
+from pipeline.ingest.formats.raster import ImageError, Pixels, decode_image, resize_image
 from pipeline.ingest.identity import pseudonym
-from pipeline.ingest.images import ImageError, Pixels, decode_image, resize_image
-from pipeline.ingest.masks import decode_mask, resize_mask
 from pipeline.ingest.metadata import Description
 from pipeline.ingest.pairing import Pair
+from pipeline.ingest.storage.files import join, read_file, read_within
 
 if TYPE_CHECKING:
     from schema.record import Record

@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.ingest.axial import Volume, lung_window
-from pipeline.ingest.dicom import DicomSlice, is_dicom, read_slice
-from pipeline.ingest.files import join, read_file
+from pipeline.ingest.formats.dicom.header import DicomSlice, is_dicom, read_slice
+from pipeline.ingest.formats.masks import resize_mask
+from pipeline.ingest.formats.nifti import read_nifti
+from pipeline.ingest.formats.raster import ImageError, Pixels, resize_image
+from pipeline.ingest.formats.series import stack_slices
+from pipeline.ingest.formats.volume import Volume, lung_window
 from pipeline.ingest.identity import pseudonym
-from pipeline.ingest.images import ImageError, Pixels, resize_image
-from pipeline.ingest.masks import resize_mask
 from pipeline.ingest.metadata import Description
-from pipeline.ingest.nifti import read_nifti
 from pipeline.ingest.samples import Reading
-from pipeline.ingest.series import stack_slices
+from pipeline.ingest.storage.files import join, read_file
 
 if TYPE_CHECKING:
     from schema.record import Record

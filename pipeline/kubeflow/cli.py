@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pipeline.cli_options import ConfigName, External, Set, Span, Spans, read_config, split_assignment
 from pipeline.errors import UserError
-from pipeline.options import ConfigName, External, Set, Span, Spans, read_config, split_assignment
 
 if TYPE_CHECKING:
     from rich.console import Console

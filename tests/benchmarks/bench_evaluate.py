@@ -37,10 +37,10 @@ def export_network(folder: Path, examples: Path) -> None:
     from tensorflow_metadata.proto.v0 import schema_pb2
     from tfx_bsl.public.tfxio import TFExampleRecord
 
-    from modules.export import export_model
+    from modules.network.unet import unet
     from modules.preprocessing import preprocessing_fn
+    from modules.serving.export import export_model
     from modules.settings import ModelSettings
-    from modules.unet import unet
     from schema import features
 
     schema = text_format.Parse(features.SCHEMA_FILE.read_text(), schema_pb2.Schema())

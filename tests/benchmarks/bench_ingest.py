@@ -32,7 +32,7 @@ LARGE_SIDE, LARGE_IMAGES = 4000, 24
 
 def write_images(folder: Path, count: int) -> None:
     """A folder of 512-pixel phantoms; after the first ones they are the same files under other names."""
-    from pipeline.phantoms import phantom
+    from pipeline.commands.phantoms import phantom
 
     pictures = [phantom(seed=0, patient=number, image=1, size=SIZE) for number in range(1, DISTINCT + 1)]
     _write(folder, count, pictures)
@@ -43,7 +43,7 @@ def write_large_images(folder: Path, count: int) -> None:
     import cv2
     import numpy as np
 
-    from pipeline.phantoms import phantom
+    from pipeline.commands.phantoms import phantom
 
     grey, mask = (cv2.resize(pixels, (LARGE_SIDE, LARGE_SIDE)) for pixels in phantom(0, 1, 1, SIZE))
     noise = np.random.default_rng(0).integers(0, 64, grey.shape, np.uint16)

@@ -26,7 +26,7 @@ from measure import peak_megabytes, seconds
 
 if TYPE_CHECKING:
     from pipeline.config import Config
-    from pipeline.local_runner import ComponentRun
+    from pipeline.runners import ComponentRun
 
 COUNTS = (1_000, 10_000, 50_000)
 SIZE = 256
@@ -79,7 +79,7 @@ def write_images(folder: Path, count: int, of: Path | None = None) -> Path:
     if images.exists():
         return images
     if of is None:
-        from pipeline.phantoms import write_phantoms
+        from pipeline.commands.phantoms import write_phantoms
 
         write_phantoms(images, count, seed=0, size=SIZE)
         return images
@@ -107,7 +107,7 @@ def configure(data: Path, root: Path) -> "Config":
 def train(data: Path, root: Path) -> Path:
     """A model that was trained on data for one epoch."""
     from pipeline.graph import create_pipeline
-    from pipeline.local_runner import LocalRunner
+    from pipeline.runners import LocalRunner
 
     runner = LocalRunner(root, Meter())
     runner.run(create_pipeline(configure(data, root), runner.connection))
@@ -121,7 +121,7 @@ def run_graph(data: Path, root: Path, model: Path, records: int) -> list[Stage]:
     from tfx.types import standard_artifacts
 
     from pipeline import graph
-    from pipeline.local_runner import LocalRunner
+    from pipeline.runners import LocalRunner
 
     config, meter = configure(data, root), Meter()
     runner = LocalRunner(root, meter)

@@ -39,7 +39,7 @@ def phantoms(size: int) -> tuple[np.ndarray, np.ndarray]:
     """Normalised images, float16, and shares of lung, uint8, [DISTINCT, size, size, 1]."""
     import cv2
 
-    from pipeline.phantoms import phantom
+    from pipeline.commands.phantoms import phantom
 
     pairs = [phantom(seed=0, patient=number, image=1, size=512) for number in range(1, DISTINCT + 1)]
     images, masks = (
@@ -102,7 +102,7 @@ def arguments(folder: Path, network: dict[str, int], images: int, epochs: int) -
 
 
 def run_training(args: Any) -> None:
-    from modules import trainer
+    from modules.training import trainer
 
     # What is exported with the network is Transform's graph, which this benchmark does not have.
     trainer.export_model = lambda *_, **__: None
@@ -126,9 +126,9 @@ def rate_of_fit() -> float:
     """Images a second of Keras' `fit` over arrays in memory."""
     import keras
 
-    from modules import losses
+    from modules.network.unet import unet
     from modules.settings import ModelSettings
-    from modules.unet import unet
+    from modules.training import losses
 
     images, masks = (np.resize(one, (IMAGES, *one.shape[1:])) for one in phantoms(NETWORK["image_size"]))
     images, masks = images.astype(np.float32), masks.astype(np.float32) / 255
@@ -157,7 +157,7 @@ def measure_input(files: list[Path], size: int) -> float:
     """Images a second that reach the network from files that do not fit the memory; the best of some epochs."""
     import tensorflow as tf
 
-    from modules import examples as reading
+    from modules.training import dataset as reading
 
     reading.MEMORY_BYTES = 16 * 2**20  # type: ignore[misc]
     examples = reading.read_examples([str(file) for file in files], size)

@@ -33,7 +33,7 @@ def write_phantoms(folder: Path, split: str, count: int) -> None:
     """Writes records of 512-pixel phantoms as a split of an Examples artifact's folder."""
     import tensorflow as tf
 
-    from pipeline.phantoms import phantom
+    from pipeline.commands.phantoms import phantom
     from schema.record import Record, encode
 
     images = [phantom(seed=0, patient=number, image=1, size=512) for number in range(1, min(count, DISTINCT) + 1)]

@@ -16,10 +16,10 @@ from tfx.types import Artifact, channel_utils, standard_artifacts
 from components.evaluator.component import Evaluator
 from components.evaluator.executor import Executor
 from components.evaluator.measure import MeasureError, set_against_original
-from modules.evaluation import Evaluation, MeasuredImage
-from modules.export import export_model
-from modules.measures import COLUMNS, MEASURES
-from modules.rules import Decision
+from modules.evaluation.measures import COLUMNS, MEASURES
+from modules.evaluation.rules import Decision
+from modules.evaluation.slicing import Evaluation, MeasuredImage
+from modules.serving.export import export_model
 from modules.settings import EvaluateSettings
 from schema.record import Record, encode
 

@@ -23,7 +23,7 @@ from components.example_gen import executor, read
 from components.example_gen.component import ExampleGen
 from components.example_gen.spans import Span, choose, existing, number_in, spans_of
 from pipeline.errors import ComponentError
-from pipeline.local_runner import ComponentRun, LocalRunner
+from pipeline.runners import ComponentRun, LocalRunner
 from schema.record import Record, encode
 
 MakeRecord = Callable[..., Record]

@@ -26,7 +26,7 @@ from components.example_validator.component import ExampleValidator
 from components.example_validator.drift import Distribution, Drift, FeatureDrift, raise_thresholds, read_drift
 from components.example_validator.noise import jensen_shannon_noise, l_infinity_noise
 from components.example_validator.settings import ExampleValidatorSettings
-from modules.saved_model import STATISTICS_FILE
+from modules.serving.saved_model import STATISTICS_FILE
 from schema import features
 from schema.record import Record
 

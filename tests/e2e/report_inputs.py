@@ -22,9 +22,9 @@ from tfx.types import artifact_utils, standard_artifacts
 from components.augmenter.policy import load_policy
 from components.example_validator.executor import Executor as ExampleValidator
 from components.reporter.pictures import load_model
-from modules.boundary import average_surface_distance, hausdorff_95, surface_dice, surface_distances
-from modules.measures import LOWER_IS_BETTER, MEASURES
-from modules.saved_model import STATISTICS_FILE
+from modules.evaluation.measures import LOWER_IS_BETTER, MEASURES
+from modules.evaluation.surface_distance import average_surface_distance, hausdorff_95, surface_dice, surface_distances
+from modules.serving.saved_model import STATISTICS_FILE
 from modules.settings import EvaluateSettings, ModelSettings, TrainSettings
 from schema import features
 from schema.record import Record, encode

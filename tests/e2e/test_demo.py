@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 from command_line import Outcome, lungseg, run_pipeline
 
-from modules.measures import STATISTICS
+from modules.evaluation.measures import STATISTICS
 from schema import record
 
 pytestmark = pytest.mark.e2e

@@ -15,8 +15,8 @@ from report_inputs import properties, write_run, write_study
 from tfx.types.experimental import simple_artifacts
 
 from components.reporter import executor
-from modules.export import export_model
-from pipeline.phantoms import phantom
+from modules.serving.export import export_model
+from pipeline.commands.phantoms import phantom
 from schema.record import Record, encode
 
 pytestmark = pytest.mark.e2e

@@ -14,7 +14,7 @@ from command_line import run_pipeline
 from tfx.components.example_gen.base_example_gen_executor import _PartitionFn
 from tfx.proto import example_gen_pb2
 
-from pipeline.phantoms import phantom
+from pipeline.commands.phantoms import phantom
 from schema.record import Record, encode
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]

@@ -14,11 +14,11 @@ from flink_cluster import FlinkCluster
 
 from components.augmenter.policy import load_policy
 from pipeline.beam import BeamSettings
+from pipeline.commands.phantoms import write_phantoms
 from pipeline.config import Config, load_config
 from pipeline.graph import create_pipeline
 from pipeline.ingest.ingest import ingest
-from pipeline.local_runner import LocalRunner
-from pipeline.phantoms import write_phantoms
+from pipeline.runners import LocalRunner
 
 pytestmark = pytest.mark.slow
 

@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 from fuzz_inputs import make_input, mask_for_nifti, seeds
 
-from pipeline.ingest.dicom import read_dicom, read_slice
-from pipeline.ingest.images import ImageError, count_pixels, decode_image
-from pipeline.ingest.masks import decode_mask
+from pipeline.ingest.formats.dicom.header import read_dicom, read_slice
+from pipeline.ingest.formats.masks import decode_mask
+from pipeline.ingest.formats.raster import ImageError, count_pixels, decode_image
 from pipeline.ingest.metadata import Description
 from pipeline.ingest.samples import Reading
 from pipeline.ingest.volumes import VolumeSample

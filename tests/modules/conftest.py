@@ -15,7 +15,7 @@ import tensorflow_transform as tft
 import transforms
 from numpy.typing import NDArray
 
-from modules.export import export_model
+from modules.serving.export import export_model
 from schema import features
 from schema.record import Record, encode
 

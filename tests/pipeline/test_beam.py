@@ -13,9 +13,9 @@ from apache_beam.options.pipeline_options import (
 )
 
 from pipeline.beam import BeamOptionError, BeamSettings
+from pipeline.cli_options import read_beam
 from pipeline.config import load_beam
 from pipeline.errors import UserError
-from pipeline.options import read_beam
 
 FLINK: dict[str, Any] = {"runner": "flink", "job_endpoint": "flink:8099", "worker_pool": "localhost:50000"}
 DATAFLOW: dict[str, Any] = {

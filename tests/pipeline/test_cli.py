@@ -14,10 +14,11 @@ import tensorflow as tf
 from rich.console import Console
 
 from components.data_gate.errors import DataError
-from pipeline import cli, console, run
+from pipeline import cli, console
+from pipeline.cli_options import Orchestrator
+from pipeline.commands import run
 from pipeline.config import Config
 from pipeline.errors import ComponentError, UserError
-from pipeline.options import Orchestrator
 
 Lungseg = Callable[..., tuple[int, str, str]]
 

@@ -13,12 +13,12 @@ import pytest
 from rich.console import Console
 from tfx.types import standard_artifacts
 
-from modules.estimates import Estimate
-from modules.evaluation import Evaluation, Slice
-from modules.rules import Judgement
+from modules.evaluation.bootstrap import Estimate
+from modules.evaluation.rules import Judgement
+from modules.evaluation.slicing import Evaluation, Slice
+from pipeline.commands.run_result import Result, SliceResult, Study
 from pipeline.console import RunView, bar, show_result, show_study, terminal
-from pipeline.local_runner import ComponentRun
-from pipeline.result import Result, SliceResult, Study
+from pipeline.runners import ComponentRun
 
 
 def python(code: str, *arguments: object) -> subprocess.CompletedProcess[str]:

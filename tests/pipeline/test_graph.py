@@ -11,7 +11,7 @@ from tfx.orchestration import metadata
 from tfx.proto.orchestration import pipeline_pb2
 
 from components.augmenter.policy import Policy
-from modules.serving_dir import push
+from modules.serving.serving_dir import push
 from modules.settings import EvaluateSettings
 from pipeline import graph
 from pipeline.config import PRESETS, Config, load_config
@@ -201,7 +201,7 @@ def test_a_search_comes_before_the_training() -> None:
     }
     assert inputs(tuned, "Trainer")["hyperparameters"] == "Tuner.best_hyperparameters"
     assert json.loads(parameter(tuned, "Tuner", "custom_config"))["tune"]["trials"] == 2
-    assert parameter(tuned, "Tuner", "tuner_fn") == "modules.tuner.tuner_fn"
+    assert parameter(tuned, "Tuner", "tuner_fn") == "modules.training.tuner.tuner_fn"
 
 
 def test_a_search_is_part_of_what_makes_the_candidate() -> None:

@@ -19,9 +19,9 @@ from tfx.types import artifact_utils, standard_artifacts
 from components.augmenter import executor
 from components.augmenter.copies import COPIES, LEFT_OUT, ORIGINALS, READ, REDRAWN
 from components.augmenter.policy import Policy
-from components.examples import record_files
+from components.example_artifacts import record_files
 from pipeline.beam import BeamSettings
-from pipeline.phantoms import phantom
+from pipeline.commands.phantoms import phantom
 from schema.record import Record, encode
 
 _SHARDS: Final = 3

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipeline.errors import UserError
-from pipeline.ingest.images import Pixels
-from pipeline.ingest.layout import Input
-from pipeline.ingest.layouts import find_layout
+from pipeline.ingest.formats.raster import Pixels
+from pipeline.ingest.layouts.base import Input
+from pipeline.ingest.layouts.registry import find_layout
 from pipeline.ingest.pairing import Rejection
 from pipeline.ingest.samples import Sample
 

@@ -13,9 +13,9 @@ from pydicom import Dataset, Sequence
 from pydicom.datadict import dictionary_VR
 
 from pipeline.errors import UserError
-from pipeline.ingest.dicom import read_dicom
+from pipeline.ingest.formats.dicom.header import read_dicom
+from pipeline.ingest.formats.raster import ImageError
 from pipeline.ingest.identity import KEY_VARIABLE, load_key, pseudonym
-from pipeline.ingest.images import ImageError
 from pipeline.ingest.metadata import Description
 from pipeline.ingest.samples import ImageSample, Reading
 from schema.record import encode

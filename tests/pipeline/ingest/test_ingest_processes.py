@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.ingest.images import Pixels
+from pipeline.ingest.formats.raster import Pixels
 
 pytestmark = pytest.mark.slow
 

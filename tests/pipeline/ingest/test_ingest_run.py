@@ -14,13 +14,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import ComponentError, UserError
-from pipeline.ingest import records as records_module
-from pipeline.ingest import shards
-from pipeline.ingest.images import Pixels
+from pipeline.ingest.beam import shards
+from pipeline.ingest.formats.raster import Pixels
 from pipeline.ingest.ingest import IngestReport
 from pipeline.ingest.ingest import ingest as ingest_strings
-from pipeline.ingest.records import Shard
-from pipeline.ingest.span import new_span
+from pipeline.ingest.storage import tfrecord as records_module
+from pipeline.ingest.storage.span import new_span
+from pipeline.ingest.storage.tfrecord import Shard
 from schema.record import Record, decode
 
 Save = Callable[..., Path]

@@ -14,14 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from medical_files import dicom_file
 
-from pipeline.ingest.budget import Budget
-from pipeline.ingest.files import read_within
+from pipeline.ingest.beam.memory_limit import Budget
+from pipeline.ingest.formats.raster import ImageError, Pixels
 from pipeline.ingest.identity import pseudonym
-from pipeline.ingest.images import ImageError, Pixels
 from pipeline.ingest.metadata import Description
 from pipeline.ingest.pairing import Rejection
-from pipeline.ingest.records import Encoded, encode_sample, write_record
 from pipeline.ingest.samples import ImageSample, Reading
+from pipeline.ingest.storage.files import read_within
+from pipeline.ingest.storage.tfrecord import Encoded, encode_sample, write_record
 from pipeline.ingest.volumes import VolumeSample
 from schema.record import decode
 

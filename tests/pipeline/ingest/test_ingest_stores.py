@@ -9,10 +9,10 @@ from apache_beam.io.filesystem import CompressionTypes, FileMetadata, FileSystem
 from apache_beam.io.filesystems import FileSystems
 
 from pipeline.errors import UserError
-from pipeline.ingest import files
-from pipeline.ingest.images import ImageError
+from pipeline.ingest.formats.raster import ImageError
 from pipeline.ingest.ingest import ingest
-from pipeline.ingest.span import new_span
+from pipeline.ingest.storage import files
+from pipeline.ingest.storage.span import new_span
 
 Save = Callable[..., Path]
 

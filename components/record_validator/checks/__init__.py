@@ -1,0 +1,1 @@
+"""What may be wrong with one record by itself."""

@@ -1,0 +1,1 @@
+"""Images that are nearly the same: how alike two are, and which pairs to compare."""

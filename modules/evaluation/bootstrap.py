@@ -1,0 +1,212 @@
+"""Statistics of a slice's images with intervals, as an accumulator that Beam merges in any order and grouping.
+
+    >>> images = Images().add("patient", "image", values).merge(others)
+    >>> images.estimate(resamples=1000, confidence=0.95)["candidate"]["dice_mean"]
+    Estimate(value=0.957, low=0.951, high=0.963)
+
+Intervals are those of the percentile bootstrap (Efron, 1979) over patients: images of one patient resemble each other,
+so patients are drawn, each with all images. Two models, or an image and its copy, are compared on the same draws.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel
+
+from modules.evaluation.measures import COLUMNS, MEASURES, POOLED, STATISTICS, Statistic
+
+Floats = NDArray[np.float64]
+
+CANDIDATE: Final = "candidate"
+BASELINE: Final = "baseline"
+DIFFERENCE: Final = "difference"
+
+_AT_A_TIME = 1 << 17
+"""Weights of draws; bounds the memory."""
+_FIRST = 16
+"""Images that there is room for at first."""
+_SEED = 20
+
+
+class Estimate(BaseModel):
+    """A statistic and its interval; None where there is nothing to take it of, or only one patient."""
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """Both ends, if there are."""
+        return None if self.low is None or self.high is None else (self.low, self.high)
+
+    def negated(self) -> "Estimate":
+        """Of the statistic with the other sign."""
+        value, low, high = (None if one is None else -one for one in (self.value, self.high, self.low))
+        return Estimate(value=value, low=low, high=high)
+
+
+Estimates = dict[str, dict[str, Estimate]]
+"""By `CANDIDATE`, `BASELINE` (where there is one) and `DIFFERENCE`, candidate minus baseline; then by statistic."""
+
+
+class Images:
+    """What was measured on some images; to merge is to put together. Holds 136 bytes an image, with a baseline 256."""
+
+    def __init__(self) -> None:
+        """No images."""
+        self._keys = np.empty((0, 2), np.uint64)
+        self._values = np.empty((0, 2, len(COLUMNS)), np.float32)
+        self._count = 0
+
+    def add(self, patient: str, image: str, values: Floats) -> "Images":
+        """Adds one image, in place.
+
+        Args:
+            patient: whom it shows.
+            image: its name, unique.
+            values: float64 [2 or 4, len(COLUMNS)]: of the candidate and, of all images or of none, the baseline; then
+                by how much each is worse than on the original, NaN where there is none. Kept in single precision.
+        """
+        if self._count == len(self._keys):
+            room = 2 * self._count or _FIRST
+            self._keys = _resized(self._keys, room)
+            self._values = _resized(self._values.reshape(-1, *values.shape), room)
+        self._keys[self._count] = _hash(patient), _hash(image)
+        self._values[self._count] = values
+        self._count += 1
+        return self
+
+    def merge(self, *others: "Images") -> "Images":
+        """Adds the images of others, in place."""
+        parts = [one.compact() for one in (self, *others) if len(one)]
+        if parts:
+            self._keys = np.concatenate([one._keys for one in parts])
+            self._values = np.concatenate([one._values for one in parts])
+            self._count = len(self._keys)
+        return self
+
+    def compact(self) -> "Images":
+        """Gives back, in place, the room that is kept for more images."""
+        self._keys, self._values = _resized(self._keys, self._count), _resized(self._values, self._count)
+        return self
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return self._count
+
+    @property
+    def patients(self) -> int:
+        """How many there are."""
+        return len(np.unique(self._keys[: self._count, 0]))
+
+    def estimate(self, resamples: int, confidence: float) -> Estimates:
+        """Takes all statistics; the order in which images came does not matter.
+
+        Args:
+            resamples: how many times patients are drawn.
+            confidence: of the intervals, such as 0.95.
+        """
+        keys = self._keys[: self._count]
+        order = np.lexsort(keys.T[::-1])
+        values = self._values[order].astype(np.float64)
+        _, patients = np.unique(keys[order, 0], return_inverse=True)
+        point = _compare(values, np.ones((1, len(values))))
+        drawn = [_compare(values, weights) for weights in _draws(patients, resamples if self.patients > 1 else 0)]
+        tail = (1 - confidence) / 2
+        return {
+            model: {
+                name: _estimate(value[0], [one[model][name] for one in drawn], tail) for name, value in of_model.items()
+            }
+            for model, of_model in point.items()
+        }
+
+
+def _resized(array: NDArray[Any], length: int) -> NDArray[Any]:
+    resized = np.empty((length, *array.shape[1:]), array.dtype)
+    kept = min(length, len(array))
+    resized[:kept] = array[:kept]
+    return resized
+
+
+def _hash(name: str) -> int:
+    """64 bits: two of a million names are the same with a chance of 3 in 100 million."""
+    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "little")
+
+
+def _estimate(value: float, drawn: list[Floats], tail: float) -> Estimate:
+    values = np.concatenate(drawn) if drawn else np.empty(0)
+    values = values[~np.isnan(values)]  # draws without a single copy know no drop
+    if np.isnan(value):
+        return Estimate(value=None)
+    if not values.size:
+        return Estimate(value=float(value))
+    low, high = np.quantile(values, (tail, 1 - tail))
+    return Estimate(value=float(value), low=float(low), high=float(high))
+
+
+def _draws(patients: NDArray[np.intp], resamples: int) -> Iterable[Floats]:
+    """How often each image is in each draw, float64 [draws, images]."""
+    random = np.random.default_rng(_SEED)
+    count = patients.max(initial=-1) + 1
+    at_a_time = max(1, _AT_A_TIME // max(1, len(patients)))
+    for start in range(0, resamples, at_a_time):
+        draws = min(at_a_time, resamples - start)
+        drawn = random.integers(0, count, (draws, count)) + count * np.arange(draws)[:, np.newaxis]
+        yield np.bincount(drawn.ravel(), minlength=draws * count).reshape(draws, count)[:, patients].astype(float)
+
+
+def _compare(values: Floats, weights: Floats) -> dict[str, dict[str, Floats]]:
+    models = values.shape[1] // 2
+    candidate, *baselines = [_statistics(values[:, row], values[:, models + row], weights) for row in range(models)]
+    if not baselines:
+        return {CANDIDATE: candidate}
+    (baseline,) = baselines
+    difference = {name: value - baseline[name] for name, value in candidate.items()}
+    return {CANDIDATE: candidate, BASELINE: baseline, DIFFERENCE: difference}
+
+
+def _statistics(values: Floats, drops: Floats, weights: Floats) -> dict[str, Floats]:
+    """Each statistic, [draws], of values and drops [images, columns] and weights [draws, images]."""
+    means, mean_drops = _means(values, weights), _means(drops, weights)
+    named: dict[str, Floats] = {}
+    for name, statistic in STATISTICS.items():
+        column = COLUMNS.index(statistic.measure)
+        if statistic.kind == "mean":
+            named[name] = means[:, column]
+        elif statistic.kind == "drop":
+            named[name] = mean_drops[:, column]
+        elif statistic.kind == "quantile":
+            named[name] = _quantile(values[:, column], weights, statistic)
+        else:
+            positives, *wrong = (means[:, COLUMNS.index(pixels)] for pixels in POOLED)
+            outside = sum(wrong)
+            named[name] = np.where(positives + outside == 0, 1, _divide(2 * positives, 2 * positives + outside))
+    return named
+
+
+def _means(values: Floats, weights: Floats) -> Floats:
+    known = ~np.isnan(values[:, : len(MEASURES)]).any(axis=1)
+    weights = weights[:, known]
+    return _divide(weights @ values[known], weights.sum(axis=1, keepdims=True))
+
+
+def _quantile(values: Floats, weights: Floats, statistic: Statistic) -> Floats:
+    """What `np.quantile` would give for the values, each repeated as often as its weight says."""
+    if not values.size:
+        return np.full(len(weights), np.nan)
+    order = np.argsort(values)
+    up_to = weights[:, order].cumsum(axis=1)
+    place = statistic.quantile * (up_to[:, -1] - 1)
+    below, above = (
+        values[order][np.argmax(up_to > edge[:, np.newaxis], axis=1)] for edge in (np.floor(place), np.ceil(place))
+    )
+    return np.asarray(below + (above - below) * (place - np.floor(place)))
+
+
+def _divide(dividend: Any, divisor: Any) -> Floats:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(np.divide(dividend, divisor), np.float64)

@@ -1,0 +1,1 @@
+"""The network: its settings, its layers and its weights."""

@@ -1,0 +1,1 @@
+"""The training: what TFX's Trainer and Tuner call, and the one loop that both run."""

@@ -1,0 +1,122 @@
+"""A contact sheet of what an augmentation policy makes of images: to look at before hours are spent on it."""
+
+import textwrap
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+import cv2
+import numpy as np
+
+from pipeline.commands.predict import outlined
+from pipeline.errors import UserError
+from pipeline.ingest.formats.masks import read_mask, resize_mask
+from pipeline.ingest.formats.raster import EXTENSIONS, ImageError, Pixels, read_image, resize_image
+from schema import features
+
+_SIDE: Final = 320
+_CAPTION: Final = 51
+_MASK_FOLDERS: Final = ("masks", "mask")
+_MASK_SUFFIXES: Final = ("", "_mask")
+
+
+def write_preview(
+    policy_name: str,
+    images: Sequence[Path],
+    output: Path,
+    *,
+    masks: Path | None = None,
+    copies: int = 5,
+    size: int = 512,
+    progress: Callable[[int], None] = lambda _: None,
+) -> None:
+    """Writes a PNG: a row an image, the original and its copies with the mask's outline and what fired.
+
+    Args:
+        policy_name: a policy that ships with the project, or a YAML file.
+        images: image files; each one's mask has its stem (or that and `_mask`).
+        output: the PNG to write.
+        masks: folder of the masks; by default `masks/` or `mask/` beside the images' folder.
+        copies: columns behind the original; the same copies that a run would make.
+        size: side to which images are brought before, as at ingest, pixels.
+        progress: told how many images are done.
+
+    Raises:
+        UserError: the policy, an image or a mask cannot be used, or the sheet cannot be written.
+    """
+    pairs = [(image, find_mask(image, masks)) for image in images]
+
+    # Takes seconds: what is wrong with the arguments comes first.
+    from components.augmenter.augment import draw_copy
+    from components.augmenter.policy import PolicyError, compose, load_policy
+    from schema.record import Record
+
+    try:
+        policy = load_policy(policy_name)
+    except PolicyError as error:
+        raise UserError(str(error)) from error
+    transform = compose(policy)
+    rows = []
+    for done, (image, mask) in enumerate(pairs, start=1):
+        pixels, lungs = _read(image, mask, size)
+        name = image.stem
+        original = Record(pixels, lungs, image_id=name, patient_id=name, source=name, width=size, height=size)
+        drawn = [draw_copy(original, transform, policy, number).copy for number in range(1, copies + 1)]
+        tiles = [_tile(pixels, lungs, name)]
+        tiles += [_tile(one.image, one.mask, one.augmentation) if one else _left_out() for one in drawn]
+        rows.append(np.hstack(tiles))
+        progress(done)
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        output.write_bytes(cv2.imencode(".png", np.vstack(rows))[1].tobytes())
+    except OSError as error:
+        msg = f"'{output}' cannot be written: {error.strerror}"
+        raise UserError(msg) from error
+
+
+def find_mask(image: Path, folder: Path | None) -> Path:
+    """The mask file of an image.
+
+    Raises:
+        UserError: the image does not exist, or it has no mask.
+    """
+    if not image.is_file():
+        msg = f"image '{image}' does not exist"
+        raise UserError(msg)
+    folders = [folder] if folder else [image.resolve().parent.parent / name for name in _MASK_FOLDERS]
+    for candidate in folders:
+        for suffix in _MASK_SUFFIXES:
+            for extension in EXTENSIONS:
+                mask = candidate / f"{image.stem}{suffix}{extension}"
+                if mask.is_file() and mask != image.resolve():
+                    return mask
+    msg = f"image '{image}' has no mask in {' or '.join(str(one) for one in folders)}: name the folder with --masks"
+    raise UserError(msg)
+
+
+def _read(image: Path, mask: Path, size: int) -> tuple[Pixels, Pixels]:
+    path = image
+    try:
+        pixels = resize_image(read_image(path), size)
+        path = mask
+        return pixels, resize_mask(read_mask(path), size)
+    except ImageError as error:
+        msg = f"'{path}' {error}"
+        raise UserError(msg) from error
+
+
+def _tile(image: Pixels, mask: Pixels, caption: str) -> Pixels:
+    drawn = cv2.resize(outlined(image, mask), (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
+    return np.vstack([np.asarray(drawn, np.uint8), _caption(caption)])
+
+
+def _left_out() -> Pixels:
+    return np.vstack([np.zeros((_SIDE, _SIDE, 3), np.uint8), _caption("left out: loses too much of the lungs")])
+
+
+def _caption(text: str) -> Pixels:
+    """Three lines below a picture; what does not fit is cut."""
+    strip = np.full((_CAPTION, _SIDE, 3), 255, np.uint8)
+    for line, part in enumerate(textwrap.wrap(text.replace(features.TRANSFORM_SEPARATOR, " "), 44)[:3]):
+        cv2.putText(strip, part, (4, 14 + 15 * line), cv2.FONT_HERSHEY_SIMPLEX, 0.36, (0, 0, 0), 1, cv2.LINE_AA)
+    return strip

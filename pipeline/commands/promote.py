@@ -1,0 +1,36 @@
+"""Puts an earlier version of the model back into service."""
+
+from pathlib import Path
+
+from pipeline.errors import UserError
+
+
+def promote(root: Path, version: int) -> list[int]:
+    """Makes a version that was pushed earlier the current one.
+
+    Args:
+        root: of the run that pushed it.
+        version: its number.
+
+    Returns:
+        All versions that are withdrawn now, rising.
+
+    Raises:
+        UserError: there is no serving folder or no such version, or the folder cannot be changed.
+    """
+    serving_dir = root / "serving"
+    if not serving_dir.is_dir():
+        msg = f"'{serving_dir}' does not exist: name the root of a run that has pushed a model with --root"
+        raise UserError(msg)
+
+    import tensorflow as tf  # takes seconds: errors in the arguments come first
+
+    from modules.serving import serving_dir as serving
+
+    try:
+        return serving.promote(str(serving_dir), version)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    except tf.errors.OpError as error:
+        msg = f"serving folder '{serving_dir}' cannot be changed: {error.message.splitlines()[0]}"
+        raise UserError(msg) from error

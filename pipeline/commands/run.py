@@ -1,0 +1,182 @@
+"""One run of the pipeline on this machine, or one study: checks, runs, decides, reports."""
+
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline import console
+from pipeline.cli_options import Orchestrator
+from pipeline.config import Config
+from pipeline.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from pipeline.runners import ComponentRun
+
+LOG_FILE = "log.txt"
+REPORT_DIR = "report"
+
+
+def run(config: Config, *, orchestrator: Orchestrator = Orchestrator.LOCAL, verbose: bool = False) -> bool:
+    """Runs the pipeline; everything that it writes is under the configuration's root.
+
+    Args:
+        config: of the run.
+        orchestrator: what runs the graph, with the same results.
+        verbose: leaves the libraries' output on the terminal.
+
+    Returns:
+        Whether the model was blessed and pushed.
+
+    Raises:
+        UserError: there is no data, or the root cannot be written.
+        ComponentError: a component failed.
+    """
+    start = time.monotonic()
+    with _prepared(config, verbose) as shown:
+        from pipeline.commands.run_result import RESULT_FILE, collect_result, report_of, write_whole
+        from pipeline.graph import create_pipeline
+        from pipeline.runners import BeamRunner, LocalRunner
+
+        with console.RunView(shown) as view:
+            runner = {Orchestrator.LOCAL: LocalRunner, Orchestrator.BEAM: BeamRunner}[orchestrator](config.root, view)
+            try:
+                runner.run(create_pipeline(config, runner.connection))
+            finally:
+                # What serves must be on record, even if the report fails.
+                if any(one.id == "Pusher" for one in runner.runs):
+                    result = collect_result(config, runner.runs)
+                    write_whole(config.root / RESULT_FILE, result)
+        _publish(report_of(runner.runs), config.root)
+        console.show_result(shown, result)
+        blessed = result.status == "blessed"
+        shown.print(
+            _verdict(config.serving_dir, result.pushed_version if blessed else None, runner.runs, start),
+            style="bold green" if blessed else "bold red",
+            soft_wrap=True,
+        )
+        shown.print(f"Report: {config.root / REPORT_DIR / 'index.html'}", soft_wrap=True)
+        shown.print(f"All figures: {config.root / RESULT_FILE}", soft_wrap=True)
+    return blessed
+
+
+def study(config: Config, *, verbose: bool = False) -> None:
+    """Trains with and without copies and compares; everything that it writes is under the configuration's root.
+
+    Args:
+        config: of the run that is studied.
+        verbose: leaves the libraries' output on the terminal.
+
+    Raises:
+        UserError: there is no data, the root cannot be written, or the configuration would favour one of the two.
+        ComponentError: a component failed.
+    """
+    if config.tune.trials or config.train.warm_start:
+        msg = "a study trains twice from scratch: set tune.trials to 0 and train.warm_start to false"
+        raise UserError(msg)
+    start = time.monotonic()
+    with _prepared(config, verbose) as shown:
+        from pipeline.commands.run_result import STUDY_FILE, collect_study, report_of, write_whole
+        from pipeline.graph import create_study
+        from pipeline.runners import LocalRunner
+
+        with console.RunView(shown) as view:
+            runner = LocalRunner(config.root, view)
+            runner.run(create_study(config, runner.connection))
+        outcome = collect_study(config, runner.runs)
+        write_whole(config.root / STUDY_FILE, outcome)
+        _publish(report_of(runner.runs), config.root)
+        console.show_study(shown, outcome)
+        shown.print(f"Studied in {(time.monotonic() - start) / 60:.1f} minutes", style="bold", soft_wrap=True)
+        shown.print(f"Report: {config.root / REPORT_DIR / 'index.html'}", soft_wrap=True)
+        shown.print(f"All figures: {config.root / STUDY_FILE}", soft_wrap=True)
+
+
+@contextmanager
+def _prepared(config: Config, verbose: bool) -> Iterator["Console"]:
+    """Checks the folders and loads the libraries; yields where to show what happens."""
+    check_data(config.data.root, config.data.span)
+    for folder in config.data.external.values():
+        check_data(folder)
+    check_root(config.root)
+    log_file = None if verbose else config.root / LOG_FILE
+    with console.terminal(log_file) as shown:
+        if log_file:
+            shown.print(f"Libraries' output goes to {log_file}", style="dim", soft_wrap=True)
+        with shown.status("Loading TensorFlow and TFX"):
+            # Beam executors read the process's arguments as options of their own.
+            del sys.argv[1:]
+            os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
+            from modules.training.distribution import split_cpu
+
+            split_cpu(config.train.devices)  # other components compute with TensorFlow before the Trainer does
+            import pipeline.graph  # noqa: F401  # takes a quarter of a minute
+            from modules.serving.serving_dir import current_version
+
+            try:
+                current_version(str(config.serving_dir))
+            except ValueError as error:
+                raise UserError(str(error)) from error
+        yield shown
+
+
+def _verdict(serving_dir: Path, version: str | None, runs: "list[ComponentRun]", start: float) -> str:
+    from modules.serving.serving_dir import current_version
+
+    minutes = (time.monotonic() - start) / 60
+    if version is None:
+        return f"not blessed, nothing pushed, after {minutes:.1f} minutes"
+    if not all(one.cached for one in runs):
+        return f"blessed and pushed in {minutes:.1f} minutes: the model lies in {serving_dir / version}"
+    current = current_version(str(serving_dir))
+    unchanged = f"nothing has changed since this model was blessed and pushed as version {version}"
+    if current is None:
+        msg = f"{unchanged}, but '{serving_dir}' holds no model now: put it back, or start with a new --root"
+        raise UserError(msg)
+    if str(current) == version:
+        return f"{unchanged}: it lies in {serving_dir / version}"
+    return f"{unchanged}; now version {current} serves, as `lungseg promote` or a later run has it"
+
+
+def _publish(report: Path, root: Path) -> None:
+    """Puts the newest report in its place; a reader never finds half of one."""
+    partial, last, target = root / f".{REPORT_DIR}.partial", root / f".{REPORT_DIR}.last", root / REPORT_DIR
+    for leftover in (partial, last):
+        shutil.rmtree(leftover, ignore_errors=True)
+    shutil.copytree(report, partial)
+    if target.exists():
+        target.replace(last)
+    partial.replace(target)
+    shutil.rmtree(last, ignore_errors=True)
+
+
+def check_data(data: Path, span: int | None = None) -> None:
+    """Raises UserError where there are no records to train on, or none of the span that is named."""
+    if not data.is_dir():
+        msg = f"data folder '{data}' does not exist: make it with `lungseg ingest --output {data}`"
+        raise UserError(msg)
+    if not any(data.glob("span-[0-9]*/records-*")):
+        msg = f"data folder '{data}' holds no span-N/records-*: make them with `lungseg ingest --output {data}`"
+        raise UserError(msg)
+    if span is not None and not any(data.glob(f"span-{span}/records-*")):
+        there_are = ", ".join(sorted(folder.name for folder in data.glob("span-[0-9]*")))
+        msg = f"data folder '{data}' holds no span-{span}, but {there_are}: name another --span"
+        raise UserError(msg)
+
+
+def check_root(root: Path) -> None:
+    """Makes the root; raises UserError where it cannot be made or written."""
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        probe = root / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        msg = f"root '{root}' cannot be written: {error.strerror}"
+        raise UserError(msg) from error

@@ -1,0 +1,1 @@
+"""The Beam stages of the ingest: listing files, writing shards, summing up."""

@@ -1,0 +1,137 @@
+"""What comes out of an ingest: the list of refused files, and a summary that whoever started it reads.
+
+A pipeline hands nothing back but files, whatever it runs on.
+"""
+
+import dataclasses
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import apache_beam as beam
+from apache_beam.typehints.decorators import no_annotations
+
+from pipeline.errors import UserError
+from pipeline.ingest.pairing import Rejection
+from pipeline.ingest.storage.files import join, reason_of, replace_file
+from pipeline.ingest.storage.span import REJECTED_FILE, write_rejections
+from pipeline.ingest.storage.tfrecord import Shard
+
+SUMMARY_FILE: Final = "summary.json"
+MOST_LISTED: Final = 100_000
+"""Refused files that are listed by name; more are only counted."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What became of an input.
+
+    Attributes:
+        mistake: why nothing was written, for the user; empty where it was.
+        found: samples, and files that were refused before any was read.
+        written: samples.
+        records: of the samples.
+        rejected: files refused.
+        patients: different patients among the records.
+        first_rejection: file and reason of the first by name; empty where there is none.
+        sizes: of the files of the shards by their number, bytes.
+    """
+
+    mistake: str
+    found: int
+    written: int
+    records: int
+    rejected: int
+    patients: int
+    first_rejection: str
+    sizes: dict[int, int]
+
+    @classmethod
+    def from_json(cls, text: bytes) -> "Summary":
+        """What `to_json` wrote."""
+        fields = json.loads(text)
+        sizes = {int(index): size for index, size in fields.pop("sizes").items()}
+        return cls(sizes=sizes, **fields)
+
+    def to_json(self) -> bytes:
+        """As a file holds it."""
+        return json.dumps(dataclasses.asdict(self)).encode()
+
+
+class WriteSummary(beam.PTransform):
+    """Writes `rejected.csv` and the summary into a folder, on one worker."""
+
+    def __init__(self, folder: str) -> None:
+        """Takes the folder."""
+        super().__init__()
+        self._folder = folder
+
+    @no_annotations  # Beam knows no such types
+    def expand(self, inputs: dict[str, beam.PCollection]) -> beam.PCollection:
+        """Takes `samples`, `rejections` and `mistakes` as listed, and `shards`."""
+        samples, refused, mistakes, shards = (inputs[name] for name in ("samples", "rejections", "mistakes", "shards"))
+        rejections = (refused, shards | "Refused" >> beam.FlatMap(_rejections_of)) | "All rejections" >> beam.Flatten()
+        patients = shards | "Patients" >> beam.FlatMap(_patients_of) | "Different patients" >> beam.Distinct()
+        counts = {
+            name: beam.pvalue.AsSingleton(collection | f"Count {name}" >> beam.combiners.Count.Globally())
+            for name, collection in {
+                "samples": samples, "refused": refused, "rejected": rejections, "patients": patients,
+            }.items()
+        }  # fmt: skip
+        first = rejections | "First rejections" >> beam.combiners.Top.Smallest(MOST_LISTED)
+        return (
+            samples.pipeline
+            | "Begin" >> beam.Create([self._folder])
+            | "Summarize"
+            >> beam.Map(
+                _summarize,
+                mistakes=beam.pvalue.AsIter(mistakes | "Tell mistakes" >> beam.Map(str)),
+                listed=beam.pvalue.AsSingleton(first),
+                shards=beam.pvalue.AsIter(shards | "Measure" >> beam.Map(_measure)),
+                **counts,
+            )
+        )
+
+
+def _rejections_of(shard: Shard) -> Iterator[Rejection]:
+    yield from shard.rejections
+
+
+def _patients_of(shard: Shard) -> Iterator[str]:
+    yield from shard.patients
+
+
+def _measure(shard: Shard) -> tuple[int, int, int, int]:
+    return shard.index, shard.size, shard.samples, len(shard.origins)
+
+
+def _summarize(
+    folder: str,
+    *,
+    mistakes: Iterable[str],
+    listed: list[Rejection],
+    shards: Iterable[tuple[int, int, int, int]],
+    samples: int,
+    refused: int,
+    rejected: int,
+    patients: int,
+) -> None:
+    """Writes both files."""
+    measured = sorted(shards)
+    summary = Summary(
+        mistake=min(mistakes, default=""),
+        found=samples + refused,
+        written=sum(written for _, _, written, _ in measured),
+        records=sum(records for *_, records in measured),
+        rejected=rejected,
+        patients=patients,
+        first_rejection=f"{listed[0].file}: {listed[0].reason}" if listed else "",
+        sizes={index: size for index, size, _, _ in measured},
+    )
+    try:
+        write_rejections(join(folder, REJECTED_FILE), listed)
+        with replace_file(join(folder, SUMMARY_FILE)) as file:
+            file.write(summary.to_json())
+    except OSError as error:
+        raise UserError(f"cannot write to {folder.rpartition('/')[0]}: {reason_of(error)}") from error

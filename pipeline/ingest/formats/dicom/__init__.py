@@ -1,0 +1,1 @@
+"""Reads radiographs and CT slices from DICOM files."""

@@ -1,0 +1,154 @@
+"""Grey levels of DICOM pixels: from stored values to what a radiologist sees (PS3.3 C.11.1 and C.11.2).
+
+Pixels have at most 16 bits, so everything is worked out once for each code and then looked up.
+"""
+
+from decimal import Decimal
+from typing import Final, TypeVar
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import Dataset
+from pydicom.multival import MultiValue
+
+from pipeline.ingest.formats.dicom.pixels import Codes, PixelFormat
+from pipeline.ingest.formats.raster import ImageError, Pixels
+
+Values = NDArray[np.float64]
+Entry = TypeVar("Entry", bound=np.generic)
+
+_CODES: Final = 2**16
+_STEEPEST: Final = 1e9
+
+
+def to_levels(codes: Codes, pixels: PixelFormat, dataset: Dataset, *, little_endian: bool) -> Pixels:
+    """Maps codes to grey levels, 0 black and 255 white.
+
+    Modality LUT or rescale; then the first VOI LUT, else the first window, else a stretch from the image's own minimum
+    to its maximum; then MONOCHROME1 is inverted. Padding is black, and is left out of the stretch.
+
+    Args:
+        codes: uint16 [rows, columns], from `decode_codes`.
+        pixels: their format.
+        dataset: the header.
+        little_endian: byte order of the header's tables.
+
+    Returns:
+        uint8 [rows, columns] of more than one value outside the padding.
+
+    Raises:
+        ImageError: all pixels have one level, or a table or window is none.
+    """
+    stored = pixels.values()
+    padding = _padding(stored, dataset)
+    counts = cv2.calcHist([codes], [0], None, [len(stored)], [0, len(stored)]).ravel()
+    present = (counts > 0) & ~padding
+    if not present.any():
+        raise ImageError("is empty: every pixel is padding")
+    values = to_modality(stored, dataset, little_endian=little_endian)
+    share = _voi_share(values, dataset, little_endian)
+    if share is None:
+        low, high = values[present].min(), values[present].max()
+        share = (values - low) / ((high - low) or 1)
+    levels = np.rint(255 * share.clip(0, 1)).astype(np.uint8)
+    if np.ptp(levels[present]) == 0:
+        raise ImageError(f"is constant: every pixel is {levels[present][0]}")
+    if dataset.PhotometricInterpretation == "MONOCHROME1":
+        levels = 255 - levels
+    levels[padding] = 0
+    return look_up(codes, levels)
+
+
+def to_modality(stored: NDArray[np.int32], dataset: Dataset, *, little_endian: bool) -> Values:
+    """Applies the Modality LUT, or slope and intercept; for CT this gives Hounsfield units.
+
+    Raises:
+        ImageError: slope or intercept is no number, or a table is none.
+    """
+    if dataset.get("ModalityLUTSequence"):
+        return _table(stored.astype(np.float64), dataset.ModalityLUTSequence[0], little_endian)[0]
+    slope, intercept = _number(dataset, "RescaleSlope", 1.0), _number(dataset, "RescaleIntercept", 0.0)
+    if abs(slope) > _STEEPEST or abs(intercept) > _STEEPEST:
+        raise ImageError("has a RescaleSlope or RescaleIntercept beyond all measure")
+    return stored.astype(np.float64) * slope + intercept
+
+
+def look_up(codes: Codes, table: NDArray[Entry]) -> NDArray[Entry]:
+    """Replaces each code by what the table, of one entry a code, has for it."""
+    # OpenCV wants an entry for every number of 16 bits.
+    return np.asarray(cv2.LUT(codes, np.resize(table, _CODES)), table.dtype)
+
+
+def _padding(stored: NDArray[np.int32], dataset: Dataset) -> NDArray[np.bool_]:
+    """Tells which stored values stand for padding (PS3.3 C.7.5.1.1.2)."""
+    first = dataset.get("PixelPaddingValue")
+    if not isinstance(first, int):
+        return np.zeros(len(stored), np.bool_)
+    last = dataset.get("PixelPaddingRangeLimit")
+    # Negative values are found as unsigned as well: a value's lowest bits are its code.
+    ends = [int(stored[end % len(stored)]) for end in (first, last if isinstance(last, int) else first)]
+    return (stored >= min(ends)) & (stored <= max(ends))
+
+
+def _voi_share(values: Values, dataset: Dataset, little_endian: bool) -> Values | None:
+    """Applies the first VOI LUT or window: 0 black, 1 white; None where there is none."""
+    if dataset.get("VOILUTSequence"):
+        entries, depth = _table(values, dataset.VOILUTSequence[0], little_endian)
+        return entries / (2**depth - 1)
+    center, width = _number(dataset, "WindowCenter", 0.0), _number(dataset, "WindowWidth", 0.0)
+    function = dataset.get("VOILUTFunction") or "LINEAR"
+    if width <= 0 or (function == "LINEAR" and width < 1):
+        return None
+    return apply_window(values, center, width, function)
+
+
+def apply_window(values: Values, center: float, width: float, function: str = "LINEAR") -> Values:
+    """Applies a window (PS3.3 C.11.2.1.2 and C.11.2.1.3).
+
+    Args:
+        values: output of the modality transform.
+        center: of the window, in the unit of `values`.
+        width: of the window, above 0, and 1 or more where linear.
+        function: LINEAR, LINEAR_EXACT or SIGMOID.
+
+    Returns:
+        0 to 1 within the window, clipped outside.
+
+    Raises:
+        ImageError: the function is unknown.
+    """
+    if function == "LINEAR":
+        share = (values - (center - 0.5)) / max(width - 1, np.finfo(np.float64).eps) + 0.5
+    elif function == "LINEAR_EXACT":
+        share = (values - center) / width + 0.5
+    elif function == "SIGMOID":
+        share = 1 / (1 + np.exp((-4 * (values - center) / width).clip(-700, 700)))
+    else:
+        raise ImageError("has a VOI LUT function that is unknown: not LINEAR, LINEAR_EXACT or SIGMOID")
+    return share.clip(0, 1)
+
+
+def _number(dataset: Dataset, keyword: str, default: float) -> float:
+    """The first value of an element."""
+    value = dataset.get(keyword)
+    first = value[0] if isinstance(value, MultiValue) else value
+    if first is None or first == "":
+        return default
+    if not isinstance(first, (int, float, Decimal)) or not np.isfinite(float(first)):
+        raise ImageError(f"has a {keyword} that is no number")
+    return float(first)
+
+
+def _table(values: Values, item: Dataset, little_endian: bool) -> tuple[Values, int]:
+    """Looks values up in a table (PS3.3 C.11.1.1); returns the entries, and the bits that they are meant to fill."""
+    length, first, depth = (int(number) for number in item.LUTDescriptor)
+    data = item.LUTData
+    if isinstance(data, bytes):
+        width = 2 if len(data) >= 2 * (length or _CODES) else 1
+        data = np.frombuffer(data, f"{'<' if little_endian else '>'}u{width}")
+    entries = np.asarray(data, np.float64).ravel()[: length or _CODES]
+    if not len(entries) or not 1 <= depth <= 16:
+        raise ImageError("has a lookup table that is empty or deeper than 16 bits")
+    index = np.rint(values - first).clip(0, len(entries) - 1).astype(np.intp)
+    return entries[index], depth

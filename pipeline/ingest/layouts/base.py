@@ -1,0 +1,82 @@
+"""What a layout of the input is, and how to write one.
+
+A layout of another package is an entry point of the group `lungseg.layouts`; its name is what `--layout` takes:
+
+    # pyproject.toml
+    [project.entry-points."lungseg.layouts"]
+    flat = "clinic.layouts:FLAT"
+
+    # clinic/layouts.py: x.png beside x-lungs.png, all in one folder
+    import apache_beam as beam
+
+    from pipeline.ingest.storage.files import exists, join, list_files
+    from pipeline.ingest.layouts.base import Input, Layout
+    from pipeline.ingest.metadata import Description
+    from pipeline.ingest.pairing import Rejection
+    from pipeline.ingest.samples import ImageSample
+
+    def find_pairs(given: Input):
+        for name in list_files(given.root):
+            stem = name.removesuffix("-lungs.png")
+            if stem != name and exists(join(given.root, f"{stem}.png")):
+                description = Description(patient_id=stem, source=given.source or "clinic")
+                yield ImageSample(given.root, f"{stem}.png", (name,), stem, description)
+            elif stem != name:
+                yield Rejection(name, "is a mask without an image")
+
+    def find(given: Input) -> beam.PTransform:
+        return beam.Create([given]) | beam.FlatMap(find_pairs)
+
+    FLAT = Layout(looks_for="x.png and x-lungs.png", fits=lambda root: True, find=find)
+
+`find` gives a transform from the start of a pipeline to `listing.Found`: samples (of any class that keeps the protocol
+`samples.Sample`), rejections, and UserErrors, which stop the run. What runs on workers must be installed there.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pipeline.ingest.storage.files import exists, join
+
+if TYPE_CHECKING:
+    import apache_beam as beam
+
+
+@dataclass(frozen=True)
+class Input:
+    """What is to be ingested.
+
+    Attributes:
+        root: the input folder, or the file that lists it.
+        source: hospital or data set, to be named where the input itself names none; None for the layout's own.
+        mapping: path of what names the columns of a CSV file, for the layouts that need it.
+    """
+
+    root: str
+    source: str | None = None
+    mapping: str | None = None
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One way of laying out images and masks.
+
+    Attributes:
+        looks_for: what makes it, in words.
+        fits: whether an input holds that.
+        find: gives what lists an input that fits; see the module's docstring.
+        is_file: whether the input is a file, not a folder.
+        records: about how many a sample becomes.
+    """
+
+    looks_for: str
+    fits: Callable[[str], bool]
+    find: Callable[[Input], "beam.PTransform"]
+    is_file: bool = False
+    records: int = 1
+
+
+def has_folders(*folders: str) -> Callable[[str], bool]:
+    """For `Layout.fits`: whether all of these are below the input folder."""
+    return lambda root: all(exists(join(root, folder)) for folder in folders)

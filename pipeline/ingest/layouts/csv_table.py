@@ -1,0 +1,131 @@
+"""A CSV file with one row an image, and a YAML file that names its columns.
+
+    # mapping.yaml: what the record calls it, and which column holds it
+    image: ImagePath            # relative to the CSV file's folder, absolute, or a URL
+    mask: [LeftLung, RightLung] # one column or several, whose masks are joined
+    patient_id: SubjectID
+    sex: Gender
+
+What may be named beside image and mask: image_id (by default the image's path without its extension), patient_id,
+source, finding, view, sex, age and pixel_spacing.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from difflib import get_close_matches
+from os.path import dirname
+from typing import TYPE_CHECKING, Final
+
+import yaml
+
+from pipeline.errors import UserError
+from pipeline.ingest.formats.raster import ImageError
+from pipeline.ingest.layouts.base import Input, Layout
+from pipeline.ingest.metadata import CellError, Description, Row, describe, read_columns, read_rows, stem_of
+from pipeline.ingest.pairing import Rejection
+from pipeline.ingest.samples import ImageSample
+from pipeline.ingest.storage.files import is_file, read_file
+from schema import features
+
+if TYPE_CHECKING:
+    import apache_beam as beam
+
+_IMAGE, _MASK = "image", "mask"
+_OPTIONAL: Final = (
+    features.IMAGE_ID, features.PATIENT_ID, features.SOURCE, features.FINDING, features.VIEW, features.SEX,
+    features.AGE, features.PIXEL_SPACING,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns of a table.
+
+    Attributes:
+        image: that of the image's path.
+        masks: those of the masks' paths.
+        others: by the names that records give them.
+    """
+
+    image: str
+    masks: tuple[str, ...]
+    others: dict[str, str]
+
+
+def read_mapping(path: str) -> Columns:
+    """Reads the YAML file that names the columns.
+
+    Raises:
+        UserError: the file cannot be read, is no YAML mapping of names, holds an unknown key, or lacks image or mask.
+    """
+    try:
+        content = yaml.safe_load(read_file(path))
+    except ImageError as error:
+        raise UserError(f"{path} {error}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: is no YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: must be a mapping such as `image: COLUMN`")
+    for key in content:
+        if key not in (_IMAGE, _MASK, *_OPTIONAL):
+            raise UserError(f"{path}: unknown key '{key}'{_nearest(str(key), [_IMAGE, _MASK, *_OPTIONAL])}")
+    for key in (_IMAGE, _MASK):
+        if not content.get(key):
+            raise UserError(f"{path}: names no column for '{key}'")
+    masks = content.pop(_MASK)
+    masks = masks if isinstance(masks, list) else [masks]
+    for key, column in [*content.items(), *((_MASK, mask) for mask in masks)]:
+        if not isinstance(column, str):
+            raise UserError(f"{path}: '{key}' must name a column, is {column}")
+    return Columns(content.pop(_IMAGE), tuple(masks), content)
+
+
+def _find(given: Input) -> "beam.PTransform":
+    import apache_beam as beam
+
+    if given.mapping is None:
+        raise UserError("the layout 'csv' needs to know the columns: name a YAML file with --mapping")
+    columns = read_mapping(given.mapping)
+    there = read_columns(given.root)
+    for column in (columns.image, *columns.masks, *columns.others.values()):
+        if column not in there:
+            hint = _nearest(column, there)
+            raise UserError(f"{given.root} has no column '{column}', which {given.mapping} names{hint}")
+    return beam.Create([given]) | "Read table" >> beam.FlatMap(_find_samples, columns)
+
+
+def _find_samples(given: Input, columns: Columns) -> Iterator[ImageSample | Rejection | UserError]:
+    folder = dirname(given.root)
+    try:
+        for row in read_rows(given.root, columns.image):
+            yield _find_sample(row, columns, folder, given.source or _name_of(given.root))
+    except UserError as error:
+        yield error
+
+
+def _find_sample(row: Row, columns: Columns, folder: str, source: str) -> ImageSample | Rejection:
+    image = row.cells[columns.image]
+    for column in columns.masks:
+        if column not in row.cells:
+            return Rejection(image, f"has no mask in column '{column}', line {row.line}")
+    named = Row(row.path, row.line, {key: row.cells[name] for key, name in columns.others.items() if name in row.cells})
+    try:
+        description = describe(named, Description(patient_id="", source=source))
+    except CellError as error:
+        return Rejection(image, str(error))
+    image_id = named.cells.get(features.IMAGE_ID, stem_of(image))
+    return ImageSample(folder, image, tuple(row.cells[column] for column in columns.masks), image_id, description)
+
+
+def _name_of(path: str) -> str:
+    """The name of a CSV file without its extension, after which its data are called where nothing else is given."""
+    return path.rpartition("/")[2].removesuffix(".csv") or features.UNKNOWN
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    nearest = get_close_matches(name, known, n=1)
+    return f"; did you mean '{nearest[0]}'?" if nearest else f": known are {', '.join(known)}"
+
+
+CSV: Final = Layout("a CSV file with one row an image", is_file, _find, is_file=True)
+"""The layout of a CSV file, whose columns `Input.mapping` names."""

@@ -1,0 +1,94 @@
+"""The JSRT database of chest radiographs, with the lung masks of SCR, as both are handed out.
+
+Images are raw: 2048 x 2048 big-endian 16-bit values, 0 to 4095, of which 0 is white; 0.175 mm between pixels (Shiraishi
+et al., AJR 174:71-74, 2000). Masks are GIF or PNG files of 1024 x 1024, one for each lung, in `masks/left lung/` and
+`masks/right lung/`, of SCR as a whole or of its two folds (van Ginneken et al., Medical Image Analysis 10:19-40, 2006).
+"""
+
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from pipeline.ingest.formats.raster import ImageError, Pixels
+from pipeline.ingest.layouts.base import Input, Layout
+from pipeline.ingest.metadata import IMAGE_FILES, Description, Row
+from pipeline.ingest.samples import Decoded, ImageSample
+from pipeline.ingest.storage.files import exists, join
+from schema import features
+
+if TYPE_CHECKING:
+    import apache_beam as beam
+
+_SIDE: Final = 2048
+_WHITEST: Final = 4095
+_PIXEL_SPACING: Final = 0.175
+_EXTENSION: Final = (".img",)
+_IMAGE_FOLDERS: Final = ("All247images", "Nodule154images", "NonNodule93images", "images")
+_MASK_ROOTS: Final = ("", "fold1", "fold2")
+_LUNGS: Final = ("masks/left lung", "masks/right lung")
+_FINDINGS: Final = {"JPCLN": "nodule", "JPCNN": "normal"}
+
+
+class JsrtSample(ImageSample):
+    """A raw image of JSRT with its masks, whose pixels cover two by two of the image's or one each."""
+
+    def decode(self, data: bytes) -> Decoded:
+        """Decodes a raw image, black as 0, stretched from its own minimum and maximum as all deep images are.
+
+        Raises:
+            ImageError: the file has another size, holds larger values, or is constant.
+        """
+        if len(data) != 2 * _SIDE**2:
+            raise ImageError(f"has {len(data)} bytes, not the {2 * _SIDE**2} of {_SIDE} x {_SIDE} 16-bit pixels")
+        values = np.frombuffer(data, ">u2").reshape(_SIDE, _SIDE).astype(np.uint16)
+        low, high = int(values.min()), int(values.max())
+        if high > _WHITEST:
+            raise ImageError(f"holds the value {high}, above the {_WHITEST} of 12 bits: is it big-endian?")
+        if low == high:
+            raise ImageError(f"is constant: every pixel is {low}")
+        levels = np.rint((high - np.arange(high + 1)) * (255 / (high - low)))
+        return Decoded(np.clip(levels, 0, 255).astype(np.uint8)[values])
+
+    def fits(self, mask: Pixels, image: Pixels) -> bool:
+        """Whether a mask has the image's size or half of it."""
+        return mask.shape in (image.shape, tuple(side // 2 for side in image.shape))
+
+
+def _fits(root: str) -> bool:
+    return bool(_image_folders(root)) and all(_folders_of(root, lung) for lung in _LUNGS)
+
+
+def _find(given: Input) -> "beam.PTransform":
+    from pipeline.ingest.beam.file_listing import PairByName, Role
+
+    images = Role("images", _image_folders(given.root), _EXTENSION)
+    masks = [Role(lung, _folders_of(given.root, lung), (".gif", *IMAGE_FILES)) for lung in _LUNGS]
+    description = partial(_describe, given.source or "jsrt")
+    return PairByName(given.root, images, masks, description, make=JsrtSample.of)
+
+
+def _image_folders(root: str) -> tuple[str, ...]:
+    """Copies of the database have one folder or two."""
+    found = [name for name in _IMAGE_FOLDERS if exists(join(root, name))]
+    return tuple(found[:1] if found[:1] == ["All247images"] else found)
+
+
+def _folders_of(root: str, lung: str) -> tuple[str, ...]:
+    folders = [f"{fold}/{lung}" if fold else lung for fold in _MASK_ROOTS]
+    return tuple(folder for folder in folders if exists(join(root, folder)))
+
+
+def _describe(source: str, stem: str, row: Row | None) -> Description:  # noqa: ARG001
+    """One image a patient, and whether a nodule is in it at the beginning of its name."""
+    finding = _FINDINGS.get(stem[:5].upper(), features.UNKNOWN)
+    return Description(patient_id=stem, source=source, finding=finding, pixel_spacing=_PIXEL_SPACING)
+
+
+JSRT: Final = Layout(
+    f"{_IMAGE_FOLDERS[0]}/ (or {', '.join(f'{name}/' for name in _IMAGE_FOLDERS[1:])}) with .IMG files, and "
+    f"{_LUNGS[0]}/ and {_LUNGS[1]}/, below it or below fold1/ and fold2/",
+    _fits,
+    _find,
+)
+"""The layout of the JSRT database."""

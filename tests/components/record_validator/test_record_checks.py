@@ -1,0 +1,133 @@
+"""What may be wrong with one record by itself."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from pydantic import ValidationError
+
+from components.record_validator.checks.record_checks import Fault, Names, examine, names_of
+from components.record_validator.settings import ValidateSettings
+from schema.record import Record, encode
+
+Examine = Callable[..., Record | Fault]
+
+
+@pytest.fixture
+def examined(make_record: Callable[..., Record]) -> Examine:
+    """Examines a record of 40 x 40 pixels with some changes."""
+    image = np.random.default_rng(3).integers(0, 256, (40, 40), np.uint8)
+    mask = np.zeros((40, 40), np.uint8)
+    mask[10:30, 5:15] = mask[10:30, 25:35] = 255
+
+    def do(settings: ValidateSettings | None = None, **changes: Any) -> Record | Fault:
+        record = make_record(**{"image": image, "mask": mask, **changes})
+        return examine(encode(record), settings or ValidateSettings())
+
+    return do
+
+
+def _mask(area: int) -> np.ndarray:
+    mask = np.zeros(1600, np.uint8)
+    mask[:area] = 255
+    return mask.reshape(40, 40)
+
+
+def _specks(number: int, size: int = 2) -> np.ndarray:
+    mask = np.zeros((40, 40), np.uint8)
+    for speck in range(number):
+        y, x = divmod(speck, 8)
+        mask[5 * y : 5 * y + size, 5 * x : 5 * x + size] = 255
+    return mask
+
+
+def test_a_sound_record_passes(examined: Examine) -> None:
+    assert isinstance(examined(), Record)
+    assert isinstance(examined(age=0.0, pixel_spacing=0.14), Record)
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        (
+            {"is_augmented": True, "augmentation": "Blur"},
+            Fault("copy", "is a copy already, made by Blur"),
+        ),
+        ({"width": 0}, Fault("description", "width must be above 0, is 0")),
+        ({"height": -3}, Fault("description", "height must be above 0, is -3")),
+        ({"age": 131.0}, Fault("description", "age must be 0-130 years, or -1, is 131")),
+        ({"age": -2.0}, Fault("description", "age must be 0-130 years, or -1, is -2")),
+        ({"age": float("nan")}, Fault("description", "age must be 0-130 years, or -1, is nan")),
+        ({"pixel_spacing": 0.0}, Fault("description", "pixel_spacing must be above 0 mm, or -1, is 0")),
+        ({"finding": "x" * 1025}, Fault("description", "finding has 1,025 bytes, at most 1,024 are allowed")),
+        (
+            {"image": np.full((40, 40), 7, np.uint8)},
+            Fault(
+                "constant_image", "grey values hardly differ: their standard deviation is 0, at least 0.01 is expected"
+            ),
+        ),
+        ({"mask": _mask(0)}, Fault("mask_area", "lungs cover 0.00% of the image, 0.02-0.8 of it are expected")),
+        ({"mask": _mask(31)}, Fault("mask_area", "lungs cover 1.94% of the image, 0.02-0.8 of it are expected")),
+        ({"mask": _mask(1281)}, Fault("mask_area", "lungs cover 80.06% of the image, 0.02-0.8 of it are expected")),
+        ({"mask": _specks(9)}, Fault("components", "mask is in 9 parts, at most 6 are expected")),
+        (
+            {"image": np.eye(30, dtype=np.uint8) * 255, "mask": np.eye(30, dtype=np.uint8) * 255},
+            Fault("size", "image has 30 x 30 pixels, sides must be 32-4096"),
+        ),
+    ],
+)  # fmt: skip
+def test_faults(examined: Examine, changes: dict[str, Any], fault: Fault) -> None:
+    assert examined(**changes) == fault
+    assert examined(ValidateSettings(ignore=(fault.reason,)), **changes) != fault
+
+
+def test_bounds_are_inclusive(examined: Examine) -> None:
+    for area in (32, 1280):
+        assert isinstance(examined(mask=_mask(area)), Record)
+
+
+def test_slices_without_lungs_may_be_right(examined: Examine) -> None:
+    assert isinstance(examined(ValidateSettings(min_lung_fraction=0), mask=_mask(0)), Record)
+
+
+def test_specks_are_no_components(examined: Examine) -> None:
+    """Nine of four pixels each in 1,600: a quarter of a per cent each."""
+    assert isinstance(examined(ValidateSettings(min_component=0.003), mask=_specks(9)), Record)
+
+
+@pytest.mark.parametrize(("value", "told"), [(0.9, "0.9000"), (float("nan"), "nan")])
+def test_a_fingerprint_of_other_pixels(make_record: Callable[..., Record], value: float, told: str) -> None:
+    record = make_record()
+    example = tf.train.Example.FromString(encode(record))
+    example.features.feature["mean_intensity"].float_list.value[0] = value
+    settings = ValidateSettings(min_side=1)
+    assert examine(example.SerializeToString(), settings) == Fault(
+        "fingerprint", f"mean_intensity is {told}, but the pixels give {record.fingerprint()['mean_intensity']:.4f}"
+    )
+    del example.features.feature["mean_intensity"]
+    assert examine(example.SerializeToString(), settings) == Fault(
+        "fingerprint", "mean_intensity must hold one value, holds 0"
+    )
+
+
+def test_names_are_read_as_far_as_they_can(make_record: Callable[..., Record]) -> None:
+    example = tf.train.Example.FromString(encode(make_record("a", source="x")))
+    del example.features.feature["patient_id"]
+    example.features.feature["source"].bytes_list.value[0] = b"\xff"
+    assert names_of(example.SerializeToString()) == Names("a", "unknown", "\ufffd")
+    assert names_of(b"garbage") == Names("unknown", "unknown", "unknown")
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"min_lung_fraction": 0.9}, "min_lung_fraction must not be above max_lung_fraction, is 0.9 and 0.8"),
+        ({"min_side": 5000}, "min_side must not be above max_side, is 5000 and 4096"),
+        ({"ignore": ["undecodable"]}, "ignore: records that are undecodable cannot be used"),
+    ],
+)
+def test_settings_that_contradict_themselves(settings: dict[str, Any], told: str) -> None:
+    with pytest.raises(ValidationError, match=told):
+        ValidateSettings.model_validate(settings)

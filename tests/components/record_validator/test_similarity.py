@@ -1,0 +1,149 @@
+"""Copies of an image are found however they were changed; images of different people are told apart."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from components.record_validator.near_duplicates import candidates as near_duplicates
+from components.record_validator.near_duplicates.candidates import find_candidates
+from components.record_validator.near_duplicates.similarity import FREQUENCIES, SAME, likeness, sketch, unpack
+from pipeline.commands.phantoms import phantom
+from schema.record import Pixels
+
+Pair = tuple[Pixels, Pixels]
+
+SHENZHEN = Path(__file__).parents[4] / "shared" / "data" / "shenzhen"
+
+_NUMBER = 16
+
+
+def _jpeg(quality: int) -> Callable[[Pixels, Pixels], Pair]:
+    def change(image: Pixels, mask: Pixels) -> Pair:
+        encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+        return cv2.imdecode(encoded, cv2.IMREAD_GRAYSCALE), mask
+
+    return change
+
+
+def _halve(image: Pixels, mask: Pixels) -> Pair:
+    """And back to the size it had."""
+    half = cv2.resize(image, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+    return cv2.resize(half, image.shape[::-1], interpolation=cv2.INTER_LINEAR), mask
+
+
+def _grey(change: Callable[[np.ndarray], np.ndarray]) -> Callable[[Pixels, Pixels], Pair]:
+    """Changes grey values, which are 0-1 then."""
+
+    def changed(image: Pixels, mask: Pixels) -> Pair:
+        return np.clip(np.rint(255 * change(image / 255)), 0, 255).astype(np.uint8), mask
+
+    return changed
+
+
+def _crop(top: float, right: float, bottom: float, left: float) -> Callable[[Pixels, Pixels], Pair]:
+    """Shares of the sides are cut off image and mask, which keep their size."""
+
+    def change(image: Pixels, mask: Pixels) -> Pair:
+        size = len(image)
+        rows, columns = (
+            slice(round(top * size), round((1 - bottom) * size)),
+            slice(round(left * size), round((1 - right) * size)),
+        )
+        return tuple(
+            cv2.resize(one[rows, columns], image.shape[::-1], interpolation=interpolation)
+            for one, interpolation in ((image, cv2.INTER_AREA), (mask, cv2.INTER_NEAREST))
+        )
+
+    return change
+
+
+CHANGES = {
+    "jpeg 50": _jpeg(50),
+    "jpeg 90": _jpeg(90),
+    "half size": _halve,
+    "darker": _grey(lambda grey: 0.8 * grey),
+    "less contrast": _grey(lambda grey: 0.7 * grey + 0.2),
+    "gamma 0.7": _grey(lambda grey: grey**0.7),
+    "gamma 1.5": _grey(lambda grey: grey**1.5),
+    "noise": _grey(lambda grey: grey + np.random.default_rng(1).normal(0, 0.02, grey.shape)),
+    "cropped by 1 %": _crop(0.01, 0.01, 0.01, 0.01),
+    "cropped by 2 %": _crop(0.02, 0.02, 0.02, 0.02),
+    "cropped on two sides": _crop(0.02, 0, 0, 0.02),
+}
+
+
+def _shenzhen() -> list[Pair]:
+    pairs = []
+    for file in sorted((SHENZHEN / "images").iterdir())[:: 566 // _NUMBER][:_NUMBER]:
+        mask = cv2.imread(str(SHENZHEN / "masks" / file.name), cv2.IMREAD_GRAYSCALE)
+        pairs.append((cv2.imread(str(file), cv2.IMREAD_GRAYSCALE), np.where(mask > 127, 255, 0).astype(np.uint8)))
+    return pairs
+
+
+@pytest.fixture(scope="module", params=["phantoms", "shenzhen"])
+def images(request: pytest.FixtureRequest) -> list[Pair]:
+    """Images and masks of different people."""
+    if request.param == "phantoms":
+        return [phantom(seed=5, patient=patient, image=1, size=256) for patient in range(_NUMBER)]
+    if not SHENZHEN.is_dir():
+        pytest.skip(f"needs {SHENZHEN}")
+    return _shenzhen()
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_a_changed_copy_is_found(images: list[Pair], change: Callable[[Pixels, Pixels], Pair]) -> None:
+    sketches = [sketch(*one) for one in images] + [sketch(*change(*one)) for one in images]
+    found = find_candidates(unpack(b"".join(one.signature for one in sketches))).pairs.tolist()
+    assert [[number, number + _NUMBER] for number in range(_NUMBER) if [number, number + _NUMBER] not in found] == []
+    alike = [likeness(sketches[number].thumbnail, sketches[number + _NUMBER].thumbnail) for number in range(_NUMBER)]
+    assert min(alike) >= SAME
+
+
+def test_other_people_are_told_apart(images: list[Pair]) -> None:
+    """Even where all are compared with all."""
+    thumbnails = [sketch(*one).thumbnail for one in images]
+    alike = [
+        likeness(one, other) for number, one in enumerate(thumbnails) for other in thumbnails[number + 1 :]
+    ]  # fmt: skip
+    assert max(alike) < SAME - 0.02
+
+
+def test_an_image_is_most_like_itself(images: list[Pair]) -> None:
+    thumbnail = sketch(*images[0]).thumbnail
+    assert likeness(thumbnail, thumbnail) == pytest.approx(1)
+
+
+def test_images_without_detail_are_like_nothing() -> None:
+    flat = sketch(np.full((64, 64), 9, np.uint8), np.zeros((64, 64), np.uint8))
+    assert likeness(flat.thumbnail, flat.thumbnail) == 0
+    assert find_candidates(unpack(flat.signature * 3)).pairs.tolist() == []
+
+
+def _signatures(number: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(-60, 60, (number, 2, FREQUENCIES)).astype(np.int8)
+
+
+def test_few_images_have_no_candidates() -> None:
+    assert find_candidates(unpack(b"")).pairs.shape == (0, 2)
+    assert find_candidates(_signatures(1)).pairs.tolist() == []
+
+
+def test_candidates_are_those_of_comparing_all_with_all() -> None:
+    """Of 2,000 random signatures, 20 of which are there twice, slightly changed."""
+    signatures = _signatures(2000)
+    signatures[1000:1020] = np.clip(signatures[:20] + _signatures(20, seed=1) // 10, -127, 127)
+    assert find_candidates(signatures).pairs.tolist() == [[number, number + 1000] for number in range(20)]
+
+
+def test_a_crowd_is_capped_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work is bounded, and each image of a crowd still meets one before it."""
+    monkeypatch.setattr(near_duplicates, "WINDOW", 3)
+    signatures = _signatures(40)
+    signatures[10:] = signatures[10]
+    found = find_candidates(signatures)
+    beyond = 26 * 27 // 2  # of 30 images of one hash, those at a distance of 4 to 29
+    assert found.left_out == beyond * 2 * near_duplicates.TABLES
+    assert {int(later) for _, later in found.pairs} >= set(range(11, 40))

@@ -1,0 +1,191 @@
+"""The exported model: its signatures, what they answer, and that it stands alone."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from modules.evaluation.overlap import Counts
+from schema.record import Record, encode
+
+SIZE = 16
+SIZES = [(24, 24), (40, 30), (16, 16), (57, 33), (300, 200)]
+COUNTS = Counts._fields
+
+Png = Callable[[NDArray[Any]], bytes]
+
+
+def signature(function: Any) -> tuple[dict[str, tf.TensorSpec], dict[str, tf.TensorSpec]]:
+    return function.structured_input_signature[1], function.structured_outputs
+
+
+def spec(dtype: tf.DType) -> tuple[list[None], tf.DType]:
+    return [None], dtype
+
+
+@pytest.mark.parametrize(
+    ("name", "argument", "outputs"),
+    [
+        ("serving_default", "image_bytes", {"mask_png": tf.string, "lung_fraction": tf.float32}),
+        ("rest", "image_bytes", {"mask_bytes": tf.string, "lung_fraction": tf.float32}),
+        ("evaluate", "examples", {**dict.fromkeys((*COUNTS, "brier"), tf.float32), "mask_png": tf.string}),
+        ("transform_features", "examples", {"image": tf.string, "mask": tf.string, "is_augmented": tf.int64}),
+    ],
+)
+def test_signatures(signatures: SimpleNamespace, name: str, argument: str, outputs: dict[str, tf.DType]) -> None:
+    taken, given = signature(getattr(signatures, name))
+    assert {key: (one.shape.as_list(), one.dtype) for key, one in taken.items()} == {argument: spec(tf.string)}
+    assert {key: one.dtype for key, one in given.items()} == outputs
+    assert {key: one.shape.rank for key, one in given.items()} == dict.fromkeys(outputs, 1)
+
+
+@pytest.fixture(scope="module")
+def scenes(scene: Callable[..., Record]) -> list[Record]:
+    """17 records, one more than run through the network at a time, of five sizes."""
+    return [scene(seed, *SIZES[seed % len(SIZES)]) for seed in range(17)]
+
+
+@pytest.fixture(scope="module")
+def files(scenes: list[Record], to_png: Png) -> list[bytes]:
+    """Their images: PNG and JPEG in turn."""
+    jpeg = [cv2.imencode(".jpg", record.image, [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes() for record in scenes]
+    return [jpeg[index] if index % 2 else to_png(record.image) for index, record in enumerate(scenes)]
+
+
+def masks_of(encoded: tf.Tensor) -> list[NDArray[np.uint8]]:
+    return [cv2.imdecode(np.frombuffer(one, np.uint8), cv2.IMREAD_UNCHANGED) for one in encoded.numpy()]
+
+
+def test_serving_many_sizes_at_once(signatures: SimpleNamespace, files: list[bytes], scenes: list[Record]) -> None:
+    answer = signatures.serving_default(image_bytes=tf.constant(files))
+    masks = masks_of(answer["mask_png"])
+    assert [mask.shape for mask in masks] == [record.image.shape for record in scenes]
+    assert all(mask.dtype == np.uint8 and set(np.unique(mask)) == {0, 255} for mask in masks)
+    shares = [np.mean(mask == 255) for mask in masks]
+    assert answer["lung_fraction"].numpy() == pytest.approx(shares, abs=1e-6)
+
+
+def test_the_masks_are_those_of_the_model(
+    signatures: SimpleNamespace, scenes: list[Record], to_png: Png, normalise: Callable[[Record], NDArray[np.float32]]
+) -> None:
+    # The network's answer is the brightness itself. Where the network sees what is stored, the mask is its sign.
+    record = next(record for record in scenes if record.image.shape == (SIZE, SIZE))
+    (mask,) = masks_of(signatures.serving_default(image_bytes=tf.constant([to_png(record.image)]))["mask_png"])
+    assert np.array_equal(mask == 255, normalise(record)[..., 0] > 0)
+    disc = record.mask == 255
+    assert np.array_equal(mask == 255, disc)
+
+
+def test_an_image_is_answered_alike_alone_and_among_others(signatures: SimpleNamespace, files: list[bytes]) -> None:
+    together = signatures.serving_default(image_bytes=tf.constant(files))["mask_png"].numpy()
+    for index in (0, 15, 16):
+        alone = signatures.serving_default(image_bytes=tf.constant([files[index]]))["mask_png"].numpy()
+        assert alone[0] == together[index]
+
+
+def test_what_is_served_by_rest_is_the_same(signatures: SimpleNamespace, files: list[bytes]) -> None:
+    answers = [getattr(signatures, name)(image_bytes=tf.constant(files[:3])) for name in ("serving_default", "rest")]
+    assert set(answers[1]) == {"mask_bytes", "lung_fraction"}
+    assert answers[1]["mask_bytes"].numpy().tolist() == answers[0]["mask_png"].numpy().tolist()
+    assert answers[1]["lung_fraction"].numpy().tolist() == answers[0]["lung_fraction"].numpy().tolist()
+
+
+def counted(truth: NDArray[np.uint8], found: NDArray[np.uint8]) -> list[int]:
+    lung, seen = truth == 255, found == 255
+    return [int(np.sum(a & b)) for a, b in ((lung, seen), (~lung, seen), (lung, ~seen), (~lung, ~seen))]
+
+
+def test_evaluate_counts_the_pixels_of_the_served_masks(
+    signatures: SimpleNamespace, scenes: list[Record], to_png: Png
+) -> None:
+    served = signatures.serving_default(image_bytes=tf.constant([to_png(record.image) for record in scenes]))
+    answer = signatures.evaluate(examples=tf.constant([encode(record) for record in scenes]))
+    expected = [counted(record.mask, mask) for record, mask in zip(scenes, masks_of(served["mask_png"]), strict=True)]
+    assert np.stack([answer[name] for name in COUNTS], axis=1).tolist() == expected
+    assert all(min(row[:1] + row[3:]) > 0 for row in expected), "pixels of both kinds are found"
+    assert answer["mask_png"].numpy().tolist() == served["mask_png"].numpy().tolist()
+
+
+def test_evaluate_takes_the_squared_error_of_the_probabilities(
+    signatures: SimpleNamespace, scenes: list[Record], normalise: Callable[[Record], NDArray[np.float32]]
+) -> None:
+    # Where the network sees what is stored, its answer is the brightness itself.
+    record = next(record for record in scenes if record.image.shape == (SIZE, SIZE))
+    probability = 1 / (1 + np.exp(-normalise(record)[..., 0]))
+    expected = np.mean((probability - (record.mask == 255)) ** 2)
+    assert signatures.evaluate(examples=tf.constant([encode(record)]))["brier"].numpy() == pytest.approx([expected])
+
+
+def test_transform_features(
+    signatures: SimpleNamespace, scenes: list[Record], normalise: Callable[[Record], NDArray[np.float32]]
+) -> None:
+    answer = signatures.transform_features(examples=tf.constant([encode(record) for record in scenes]))
+    assert answer["is_augmented"].numpy().tolist() == [0] * len(scenes)
+    image = tf.io.parse_tensor(answer["image"][1], tf.float16)
+    assert np.array_equal(tf.cast(image, tf.float32), normalise(scenes[1]))
+    assert tf.io.parse_tensor(answer["mask"][1], tf.uint8).shape == (SIZE, SIZE, 1)
+
+
+def test_what_is_no_image_is_refused(signatures: SimpleNamespace) -> None:
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        signatures.serving_default(image_bytes=tf.constant([b"no image"]))
+
+
+def test_no_images_give_no_masks(signatures: SimpleNamespace) -> None:
+    answer = signatures.serving_default(image_bytes=tf.constant([], tf.string))
+    assert {name: value.shape.as_list() for name, value in answer.items()} == {"mask_png": [0], "lung_fraction": [0]}
+    counts = signatures.evaluate(examples=tf.constant([], tf.string))
+    assert {name: value.shape.as_list() for name, value in counts.items()} == {
+        key: [0] for key in (*COUNTS, "brier", "mask_png")
+    }
+
+
+ALONE = """
+import importlib.abc, sys
+BLOCKED = {"keras", "tf_keras", "tensorflow_transform", "tfx", "tfx_bsl", "apache_beam",
+           "schema", "modules", "components", "pipeline"}
+
+class Without(importlib.abc.MetaPathFinder):
+    # As if the blocked packages were not installed: TensorFlow itself looks for Keras, and lives without it.
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] not in BLOCKED:
+            return next((spec for finder in FINDERS if (spec := finder.find_spec(name, path, target))), None)
+
+FINDERS = sys.meta_path[:]
+sys.meta_path[:] = [Without()]
+import pathlib
+import tensorflow as tf
+model, inputs, outputs = sys.argv[1:]
+files = [path.read_bytes() for path in sorted(pathlib.Path(inputs).iterdir())]
+answer = tf.saved_model.load(model).signatures["serving_default"](image_bytes=tf.constant(files))
+for index, mask in enumerate(answer["mask_png"].numpy()):
+    pathlib.Path(outputs, f"{index:02}").write_bytes(mask)
+print(sorted(BLOCKED & set(sys.modules)))
+"""
+
+
+def test_it_stands_alone(exported: Path, signatures: SimpleNamespace, files: list[bytes], tmp_path: Path) -> None:
+    inputs, outputs = tmp_path / "inputs", tmp_path / "outputs"
+    inputs.mkdir()
+    outputs.mkdir()
+    for index, data in enumerate(files):
+        (inputs / f"{index:02}").write_bytes(data)
+    done = subprocess.run(
+        [sys.executable, "-c", ALONE, exported, inputs, outputs],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout == "[]\n"
+    here = signatures.serving_default(image_bytes=tf.constant(files))["mask_png"].numpy().tolist()
+    assert [path.read_bytes() for path in sorted(outputs.iterdir())] == here

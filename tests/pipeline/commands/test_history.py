@@ -1,0 +1,460 @@
+"""`lungseg history`: what it tells of runs that TFX recorded, and of stores that are none."""
+
+import hashlib
+import json
+import shutil
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from tfx.dsl.compiler import constants
+from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
+from tfx.dsl.component.experimental.decorators import component
+from tfx.orchestration.pipeline import Pipeline
+from tfx.types import standard_artifacts
+
+from components.evaluator import executor as evaluator
+from modules.evaluation import rules
+from modules.evaluation import slicing as evaluations
+from modules.evaluation.bootstrap import Estimate
+from pipeline import runners as local_runner
+from pipeline.commands import history
+from pipeline.commands.history import Run, read_history
+from pipeline.errors import UserError
+
+Lungseg = Callable[..., tuple[int, str, str]]
+
+HASH = "25b935022b556319"
+
+
+class Unheard:
+    def started(self, component_id: str) -> None:
+        pass
+
+    def ended(self, run: local_runner.ComponentRun) -> None:
+        pass
+
+
+@component
+def ExampleGen(  # noqa: N802
+    examples: OutputArtifact[standard_artifacts.Examples], span: Parameter[int], spans: Parameter[str]
+) -> None:
+    examples.set_int_custom_property("span", span)
+    if spans:
+        examples.set_string_custom_property("spans", spans)
+
+
+@component
+def Augmenter(  # noqa: N802
+    examples: InputArtifact[standard_artifacts.Examples],
+    augmented_examples: OutputArtifact[standard_artifacts.Examples],
+    policy: Parameter[str],
+) -> None:
+    augmented_examples.set_string_custom_property("policy", policy)
+    augmented_examples.set_string_custom_property("policy_hash", HASH)
+
+
+def slice_of(name: str, set_: str, dice: float | None) -> evaluations.Slice:
+    return evaluations.Slice(
+        slice=name,
+        set=set_,
+        keys={},
+        examples=12,
+        patients=12,
+        enough=True,
+        metrics={"dice_mean": Estimate(value=dice)},
+        baseline=None,
+        difference=None,
+    )
+
+
+def judgement(metric: str, passed: bool) -> rules.Judgement:
+    reason = "is 0.9000, must be at least 0.95"
+    of = {"slice": "overall", "set": "test", "keys": {}, "kind": "at_least", "bound": 0.95}
+    return rules.Judgement.model_validate({**of, "metric": metric, "passed": passed, "reason": reason})
+
+
+@component
+def Evaluator(  # noqa: N802
+    examples: InputArtifact[standard_artifacts.Examples],
+    evaluation: OutputArtifact[standard_artifacts.ModelEvaluation],
+    blessing: OutputArtifact[standard_artifacts.ModelBlessing],
+    blessed: Parameter[int],
+    problem: Parameter[str],
+) -> None:
+    if problem == "interrupted":
+        raise KeyboardInterrupt
+    if problem:
+        raise ValueError(problem)
+    found = evaluations.Evaluation(
+        baseline=None,
+        tolerance=0.01,
+        min_patients=10,
+        confidence=0.95,
+        slices=[
+            slice_of("overall", "test", 0.91),
+            slice_of("is_augmented:0", "test", 0.93),
+            slice_of("is_augmented:1", "test", 0.89),
+            slice_of("set:other,is_augmented:0", "other", 0.5),
+        ],
+    )
+    judgements = [judgement("iou_mean", True), judgement("dice_mean", bool(blessed)), judgement("dice_p5", False)]
+    decision = rules.Decision(blessed=bool(blessed), baseline=None, rules=judgements)
+    for artifact, name, contents in (
+        (evaluation, evaluations.EVALUATION_FILE, found),
+        (blessing, rules.DECISION_FILE, decision),
+    ):
+        Path(artifact.uri, name).write_text(contents.model_dump_json())
+    blessing.set_int_custom_property("blessed", blessed)
+
+
+@component
+def ServingProbe(  # noqa: N802
+    blessing: InputArtifact[standard_artifacts.ModelBlessing],
+    infra_blessing: OutputArtifact[standard_artifacts.InfraBlessing],
+    passed: Parameter[int],
+) -> None:
+    infra_blessing.set_int_custom_property("blessed", passed)
+
+
+@component
+def Pusher(  # noqa: N802
+    infra_blessing: InputArtifact[standard_artifacts.InfraBlessing],
+    pushed_model: OutputArtifact[standard_artifacts.PushedModel],
+    version: Parameter[str],
+) -> None:
+    if version:
+        pushed_model.set_string_custom_property("pushed_version", version)
+
+
+def run(
+    root: Path,
+    *,
+    name: str = "lungs",
+    span: int = 1,
+    spans: str = "",
+    policy: str = "chest",
+    blessed: bool = True,
+    passed: bool = True,
+    version: str = "",
+    problem: str = "",
+    last: str = "Pusher",
+) -> None:
+    """A run by TFX whose nodes and artifacts are called as the real ones, up to the node `last`."""
+    example_gen = ExampleGen(span=span, spans=spans)
+    augmenter = Augmenter(examples=example_gen.outputs["examples"], policy=policy)
+    judge = Evaluator(examples=augmenter.outputs["augmented_examples"], blessed=int(blessed), problem=problem)
+    probe = ServingProbe(blessing=judge.outputs["blessing"], passed=int(passed))
+    pusher = Pusher(infra_blessing=probe.outputs["infra_blessing"], version=version)
+    nodes = [example_gen, augmenter, judge, probe, pusher]
+    runner = local_runner.LocalRunner(root, Unheard())
+    runner.run(
+        Pipeline(
+            pipeline_name=name,
+            pipeline_root=str(root / "artifacts"),
+            components=nodes[: [node.id for node in nodes].index(last) + 1],
+            enable_cache=True,
+            metadata_connection_config=runner.connection,
+        )
+    )
+
+
+def start_at(root: Path, *milliseconds: int) -> None:
+    """Sets when the runs started, of the oldest first, in milliseconds since 1970."""
+    store = sqlite3.connect(root / history.METADATA_FILE)
+    with store:
+        found = store.execute(
+            "SELECT Context.id FROM Context JOIN Type ON type_id = Type.id WHERE Type.name = 'pipeline_run' ORDER BY 1"
+        ).fetchall()
+        for (context,), when in zip(found, milliseconds, strict=True):
+            store.execute("UPDATE Context SET create_time_since_epoch = ? WHERE id = ?", (when, context))
+    store.close()
+
+
+@pytest.fixture(autouse=True)
+def kathmandu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Local time is five hours and 45 minutes ahead."""
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "NPT-5:45")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A root with runs of every outcome, made in another order than that of their starts."""
+    root = tmp_path_factory.mktemp("recorded")
+    run(root, version="4")
+    run(root, version="4")  # all from the cache
+    run(root, span=2, blessed=False)
+    run(root, span=3, spans="1,3", passed=False)
+    with pytest.raises(local_runner.ComponentError):
+        run(root, span=4, policy="strong", problem="the data are upside down")
+    with pytest.raises(KeyboardInterrupt):
+        run(root, span=5, problem="interrupted")
+    run(root, span=6, last="ServingProbe")
+    run(root, name="lungs-study", last="Evaluator")
+    with pytest.raises(local_runner.ComponentError):
+        run(root, name="lungs-study", span=2, problem="the data are upside down", last="Evaluator")
+    # 2026-03-01 18:14:59.999 and 18:15:00 UTC: midnight in Kathmandu lies between them.
+    start_at(root, 1772388899999, 1772388900000, *(1772388900000 + 60000 * minute for minute in range(1, 7)), 0)
+    return root
+
+
+def run_of(started: str, **told: object) -> Run:
+    usual = {
+        "pipeline": "lungs",
+        "kind": "run",
+        "span": 1,
+        "policy": "chest",
+        "policy_hash": HASH,
+        "dice_originals": 0.93,
+        "dice_copies": 0.89,
+        "status": "blessed",
+        "reason": None,
+        "version": None,
+    }
+    spans = {"spans": [told.get("span", usual["span"])]}
+    return Run(started=f"{started}+05:45", **{**usual, **spans, **told})
+
+
+UNJUDGED = {"dice_originals": None, "dice_copies": None}
+
+
+def test_every_outcome(recorded: Path) -> None:
+    broken = "dice_mean on overall: is 0.9000, must be at least 0.95"
+    assert read_history(recorded) == [
+        run_of(
+            "1970-01-01T05:45",
+            pipeline="lungs-study", kind="study", span=2, status="failed", reason="Evaluator", **UNJUDGED,
+        ),
+        run_of("2026-03-01T23:59", version="4"),
+        run_of("2026-03-02T00:00", version="4"),
+        run_of("2026-03-02T00:01", span=2, status="not_blessed", reason=broken),
+        run_of("2026-03-02T00:02", span=3, spans=[1, 3], status="not_blessed", reason="serving probe"),
+        run_of("2026-03-02T00:03", span=4, policy="strong", status="failed", reason="Evaluator", **UNJUDGED),
+        run_of("2026-03-02T00:04", span=5, status="unfinished", **UNJUDGED),
+        run_of("2026-03-02T00:05", span=6, status="unfinished"),
+        run_of("2026-03-02T00:06", pipeline="lungs-study", kind="study", status="done"),
+    ]  # fmt: skip
+
+
+def cells(row: str) -> list[str]:
+    return [cell.strip() for cell in row.strip("│┃\n").replace("┃", "│").split("│")]
+
+
+def test_the_table(lungseg: Lungseg, recorded: Path) -> None:
+    code, output, errors = lungseg("history", "--root", recorded)
+    assert (code, errors) == (0, "")
+    title, _, head, _, *rows, _ = output.splitlines()
+    assert title.strip() == "Runs, with Dice on originals and on copies of the test set"
+    assert cells(head) == ["started", "spans", "policy", "originals", "copies", "version", "outcome"]
+    chest, numbers = "chest 25b93502", ["0.9300", "0.8900"]
+    assert [cells(row) for row in rows] == [
+        ["1970-01-01 05:45", "2", chest, "-", "-", "-", "study: failed in Evaluator"],
+        ["2026-03-01 23:59", "1", chest, *numbers, "4", "blessed"],
+        ["2026-03-02 00:00", "1", chest, *numbers, "4", "blessed"],
+        ["2026-03-02 00:01", "2", chest, *numbers, "-", "dice_mean on overall: is 0.9000, must be"],
+        ["", "", "", "", "", "", "at least 0.95"],
+        ["2026-03-02 00:02", "1, 3", chest, *numbers, "-", "serving probe"],
+        ["2026-03-02 00:03", "4", "strong 25b93502", "-", "-", "-", "failed in Evaluator"],
+        ["2026-03-02 00:04", "5", chest, "-", "-", "-", "unfinished"],
+        ["2026-03-02 00:05", "6", chest, *numbers, "-", "unfinished"],
+        ["2026-03-02 00:06", "1", chest, *numbers, "-", "study"],
+    ]
+
+
+def test_json(lungseg: Lungseg, recorded: Path) -> None:
+    code, output, errors = lungseg("history", "--root", recorded, "--json")
+    assert (code, errors) == (0, "")
+    listed = json.loads(output)
+    assert listed[1] == {
+        "started": "2026-03-01T23:59+05:45",
+        "pipeline": "lungs",
+        "kind": "run",
+        "span": 1,
+        "spans": [1],
+        "policy": "chest",
+        "policy_hash": HASH,
+        "dice_originals": 0.93,
+        "dice_copies": 0.89,
+        "status": "blessed",
+        "reason": None,
+        "version": "4",
+    }
+    assert [Run(**one) for one in listed] == read_history(recorded)
+
+
+def test_nothing_under_the_root_changes(lungseg: Lungseg, recorded: Path) -> None:
+    def state() -> dict[Path, tuple[int, str]]:
+        files = [path for path in recorded.rglob("*") if path.is_file()]
+        return {path: (path.stat().st_mtime_ns, hashlib.sha256(path.read_bytes()).hexdigest()) for path in files}
+
+    before = state()
+    lungseg("history", "--root", recorded)
+    assert state() == before
+
+
+@pytest.fixture
+def copy(recorded: Path, tmp_path: Path) -> Callable[..., Path]:
+    """A root with the same store, changed by statements."""
+
+    def make(*statements: str) -> Path:
+        root = tmp_path / "copy"
+        root.mkdir()
+        path = shutil.copy(recorded / history.METADATA_FILE, root)
+        store = sqlite3.connect(path)
+        with store:
+            for statement in statements:
+                store.execute(statement)
+        store.close()
+        return root
+
+    return make
+
+
+def test_what_was_removed_or_damaged_is_not_known(lungseg: Lungseg, tmp_path: Path) -> None:
+    run(tmp_path, blessed=False)
+    (evaluation,) = (tmp_path / "artifacts").rglob(history.EVALUATION_FILE)
+    (decision,) = (tmp_path / "artifacts").rglob(history.DECISION_FILE)
+    shutil.rmtree(decision.parent)
+    (one,) = read_history(tmp_path)
+    assert (one.status, one.reason, one.dice_originals) == ("not_blessed", None, 0.93)
+    evaluation.write_text(evaluation.read_text()[:100])
+    (two,) = read_history(tmp_path)
+    assert (two.dice_originals, two.dice_copies) == (None, None)
+    shutil.rmtree(tmp_path / "artifacts")
+    assert read_history(tmp_path) == [two]
+    row = lungseg("history", "--root", tmp_path)[1].splitlines()[-2]
+    assert cells(row)[1:] == ["1", "chest 25b93502", "-", "-", "-", "not blessed"]
+
+
+def test_a_slice_without_a_value(tmp_path: Path) -> None:
+    run(tmp_path)
+    (path,) = (tmp_path / "artifacts").rglob(history.EVALUATION_FILE)
+    evaluation = evaluations.Evaluation.model_validate_json(path.read_text())
+    evaluation.slices = [slice_of("overall", "test", 0.91), slice_of("is_augmented:0", "test", None)]
+    path.write_text(evaluation.model_dump_json())
+    (one,) = read_history(tmp_path)
+    assert (one.status, one.dice_originals, one.dice_copies) == ("blessed", None, None)
+
+
+def test_a_run_that_has_only_begun(copy: Callable[..., Path]) -> None:
+    root = copy("DELETE FROM Association")
+    assert {(one.pipeline, one.kind, one.span, one.spans, one.policy, one.status) for one in read_history(root)} == {
+        (None, "run", None, None, None, "unfinished")
+    }
+
+
+def test_an_earlier_run_of_one_span(copy: Callable[..., Path]) -> None:
+    """TFX's own ExampleGen made its examples."""
+    root = copy("UPDATE Context SET name = 'lungs.ImportExampleGen' WHERE name = 'lungs.ExampleGen'")
+    assert [one.span for one in read_history(root)[1:5]] == [1, 1, 2, 3]
+
+
+def test_an_earlier_run_without_a_probe(copy: Callable[..., Path]) -> None:
+    """Pushed on the Evaluator's word alone."""
+    root = copy(
+        "DELETE FROM Association WHERE execution_id IN (SELECT execution_id FROM Association WHERE context_id IN "
+        "(SELECT id FROM Context WHERE name = 'lungs.ServingProbe'))"
+    )
+    assert [one.status for one in read_history(root)[1:5]] == ["blessed", "blessed", "not_blessed", "blessed"]
+
+
+@pytest.mark.parametrize("arguments", [(), ("--root", "elsewhere")])
+def test_no_store(lungseg: Lungseg, tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    root = arguments[-1] if arguments else "lungseg-run"
+    expected = f"lungseg: '{root}' holds no runs: make one with `lungseg run --root {root}`\n"
+    assert lungseg("history", *arguments) == (2, "", expected)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_store_without_runs(copy: Callable[..., Path]) -> None:
+    root = copy("DELETE FROM Context")
+    with pytest.raises(UserError) as caught:
+        read_history(root)
+    assert str(caught.value) == f"'{root}' holds no runs: make one with `lungseg run --root {root}`"
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (
+            "UPDATE MLMDEnv SET schema_version = 99",
+            "MLMD database version 99 is greater than library version 10",
+        ),
+        (
+            "UPDATE MLMDEnv SET schema_version = 6",
+            "MLMD database version 6 is older than library version 10",
+        ),
+    ],
+)
+def test_a_store_of_another_version(lungseg: Lungseg, copy: Callable[..., Path], change: str, reason: str) -> None:
+    root = copy(change)
+    before = (root / history.METADATA_FILE).read_bytes()
+    expected = (
+        f"lungseg: '{root}/metadata.sqlite' cannot be read: {reason}; "
+        "use the version of lungseg that wrote it, or another root\n"
+    )
+    assert lungseg("history", "--root", root) == (2, "", expected)
+    assert (root / history.METADATA_FILE).read_bytes() == before
+
+
+def test_a_file_that_is_no_store(tmp_path: Path) -> None:
+    store = tmp_path / "metadata.sqlite"
+    store.write_bytes(b"no database" * 100)
+    with pytest.raises(UserError) as caught:
+        read_history(tmp_path)
+    assert str(caught.value) == (
+        f"'{store}' cannot be read: file is not a database; use the version of lungseg that wrote it, or another root"
+    )
+    assert store.read_bytes() == b"no database" * 100
+    assert list(tmp_path.iterdir()) == [store]
+
+
+def test_a_database_of_something_else(tmp_path: Path) -> None:
+    path = tmp_path / "metadata.sqlite"
+    database = sqlite3.connect(path)
+    database.execute("CREATE TABLE Other (id INTEGER)")
+    database.close()
+    before = path.read_bytes()
+    with pytest.raises(UserError, match=r"metadata\.sqlite' cannot be read: "):
+        read_history(tmp_path)
+    assert path.read_bytes() == before
+
+
+def test_an_empty_store(tmp_path: Path) -> None:
+    """What a run leaves that was killed before it wrote anything."""
+    store = tmp_path / "metadata.sqlite"
+    store.touch()
+    with pytest.raises(UserError) as caught:
+        read_history(tmp_path)
+    assert str(caught.value) == f"'{tmp_path}' holds no runs: make one with `lungseg run --root {tmp_path}`"
+    assert (list(tmp_path.iterdir()), store.read_bytes()) == ([store], b"")
+
+
+def test_names_are_those_of_what_wrote_them() -> None:
+    assert history.METADATA_FILE == local_runner.METADATA_FILE
+    assert history.EVALUATION_FILE == evaluations.EVALUATION_FILE
+    assert history.DECISION_FILE == rules.DECISION_FILE
+    assert history.RUN_CONTEXT == constants.PIPELINE_RUN_CONTEXT_TYPE_NAME
+    assert history.NODE_CONTEXT == constants.NODE_CONTEXT_TYPE_NAME
+    assert (evaluator.EVALUATION, evaluator.BLESSING) == ("evaluation", "blessing")
+
+
+def test_it_loads_nothing_that_takes_time(recorded: Path) -> None:
+    code = (
+        "import sys; sys.argv = ['lungseg', 'history', '--root', sys.argv[1]]\n"
+        "from pipeline import cli\n"
+        "try: cli.main()\n"
+        "finally: print({'tensorflow', 'tfx', 'apache_beam', 'pandas', 'tensorflow_model_analysis'} & set(sys.modules))"
+    )
+    start = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", code, recorded], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "set()"
+    assert time.monotonic() - start < 5

@@ -1,0 +1,187 @@
+"""What a run checks before it loads TensorFlow."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline import console
+from pipeline.commands.run import _verdict, check_data, check_root, run, study
+from pipeline.commands.run_result import Result, SliceResult
+from pipeline.config import load_config
+from pipeline.errors import UserError
+from pipeline.runners import ComponentRun
+
+
+def test_data_folder_missing(tmp_path: Path) -> None:
+    data = tmp_path / "none"
+    expected = f"data folder '{data}' does not exist: make it with `lungseg ingest --output {data}`"
+    with pytest.raises(UserError, match=f"^{re.escape(expected)}$"):
+        check_data(data)
+
+
+def test_data_folder_is_a_file(tmp_path: Path) -> None:
+    data = tmp_path / "file"
+    data.touch()
+    with pytest.raises(UserError, match="does not exist"):
+        check_data(data)
+
+
+@pytest.mark.parametrize(
+    "left", [[], ["records-0"], ["span-1/rejected.csv"], ["span-x/records-0"], ["span1/records-0"]]
+)
+def test_no_spans(tmp_path: Path, left: list[str]) -> None:
+    for name in left:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    expected = (
+        f"data folder '{tmp_path}' holds no span-N/records-*: make them with `lungseg ingest --output {tmp_path}`"
+    )
+    with pytest.raises(UserError, match=f"^{re.escape(expected)}$"):
+        check_data(tmp_path)
+
+
+def test_a_span(tmp_path: Path) -> None:
+    (tmp_path / "span-12").mkdir()
+    (tmp_path / "span-12" / "records-00000-of-00001.tfrecord").touch()
+    check_data(tmp_path)
+
+
+def test_root_is_made_and_left_empty(tmp_path: Path) -> None:
+    root = tmp_path / "a" / "b"
+    check_root(root)
+    check_root(root)
+    assert list(root.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"), [("file", "File exists"), ("file/below", "Not a directory"), ("dangling", "File exists")]
+)
+def test_root_is_no_folder(tmp_path: Path, name: str, problem: str) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
+    root = tmp_path / name
+    with pytest.raises(UserError, match=f"^{re.escape(f'root {str(root)!r} cannot be written: {problem}')}$"):
+        check_root(root)
+
+
+def test_root_cannot_be_written() -> None:
+    """/proc refuses files even to the superuser."""
+    with pytest.raises(UserError, match=r"^root '/proc' cannot be written: .+$"):
+        check_root(Path("/proc"))
+
+
+def test_a_wrong_run_writes_nothing_and_loads_no_tensorflow(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from pipeline.commands.run import run; from pipeline.config import load_config\n"
+        "config = load_config('demo', {}, data=Path('none'), root=Path('root'))\n"
+        "try: run(config)\n"
+        "except Exception as error: print(type(error).__name__, {'tfx', 'apache_beam'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout == "UserError set()\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+class FakeRunner:
+    """Stands for the LocalRunner: runs nothing and writes as libraries do."""
+
+    connection = None
+
+    def __init__(self, root: Path, view: console.RunView) -> None:
+        self.runs = [ComponentRun("Pusher", 1.5, False, {})]
+        self._root, self._view = root, view
+
+    def run(self, pipeline: object) -> None:
+        os.write(1, f"a library on {pipeline}".encode())
+        self._view.ended(self.runs[0])
+
+
+@pytest.mark.parametrize("blessed", [True, False])
+def test_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], blessed: bool
+) -> None:
+    """All but the pipeline itself: what is shown, logged, written and returned."""
+    slices = [SliceResult(slice="overall", keys={}, examples=4, patients=4, metrics={"dice_mean": 0.5}, intervals={})]
+    collected = Result(
+        status="blessed" if blessed else "not_blessed",
+        pushed_version="17" if blessed else None,
+        pipeline="lungseg",
+        data_span=1,
+        data_spans=[1],
+        policy="chest",
+        failures=[] if blessed else ["dice_mean on overall is 0.5000, must be at least 0.9000"],
+        rules=[],
+        slices=slices,
+        components=[],
+    )
+    monkeypatch.setattr("pipeline.graph.create_pipeline", lambda config, _: config.name)
+    monkeypatch.setattr("pipeline.runners.LocalRunner", FakeRunner)
+    monkeypatch.setattr("pipeline.commands.run_result.collect_result", lambda _, runs: collected if runs else None)
+    monkeypatch.setattr("pipeline.commands.run_result.report_of", lambda _: report)
+    monkeypatch.setattr(sys, "argv", ["lungseg", "run", "--data", "data"])
+    report = tmp_path / "artifact"
+    for path in (tmp_path / "data" / "span-1" / "records-0", report / "index.html", tmp_path / "root/report/old.html"):
+        path.parent.mkdir(parents=True)
+        path.touch()
+    root = tmp_path / "root"
+    assert run(load_config("demo", {}, data=tmp_path / "data", root=root), verbose=False) is blessed
+    shown = capfd.readouterr().out.splitlines()
+    assert shown[0] == f"Libraries' output goes to {root}/log.txt"
+    assert "  done, 1.5 s: nothing" in shown
+    decision = f"blessed and pushed in 0.0 minutes: the model lies in {root}/serving/17"
+    assert (decision if blessed else "not blessed, nothing pushed, after 0.0 minutes") in shown
+    assert [line for line in shown if line.startswith("failed: ")] == [f"failed: {one}" for one in collected.failures]
+    assert shown[-2:] == [f"Report: {root}/report/index.html", f"All figures: {root}/result.json"]
+    assert [path.name for path in (root / "report").iterdir()] == ["index.html"], "the last report is gone"
+    assert Result.model_validate_json((root / "result.json").read_text()) == collected
+    assert "a library on lungseg" in (root / "log.txt").read_text()
+    # Beam would read our options as its own.
+    assert sys.argv == ["lungseg"]
+
+
+@pytest.mark.parametrize(
+    ("version", "end"),
+    [("3", ": it lies in {serving}/3"), ("4", "; now version 3 serves, as `lungseg promote` or a later run has it")],
+)
+def test_an_unchanged_run_says_so(tmp_path: Path, version: str, end: str) -> None:
+    (tmp_path / "3").mkdir()
+    (tmp_path / "3" / "saved_model.pb").touch()
+    found = _verdict(tmp_path, version, [ComponentRun("Pusher", 0, True, {})], start=0)
+    unchanged = f"nothing has changed since this model was blessed and pushed as version {version}"
+    assert found == unchanged + end.format(serving=tmp_path)
+
+
+def test_an_emptied_serving_folder_is_no_success(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=f"^nothing has changed .* version 3, but '{tmp_path}' holds no model now: put"):
+        _verdict(tmp_path, "3", [ComponentRun("Pusher", 0, True, {})], start=0)
+
+
+@pytest.mark.parametrize("setting", ["tune.trials", "train.warm_start"])
+def test_a_study_favours_none_of_the_two(tmp_path: Path, setting: str) -> None:
+    config = load_config("demo", {setting: "1" if setting == "tune.trials" else "true"}, data=tmp_path, root=tmp_path)
+    message = "^a study trains twice from scratch: set tune.trials to 0 and train.warm_start to false$"
+    with pytest.raises(UserError, match=message):
+        study(config)
+
+
+def test_external_data_that_is_missing(tmp_path: Path) -> None:
+    (tmp_path / "span-1").mkdir()
+    (tmp_path / "span-1" / "records-0").touch()
+    config = load_config("demo", {}, data=tmp_path, root=tmp_path, external={"north": tmp_path / "none"})
+    with pytest.raises(UserError, match=f"^data folder '{tmp_path}/none' does not exist"):
+        run(config)
+
+
+def test_a_span_that_is_not_there(tmp_path: Path) -> None:
+    for span in (1, 3):
+        (tmp_path / f"span-{span}").mkdir()
+        (tmp_path / f"span-{span}/records-0").touch()
+    check_data(tmp_path, 3)
+    with pytest.raises(UserError) as caught:
+        check_data(tmp_path, 2)
+    assert str(caught.value) == f"data folder '{tmp_path}' holds no span-2, but span-1, span-3: name another --span"

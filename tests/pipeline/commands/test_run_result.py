@@ -1,0 +1,202 @@
+"""The result: from what the components leave behind to `result.json` and `study.json`."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tfx.types import Artifact, standard_artifacts
+from tfx.types.experimental import simple_artifacts
+
+from modules.evaluation.bootstrap import Estimate
+from modules.evaluation.rules import Decision, Judgement
+from modules.evaluation.slicing import Evaluation, Slice
+from pipeline.commands.run_result import (
+    ComponentResult,
+    Result,
+    SliceResult,
+    collect_result,
+    collect_study,
+    report_of,
+    write_whole,
+)
+from pipeline.config import Config
+from pipeline.runners import ComponentRun
+
+
+def slice_of(name: str, examples: int, **metrics: Estimate) -> Slice:
+    return Slice(
+        slice=name, set="test", keys={}, examples=examples, patients=examples // 2, enough=True, metrics=metrics,
+        baseline=None, difference=None,
+    )  # fmt: skip
+
+
+EVALUATION = Evaluation(
+    baseline=None,
+    tolerance=0.01,
+    min_patients=10,
+    confidence=0.95,
+    slices=[
+        slice_of("overall", 20, dice_mean=Estimate(value=0.95, low=0.94, high=0.96), dice_worst=Estimate(value=0.5)),
+        slice_of("is_augmented:0", 10, dice_mean=Estimate(value=0.96), dice_drop=Estimate(value=None)),
+    ],
+)
+
+
+def judgement(passed: bool) -> Judgement:
+    return Judgement(
+        metric="dice_mean", slice="overall", set="test", keys={}, kind="at_least", bound=0.9, value=0.95, passed=passed,
+        reason="is 0.9500, must be at least 0.9",
+    )  # fmt: skip
+
+
+def with_properties(artifact: Artifact, **properties: int | str) -> Artifact:
+    for key, value in properties.items():
+        if isinstance(value, int):
+            artifact.set_int_custom_property(key, value)
+        else:
+            artifact.set_string_custom_property(key, value)
+    return artifact
+
+
+def runs(folder: Path, *, passed: bool = True, probed: bool = True) -> list[ComponentRun]:
+    """The runs of a pipeline whose Evaluator has written to `folder`."""
+    (folder / "evaluation.json").write_text(EVALUATION.model_dump_json())
+    decision = Decision(blessed=passed, baseline=None, rules=[judgement(True), judgement(passed)])
+    (folder / "decision.json").write_text(decision.model_dump_json())
+    evaluation, blessing, report = (
+        kind() for kind in (standard_artifacts.ModelEvaluation, standard_artifacts.ModelBlessing, simple_artifacts.File)
+    )
+    evaluation.uri = blessing.uri = str(folder)
+    report.uri = "/report"
+    augmented = with_properties(standard_artifacts.Examples(), policy="chest")
+    augmented.span = 3
+    augmented.set_string_custom_property("spans", "1,3")
+    pushed = {"pushed_version": "17"} if passed and probed else {}
+    outputs: dict[str, dict[str, Any]] = {
+        "ExampleGen": {"examples": standard_artifacts.Examples()},
+        "Augmenter": {"augmented_examples": augmented},
+        "Evaluator": {"evaluation": evaluation, "blessing": blessing},
+        "ServingProbe": {"infra_blessing": with_properties(standard_artifacts.InfraBlessing(), blessed=int(probed))},
+        "Pusher": {"pushed_model": with_properties(standard_artifacts.PushedModel(), **pushed)},
+        "Reporter": {"report": report},
+    }
+    return [
+        ComponentRun(name, 1.26, name == "Augmenter", {key: [artifact] for key, artifact in of.items()})
+        for name, of in outputs.items()
+    ]
+
+
+@pytest.fixture
+def config() -> Config:
+    return Config.model_validate({"name": "clinic", "root": "/root", "data": {"root": "/data"}})
+
+
+def test_a_blessed_run(tmp_path: Path, config: Config) -> None:
+    result = collect_result(config, runs(tmp_path))
+    assert (result.status, result.pushed_version, result.failures) == ("blessed", "17", [])
+    assert (result.pipeline, result.data_span, result.data_spans, result.policy) == ("clinic", 3, [1, 3], "chest")
+    assert result.rules == [judgement(True)] * 2
+    assert result.slices == [
+        SliceResult(
+            slice="overall", keys={}, examples=20, patients=10, metrics={"dice_mean": 0.95, "dice_worst": 0.5},
+            intervals={"dice_mean": (0.94, 0.96)},
+        ),
+        SliceResult(
+            slice="is_augmented:0", keys={}, examples=10, patients=5, metrics={"dice_mean": 0.96}, intervals={}
+        ),
+    ]  # fmt: skip
+    assert [(one.id, one.seconds, one.cached) for one in result.components][:2] == [
+        ("ExampleGen", 1.3, False),
+        ("Augmenter", 1.3, True),
+    ]
+    assert report_of(runs(tmp_path)) == Path("/report")
+
+
+def test_a_broken_rule(tmp_path: Path, config: Config) -> None:
+    result = collect_result(config, runs(tmp_path, passed=False))
+    assert (result.status, result.pushed_version) == ("not_blessed", None)
+    assert result.failures == ["dice_mean on overall: is 0.9500, must be at least 0.9"]
+
+
+def test_a_model_that_does_not_serve(tmp_path: Path, config: Config) -> None:
+    result = collect_result(config, runs(tmp_path, probed=False))
+    assert (result.status, result.pushed_version) == ("not_blessed", None)
+    assert result.failures == ["the exported model did not pass the serving probe; see the report"]
+
+
+def test_a_study(tmp_path: Path, config: Config) -> None:
+    study = collect_study(config, runs(tmp_path))
+    assert (study.pipeline, study.policy, study.evaluation) == ("clinic", "chest", EVALUATION)
+    assert len(study.components) == 6
+
+
+RESULT = Result(
+    status="blessed",
+    pushed_version="7",
+    pipeline="lungseg",
+    data_span=1,
+    data_spans=[1],
+    policy="chest",
+    failures=[],
+    rules=[],
+    slices=[
+        SliceResult(
+            slice="overall",
+            keys={},
+            examples=2,
+            patients=1,
+            metrics={"dice_mean": 0.5},
+            intervals={"dice_mean": (0.25, 0.75)},
+        )
+    ],
+    components=[ComponentResult(id="Trainer", seconds=1.5, cached=False)],
+)
+
+
+def test_result_json(tmp_path: Path) -> None:
+    write_whole(tmp_path / "result.json", RESULT)
+    assert [path.name for path in tmp_path.iterdir()] == ["result.json"]
+    assert json.loads((tmp_path / "result.json").read_text()) == {
+        "status": "blessed",
+        "pushed_version": "7",
+        "pipeline": "lungseg",
+        "data_span": 1,
+        "data_spans": [1],
+        "policy": "chest",
+        "failures": [],
+        "rules": [],
+        "slices": [
+            {
+                "slice": "overall",
+                "keys": {},
+                "examples": 2,
+                "patients": 1,
+                "metrics": {"dice_mean": 0.5},
+                "intervals": {"dice_mean": [0.25, 0.75]},
+            }
+        ],
+        "components": [{"id": "Trainer", "seconds": 1.5, "cached": False}],
+    }
+
+
+def test_it_replaces_the_last_one(tmp_path: Path) -> None:
+    write_whole(tmp_path / "result.json", RESULT)
+    write_whole(tmp_path / "result.json", RESULT.model_copy(update={"status": "not_blessed", "pushed_version": None}))
+    found = json.loads((tmp_path / "result.json").read_text())
+    assert (found["status"], found["pushed_version"]) == ("not_blessed", None)
+
+
+def test_a_failed_write_leaves_the_last_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "result.json"
+    write_whole(path, RESULT)
+    before = path.read_bytes()
+
+    def half(path: Path, text: str) -> int:
+        path.write_bytes(text[: len(text) // 2].encode())
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", half)
+    with pytest.raises(OSError, match="No space left"):
+        write_whole(path, RESULT.model_copy(update={"policy": "other"}))
+    assert path.read_bytes() == before

@@ -1,0 +1,374 @@
+"""Reading DICOM files: transfer syntaxes, grey levels, whom they show, and what is refused."""
+
+import io
+import struct
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from medical_files import STREAMS, dicom_dataset, dicom_file, to_bytes
+from numpy.typing import NDArray
+from pydicom import Dataset, Sequence, uid
+from pydicom.data import get_testdata_file
+from pydicom.pixels import apply_voi_lut
+from pydicom.pixels.processing import apply_modality_lut
+
+from pipeline.ingest.formats.dicom import header as dicom
+from pipeline.ingest.formats.dicom.header import is_dicom, read_dicom, read_slice
+from pipeline.ingest.formats.raster import MAX_PIXELS, ImageError, count_pixels
+
+LOSSY = (uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit, uid.JPEGLSNearLossless)
+DEEPEST = {uid.JPEGBaseline8Bit: 8, uid.JPEGExtended12Bit: 12}
+NATIVE = (
+    uid.ImplicitVRLittleEndian,
+    uid.ExplicitVRLittleEndian,
+    uid.ExplicitVRBigEndian,
+    uid.DeflatedExplicitVRLittleEndian,
+    uid.RLELossless,
+)
+
+
+def ramp(bits: int, signed: bool = False) -> NDArray[Any]:
+    """All of the range of some bits, smooth, [24, 40]."""
+    rows, columns = np.mgrid[:24, :40]
+    codes = np.rint((rows / 23 + columns / 39) / 2 * (2**bits - 1)).astype(np.int64)
+    dtype = f"{'i' if signed else 'u'}{1 if bits <= 8 else 2}"
+    return (codes - signed * 2 ** (bits - 1)).astype(dtype)
+
+
+def stretch(values: NDArray[Any]) -> NDArray[np.uint8]:
+    low, high = int(values.min()), int(values.max())
+    return np.rint((values.astype(float) - low) / (high - low) * 255).astype(np.uint8)
+
+
+def reason(data: bytes) -> str:
+    with pytest.raises(ImageError) as caught:
+        read_dicom(data)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("signed", [False, True], ids=["unsigned", "signed"])
+@pytest.mark.parametrize(
+    ("syntax", "bits"),
+    [(one, bits) for one in (*NATIVE, *STREAMS) for bits in (8, 10, 12, 16) if bits <= DEEPEST.get(one, 16)],
+    ids=lambda value: uid.UID(value).keyword if isinstance(value, str) else value,
+)
+def test_transfer_syntaxes(syntax: str, signed: bool, bits: int) -> None:
+    pixels = ramp(bits, signed)
+    if signed and syntax in LOSSY:
+        pixels = np.abs(pixels // 2)  # what is lost at the sign bit would be half the range
+    data = dicom_file(pixels, syntax, BitsStored=bits)
+    read = read_dicom(data).pixels
+    tolerance = 3 * 255 / np.ptp(pixels.astype(int)) + 2 if syntax in LOSSY else 0
+    assert read.dtype == np.uint8
+    assert np.abs(read.astype(int) - stretch(pixels)).max() <= tolerance
+    assert count_pixels(data) == count_pixels(data[:1000]) == 24 * 40
+
+
+def pydicom_file(name: str) -> bytes:
+    path = get_testdata_file(f"{name}.dcm", download=False)
+    if path is None:
+        pytest.skip(f"{name}.dcm did not come with pydicom")
+    return Path(path).read_bytes()
+
+
+@pytest.mark.parametrize("name", ["MR_small", "CT_small", "image_dfl", "examples_overlay"])
+def test_levels_are_those_of_pydicom(name: str) -> None:
+    data = pydicom_file(name)
+    dataset = pydicom.dcmread(io.BytesIO(data))
+    levels = apply_voi_lut(apply_modality_lut(dataset.pixel_array, dataset), dataset).astype(float)
+    read = read_dicom(data).pixels
+    if "WindowWidth" not in dataset:
+        assert np.array_equal(read, stretch(levels))
+    assert np.corrcoef(levels.ravel(), read.ravel())[0, 1] > 0.9999
+
+
+@pytest.mark.parametrize("suffix", ["RLE", "bigendian", "expb", "implicit", "jp2klossless", "jpeg_ls_lossless"])
+def test_one_image_of_many_encoders(suffix: str) -> None:
+    expected = read_dicom(pydicom_file("MR_small")).pixels
+    assert np.array_equal(read_dicom(pydicom_file(f"MR_small_{suffix}")).pixels, expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"), [("JPGExtended", (1024, 256)), ("JPEGLSNearLossless_16", (50, 10)), ("693_J2KI", (512, 512))]
+)
+def test_other_files_are_read(name: str, shape: tuple[int, int]) -> None:
+    assert read_dicom(pydicom_file(name)).pixels.shape == shape
+
+
+@pytest.mark.parametrize(("high_bit", "shift"), [(11, 0), (13, 2), (15, 4)])
+def test_overlays_in_other_bits_are_masked(high_bit: int, shift: int) -> None:
+    pixels = ramp(12) << shift
+    overlay = np.random.default_rng(0).integers(0, 2, pixels.shape).astype(np.uint16)
+    outside = [bit for bit in range(16) if not shift <= bit <= high_bit]
+    for bit in outside:
+        pixels |= overlay << bit
+    read = read_dicom(dicom_file(pixels, BitsStored=12, HighBit=high_bit)).pixels
+    assert np.array_equal(read, stretch(ramp(12)))
+
+
+def test_monochrome1_is_inverted() -> None:
+    pixels = ramp(12)
+    plain = read_dicom(dicom_file(pixels, BitsStored=12)).pixels
+    inverted = read_dicom(dicom_file(pixels, BitsStored=12, PhotometricInterpretation="MONOCHROME1")).pixels
+    assert np.array_equal(inverted, 255 - plain)
+
+
+@pytest.mark.parametrize(
+    ("function", "levels"),
+    [
+        # Worked out by hand from PS3.3 C.11.2.1.2 and C.11.2.1.3 for a center of 2048 and a width of 4096.
+        ("LINEAR", {0: 0, 1024: 64, 2048: 128, 3072: 191, 4095: 255}),
+        ("LINEAR_EXACT", {0: 0, 1024: 64, 2048: 128, 3072: 191, 4095: 255}),
+        ("SIGMOID", {0: 30, 1024: 69, 2048: 128, 3072: 186, 4095: 225}),
+        (None, {0: 0, 2048: 128, 4095: 255}),
+    ],
+)
+def test_window_functions(function: str | None, levels: dict[int, int]) -> None:
+    pixels = np.array([list(levels)], np.uint16)
+    data = dicom_file(pixels, WindowCenter=2048, WindowWidth=4096, VOILUTFunction=function)
+    assert read_dicom(data).pixels.tolist() == [list(levels.values())]
+
+
+@given(center=st.integers(-500, 1500), width=st.integers(2, 3000), slope=st.sampled_from([0.5, 1, 2.25]))
+def test_linear_window_is_that_of_the_standard(center: int, width: int, slope: float) -> None:
+    pixels = np.arange(1024, dtype=np.uint16).reshape(8, 128)
+    intercept = -200
+    values = pixels.astype(float) * slope + intercept
+    low, high = center - 0.5 - (width - 1) / 2, center - 0.5 + (width - 1) / 2
+    inside = ((values - (center - 0.5)) / (width - 1) + 0.5) * 255
+    expected = np.where(values <= low, 0, np.where(values > high, 255, np.rint(inside)))
+    data = dicom_file(pixels, WindowCenter=center, WindowWidth=width, RescaleSlope=slope, RescaleIntercept=intercept)
+    if expected.min() == expected.max():
+        assert reason(data).startswith("is constant: ")
+    else:
+        assert np.array_equal(read_dicom(data).pixels, expected)
+
+
+def test_the_first_of_several_windows() -> None:
+    pixels = np.array([[0, 100, 200]], np.uint8)
+    data = dicom_file(
+        pixels, WindowCenter=[100, 50], WindowWidth=[200, 10], VOILUTFunction="LINEAR_EXACT", BitsStored=8
+    )
+    assert read_dicom(data).pixels.tolist() == [[0, 128, 255]]
+
+
+@pytest.mark.parametrize("width", [0, -3, 0.5])
+def test_a_window_that_is_none_is_passed_over(width: float) -> None:
+    read = read_dicom(dicom_file(ramp(12), WindowCenter=1, WindowWidth=width)).pixels
+    assert np.array_equal(read, stretch(ramp(12)))
+
+
+def lookup_table(entries: list[int], first: int, depth: int, signed: bool = False) -> Sequence:
+    item = Dataset()
+    item.add_new("LUTDescriptor", "SS" if signed else "US", [len(entries), first, depth])
+    item.add_new("LUTData", "OW", np.array(entries, "<u2").tobytes())
+    return Sequence([item])
+
+
+def test_modality_and_voi_tables() -> None:
+    pixels = np.array([[9, 10, 11, 12, 99]], np.uint16)
+    data = dicom_file(
+        pixels,
+        ModalityLUTSequence=lookup_table([0, 5, 7], first=10, depth=16),
+        VOILUTSequence=lookup_table([0, 0, 0, 0, 0, 1023, 2047, 4095], first=0, depth=12),
+        WindowCenter=1,
+        WindowWidth=2,
+    )
+    assert read_dicom(data).pixels.tolist() == [[0, 0, 64, 255, 255]]
+
+
+@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
+@pytest.mark.parametrize(("dtype", "padding"), [(np.uint16, 65535), (np.int16, -2000), (np.uint16, 0)])
+def test_padding_is_black_and_left_out_of_the_stretch(photometric: str, dtype: type, padding: int) -> None:
+    pixels = np.array([[padding, 100, 150, 200]], dtype)
+    data = dicom_file(pixels, PhotometricInterpretation=photometric, PixelPaddingValue=padding)
+    levels = [0, 128, 255] if photometric == "MONOCHROME2" else [255, 127, 0]
+    assert read_dicom(data).pixels.tolist() == [[0, *levels]]
+
+
+def test_a_range_of_padding() -> None:
+    pixels = np.array([[5, 10, 100, 200]], np.uint16)
+    data = dicom_file(pixels, PixelPaddingValue=10, PixelPaddingRangeLimit=3)
+    assert read_dicom(data).pixels.tolist() == [[0, 0, 0, 255]]
+
+
+def test_facts() -> None:
+    data = dicom_file(
+        ramp(8), PatientID=" 0815 ", SOPInstanceUID="1.2.840.1", PatientAge="047Y", PatientSex="F", ViewPosition="PA",
+        ImagerPixelSpacing=[0.143, 0.143], BurnedInAnnotation="NO",
+    )  # fmt: skip
+    assert read_dicom(data).facts == dicom.DicomFacts("0815", "1.2.840.1", 47, "female", "PA", 0.143)
+
+
+@pytest.mark.parametrize(
+    ("elements", "fact", "expected"),
+    [
+        ({}, "age", -1), ({"PatientAge": "018M"}, "age", 1.5), ({"PatientAge": "003W"}, "age", 21 / 365.25),
+        ({"PatientAge": "999Y"}, "age", -1), ({"PatientAge": "old"}, "age", -1), ({"PatientSex": "O"}, "sex", "other"),
+        ({"PatientSex": "DOE"}, "sex", "unknown"), ({"ViewPosition": "JOHN DOE"}, "view", "unknown"),
+        ({"PixelSpacing": [0.2, 0.2], "ImagerPixelSpacing": [0.3, 0.3]}, "pixel_spacing", 0.2),
+        ({"PixelSpacing": [0.2, 0.3]}, "pixel_spacing", -1), ({"PixelSpacing": [0, 0]}, "pixel_spacing", -1),
+        ({"PatientID": None}, "patient_id", ""), ({"SOPInstanceUID": None}, "instance_uid", ""),
+    ],
+)  # fmt: skip
+def test_facts_that_are_odd(elements: dict[str, Any], fact: str, expected: object) -> None:
+    dataset = dicom_dataset(ramp(8), **elements)
+    dataset.file_meta.MediaStorageSOPInstanceUID = "1.2.3"
+    file = io.BytesIO()
+    dataset.save_as(file, enforce_file_format=True)
+    assert getattr(read_dicom(file.getvalue()).facts, fact) == pytest.approx(expected)
+
+
+def test_is_dicom() -> None:
+    assert is_dicom(dicom_file(ramp(8)))
+    assert not is_dicom(b"\x89PNG")
+    assert not is_dicom(b"")
+
+
+def test_no_dicom() -> None:
+    assert reason(b"no image") == "is no DICOM file: it lacks the letters DICM after 128 bytes"
+
+
+@pytest.mark.parametrize(
+    ("elements", "expected"),
+    [
+        ({"NumberOfFrames": 3}, "has 3 frames: save each as a file of its own"),
+        ({"PhotometricInterpretation": "RGB", "SamplesPerPixel": 3},
+         "is in colour, as screenshots are: only MONOCHROME1 and MONOCHROME2 are taken"),
+        ({"PhotometricInterpretation": "PALETTE COLOR"},
+         "is in colour, as screenshots are: only MONOCHROME1 and MONOCHROME2 are taken"),
+        ({"BurnedInAnnotation": "YES"},
+         "has text burned into its pixels (BurnedInAnnotation is YES), which may name the patient"),
+        ({"Rows": None}, "holds no image"),
+        ({"Columns": None}, "has no Columns"),
+        ({"Columns": 0}, "has 0 x 24 pixels"),
+        ({"Rows": 60_000, "Columns": 60_000},
+         f"is too large: 60000 x 60000 is more than {MAX_PIXELS} pixels"),
+        ({"BitsStored": 1, "HighBit": 0}, "stores 1 bits of 8, up to bit 0: only 2 to 16 of 8 or 16 are taken"),
+        ({"BitsAllocated": 32, "BitsStored": 32, "HighBit": 31},
+         "stores 32 bits of 32, up to bit 31: only 2 to 16 of 8 or 16 are taken"),
+        ({"Rows": 5000}, "is truncated: it has 960 of 200000 bytes of pixels"),
+        ({"VOILUTFunction": "CUBIC", "WindowCenter": 2, "WindowWidth": 2},
+         "has a VOI LUT function that is unknown: not LINEAR, LINEAR_EXACT or SIGMOID"),
+        ({"WindowCenter": 5000, "WindowWidth": 2}, "is constant: every pixel is 0"),
+    ],
+)  # fmt: skip
+def test_what_is_refused(elements: dict[str, Any], expected: str) -> None:
+    assert reason(dicom_file(ramp(8), **elements)) == expected
+
+
+def test_constant_and_empty() -> None:
+    assert reason(dicom_file(np.full((4, 4), 7, np.uint8))) == "is constant: every pixel is 0"
+    assert reason(dicom_file(np.full((4, 4), 7, np.uint8), PixelPaddingValue=7)) == "is empty: every pixel is padding"
+
+
+def test_no_pixel_data() -> None:
+    dataset = dicom_dataset(ramp(8))
+    del dataset.PixelData
+    assert reason(to_bytes(dataset)) == "has no pixels"
+
+
+@pytest.mark.parametrize("syntax", [*NATIVE, *STREAMS], ids=lambda syntax: uid.UID(syntax).keyword)
+def test_truncated_file(syntax: str) -> None:
+    data = dicom_file(ramp(8), syntax)
+    for share in (0.5, 0.9, 0.99):
+        reason(data[: int(share * len(data))])
+
+
+@pytest.mark.parametrize("syntax", STREAMS, ids=lambda syntax: uid.UID(syntax).keyword)
+def test_streams_are_held_against_the_header(syntax: str) -> None:
+    data = dicom_file(ramp(8), syntax, Rows=25)
+    assert reason(data) == "has compressed pixels of another size than its header says"
+
+
+@pytest.mark.parametrize("syntax", STREAMS, ids=lambda syntax: uid.UID(syntax).keyword)
+def test_a_stream_cut_off_is_not_filled_with_grey(syntax: str) -> None:
+    dataset = dicom_dataset(ramp(8), syntax)
+    stream = STREAMS[syntax](ramp(8), 8)
+    dataset.PixelData = pydicom.encaps.encapsulate([stream[: int(0.8 * len(stream))]])
+    assert reason(to_bytes(dataset)) == "is truncated: its compressed pixels have no end"
+
+
+def rle_frame(*segments: bytes) -> bytes:
+    """A frame of PS3.5 G.5: number and offsets of the segments, then these."""
+    starts = [64 + sum(map(len, segments[:index])) for index in range(len(segments))]
+    return struct.pack("<16I", len(segments), *starts, *(15 - len(segments)) * [0]) + b"".join(segments)
+
+
+@pytest.mark.parametrize(
+    ("runs", "expected"),
+    [
+        ((5, 5), None),
+        ((5, 4), "is truncated: its compressed pixels end early"),
+        ((4, 5), "is truncated: its compressed pixels end early"),
+        ((5,), "is truncated or damaged DICOM (ValueError)"),
+        ((5000, 5), "is truncated or damaged DICOM (ImcdError)"),
+    ],
+)
+def test_runs_that_do_not_fill_the_image_or_overflow_it(runs: tuple[int, ...], expected: str | None) -> None:
+    dataset = dicom_dataset(np.zeros((5, 128), np.uint16), uid.RLELossless)
+    # 128 times one byte, and at the end another one.
+    segments = [bytes([129, 1]) * (count - 1) + bytes([130, 1, 0, 2]) for count in runs]
+    dataset.PixelData = pydicom.encaps.encapsulate([rle_frame(*segments)])
+    if expected is None:
+        assert read_dicom(to_bytes(dataset)).pixels.sum() == 255
+    else:
+        assert reason(to_bytes(dataset)) == expected
+
+
+def test_unknown_transfer_syntaxes() -> None:
+    video = dicom_dataset(ramp(8), uid.JPEGBaseline8Bit)
+    video.file_meta.TransferSyntaxUID = uid.MPEG2MPML
+    expected = "has a transfer syntax that is not supported: save it uncompressed or as JPEG 2000"
+    assert reason(to_bytes(video)) == expected
+    plain = dicom_file(ramp(8))
+    assert reason(plain.replace(b"1.2.840.10008.1.2.1\0", b"1.2.840.99999.1.2.1\0")) == "has no known transfer syntax"
+
+
+def test_deflated_bomb(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dicom, "_MAX_INFLATED", 2**20)
+    plain = dicom_file(ramp(8), uid.DeflatedExplicitVRLittleEndian)
+    start = plain.index(uid.DeflatedExplicitVRLittleEndian.encode()) + len(uid.DeflatedExplicitVRLittleEndian)
+    compressor = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+    bomb = compressor.compress(bytes(2**24)) + compressor.flush()
+    assert len(bomb) < 2**16
+    assert reason(plain[:start] + bomb) == "is too large: inflated, it has more than 1048576 bytes"
+
+
+@pytest.mark.parametrize("keyword", ["PixelData", "RedPaletteColorLookupTableData"])
+def test_an_element_that_claims_four_gigabytes(keyword: str) -> None:
+    dataset = dicom_dataset(ramp(8))
+    setattr(dataset, keyword, dataset.PixelData)
+    data = to_bytes(dataset)
+    start = data.index(dataset.PixelData) - 4
+    claimed = data[:start] + b"\xfe\xff\xff\xff" + data[start + 4 :]
+    if keyword == "PixelData":  # all of them are there
+        assert np.array_equal(read_dicom(claimed).pixels, stretch(ramp(8)))
+    else:
+        assert reason(claimed) == "has no pixels"
+
+
+def test_a_slice_in_hounsfield_units() -> None:
+    pixels = np.array([[0, 24, 1024, 4000]], np.uint16)
+    data = dicom_file(
+        pixels, RescaleSlope=1, RescaleIntercept=-1024, ImagePositionPatient=[-100, -90, 12.5], PixelSpacing=[0.7, 0.8],
+        ImageOrientationPatient=[1, 0, 0, 0, 1, 0], SeriesInstanceUID="1.9", WindowCenter=1, WindowWidth=2,
+    )  # fmt: skip
+    read = read_slice(data)
+    assert read.hounsfield.tolist() == [[-1024, -1000, 0, 2976]]
+    assert read.hounsfield.dtype == np.int16
+    assert (read.series_uid, read.position.tolist()) == ("1.9", [-100, -90, 12.5])
+    assert read.orientation.tolist() == [[1, 0, 0], [0, 1, 0]]
+    assert read.spacing.tolist() == [0.7, 0.8]
+
+
+def test_a_slice_without_a_place() -> None:
+    with pytest.raises(ImageError, match=r"^has no ImagePositionPatient of 3 numbers$"):
+        read_slice(dicom_file(ramp(8)))

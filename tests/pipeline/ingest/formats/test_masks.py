@@ -1,0 +1,161 @@
+"""Reading masks: any two levels, antialiasing, labels, and what is refused."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from pipeline.ingest.formats.masks import decode_mask, read_mask, resize_mask
+from pipeline.ingest.formats.raster import ImageError, Pixels
+
+SHARED = Path(__file__).resolve().parents[5] / "shared" / "data"
+
+Save = Callable[..., Path]
+
+
+def reason(path: Path) -> str:
+    with pytest.raises(ImageError) as caught:
+        read_mask(path)
+    return str(caught.value)
+
+
+def test_gif(save: Save, mask: Pixels) -> None:
+    data = save("a.gif", mask).read_bytes()
+    assert data.startswith(b"GIF")
+    assert np.array_equal(decode_mask(data), mask)
+
+
+@pytest.mark.parametrize(("low", "high"), [(-5, 70_000), (0, 2**31 - 1)])
+def test_levels_too_far_apart(save: Save, mask: Pixels, low: int, high: int) -> None:
+    stored = np.where(mask > 0, high, low).astype(np.int32)
+    assert reason(save("a.tif", stored)) == f"has levels from {low} to {high}: save it as 8-bit grey"
+
+
+@pytest.mark.parametrize("low", [-7, 100_000])
+def test_32_bits_of_any_height(save: Save, mask: Pixels, low: int) -> None:
+    stored = np.where(mask > 0, low + 300, low).astype(np.int32)
+    assert np.array_equal(read_mask(save("a.tif", stored)), mask)
+
+
+def test_no_mask(save: Save, tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"no image")
+    assert reason(tmp_path / "a.png") == "is no readable PNG, JPEG, TIFF or GIF"
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(levels=st.lists(st.integers(0, 65535), min_size=2, max_size=2, unique=True).map(sorted))
+def test_any_two_levels(save: Save, mask: Pixels, levels: list[int]) -> None:
+    dtype = np.uint8 if levels[1] <= 255 else np.uint16
+    stored = np.where(mask > 0, levels[1], levels[0]).astype(dtype)
+    assert np.array_equal(read_mask(save("a.png", stored)), mask)
+
+
+@pytest.mark.parametrize("stored", [np.bool_, np.int32], ids=["1-bit", "32-bit"])
+def test_other_depths(save: Save, mask: Pixels, stored: type) -> None:
+    assert np.array_equal(read_mask(save("a.tif", (mask > 0).astype(stored))), mask)
+
+
+def test_colour_and_palette(save: Save, tmp_path: Path, mask: Pixels) -> None:
+    assert np.array_equal(read_mask(save("a.png", np.dstack([mask, mask, 0 * mask]))), mask)
+    paletted = Image.fromarray(mask // 255, mode="P")
+    paletted.putpalette([0, 0, 0, 128, 0, 0])
+    paletted.save(tmp_path / "p.png")
+    assert np.array_equal(read_mask(tmp_path / "p.png"), mask)
+
+
+@pytest.mark.parametrize(("low", "high"), [(0, 255), (40, 200)])
+@pytest.mark.parametrize("zoom", [0.5, 2.5, 4])
+def test_antialiased_edges_are_cut_half_way(save: Save, mask: Pixels, low: int, high: int, zoom: float) -> None:
+    large = np.where(np.kron(mask, np.ones((10, 10), np.uint8)) > 0, high, low).astype(np.uint8)
+    soft = cv2.resize(large, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_LINEAR)
+    assert np.array_equal(read_mask(save("a.png", soft)), np.where(soft > (low + high) / 2, 255, 0))
+
+
+def test_a_stray_pixel_does_not_move_the_threshold(save: Save, mask: Pixels) -> None:
+    stored = mask // 255
+    stored[0, 0] = 255
+    expected = mask.copy()
+    expected[0, 0] = 255
+    assert np.array_equal(read_mask(save("a.png", stored)), expected)
+
+
+def test_lungs_too_thin_for_a_region(save: Save) -> None:
+    thin = np.zeros((20, 20), np.uint8)
+    thin[3:18, 5:7] = 9
+    assert np.array_equal(read_mask(save("a.png", thin)), np.where(thin > 0, 255, 0))
+
+
+@pytest.mark.parametrize("quality", [20, 50, 75, 95])
+def test_jpeg_ringing_is_no_label(save: Save, quality: int) -> None:
+    rows, columns = np.indices((512, 512))
+    lungs = np.hypot((rows - 250) / 170, (np.abs(columns - 256) - 110) / 75) < 1
+    soft = cv2.GaussianBlur(np.where(lungs, np.uint8(255), np.uint8(0)), (0, 0), 1)
+    read = read_mask(save("a.jpg", soft, quality=quality))
+    assert np.count_nonzero((read > 0) != lungs) < 0.005 * lungs.size
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg"])
+def test_label_map(save: Save, mask: Pixels, name: str) -> None:
+    large = np.kron(mask, np.ones((8, 8), np.uint8))
+    large[:, 192:][large[:, 192:] > 0] = 128
+    assert reason(save(name, large)) == "is a label map of 3 levels: 0, 128, 255"
+
+
+@pytest.mark.parametrize("side", [5, 8])
+def test_a_small_label_is_found(save: Save, side: int) -> None:
+    labels = np.zeros((512, 512), np.uint8)
+    labels[100:400, 100:200] = 1
+    labels[300 : 300 + side, 400 : 400 + side] = 2
+    assert reason(save("a.png", labels)) == "is a label map of 3 levels: 0, 1, 2"
+
+
+def test_many_labels_are_named_in_part(save: Save) -> None:
+    labels = np.repeat(np.arange(9, dtype=np.uint16) * 1000, 5)[:, None] * np.ones(20, np.uint16)
+    expected = "is a label map of 9 levels: 0, 1000, 2000, 3000, 4000, 5000, ..."
+    assert reason(save("a.png", labels)) == expected
+
+
+def test_empty(save: Save) -> None:
+    assert reason(save("a.png", np.zeros((9, 9), np.uint8))) == "is empty"
+
+
+@pytest.mark.parametrize("level", [1, 255])
+def test_full(save: Save, level: int) -> None:
+    assert reason(save("a.png", np.full((9, 9), level, np.uint8))) == "covers the whole image"
+
+
+def test_truncated(save: Save, mask: Pixels) -> None:
+    path = save("a.png", mask)
+    path.write_bytes(path.read_bytes()[:70])
+    assert reason(path).startswith("is truncated or damaged: ")
+
+
+@pytest.mark.parametrize("shape", [(100, 100), (40, 48), (33, 257)])
+def test_resize_keeps_two_levels_and_the_area(shape: tuple[int, int]) -> None:
+    rows, columns = np.indices(shape)
+    ellipse = (rows / shape[0] - 0.5) ** 2 + (columns / shape[1] - 0.5) ** 2 < 0.1
+    resized = resize_mask(np.where(ellipse, np.uint8(255), np.uint8(0)), 64)
+    assert resized.shape == (64, 64)
+    assert set(np.unique(resized)) == {0, 255}
+    assert (resized > 0).mean() == pytest.approx(ellipse.mean(), abs=0.02)
+
+
+def test_resize_to_nothing() -> None:
+    speck = np.zeros((640, 640), np.uint8)
+    speck[3, 3] = 255
+    with pytest.raises(ImageError, match=r"^is empty at 64 x 64$"):
+        resize_mask(speck, 64)
+
+
+@pytest.mark.parametrize("name", ["shenzhen", "hannover"])
+def test_hand_drawn_masks_are_no_label_maps(name: str) -> None:
+    masks = SHARED / name / "masks"
+    if not masks.is_dir():
+        pytest.skip(f"{masks} is not there")
+    for path in sorted(masks.iterdir())[::25]:
+        assert 0.03 < (read_mask(path) > 0).mean() < 0.7, path.name
