@@ -10,11 +10,21 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from schema import features
+from schema.settings import Settings
 
 _MIN_DEVIATION = 2.0**-6
 _STEP = 2.0**-12
 """To which mean and deviation are rounded, a sixteenth of a grey level: the last digits of Beam's sums depend on how it
 groups them, and would let the same data train another model."""
+
+
+class PreprocessingSettings(Settings):
+    """What Transform is given in its `custom_config`."""
+
+    image_size: int
+    """Side of the square output, pixels."""
+    code_version: str = ""
+    """Identifies the code that transforms, so that the cache does not outlive it."""
 
 
 def preprocessing_fn(inputs: dict[str, tf.Tensor], custom_config: dict[str, Any]) -> dict[str, tf.Tensor]:
@@ -25,7 +35,7 @@ def preprocessing_fn(inputs: dict[str, tf.Tensor], custom_config: dict[str, Any]
 
     Args:
         inputs: a batch of records, each feature a tensor [batch].
-        custom_config: `image_size`, the side of the square output in pixels.
+        custom_config: Holds `PreprocessingSettings`.
 
     Returns:
         `image`: string [batch], serialized float16 [size, size, 1], zero mean and unit variance.
@@ -33,7 +43,7 @@ def preprocessing_fn(inputs: dict[str, tf.Tensor], custom_config: dict[str, Any]
             what a smaller mask can still know of the outline.
         `is_augmented`: int64 [batch].
     """
-    size = int(custom_config["image_size"])
+    size = PreprocessingSettings.model_validate(custom_config).image_size
     image = _decode_to_square(inputs[features.IMAGE], size)
     original = tf.boolean_mask(image, tf.equal(inputs[features.IS_AUGMENTED], 0))
     mean, deviation = _rounded(tft.mean(original)), _rounded(tf.sqrt(tft.var(original)))

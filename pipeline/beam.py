@@ -9,7 +9,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field, model_validator
 
-from modules.settings import Settings
+from schema.settings import Settings
 
 Runner = Literal["direct", "flink", "spark", "dataflow"]
 Address = Annotated[str, Field(pattern=r"^[^\s:/]+:[0-9]{1,5}$")]
@@ -49,10 +49,10 @@ class BeamSettings(Settings):
     runner: Runner = "direct"
     """`direct`: on this machine; the others hand the work to an engine that sees the same files or buckets."""
     # Never multi_threading: it was seen to lose records without an error.
-    mode: Annotated[str, Field(pattern="^(in_memory|multi_processing)$")] = "in_memory"
+    mode: Literal["in_memory", "multi_processing"] = "in_memory"
     """Of `direct`. `in_memory`: one process; `multi_processing`: fresh worker processes for every stage."""
-    workers: Annotated[int, Field(ge=1)] = 1
-    """Of `direct`: processes of `multi_processing`; of `dataflow`: most machines at a time."""
+    workers: Annotated[int, Field(ge=1)] | None = None
+    """Of `direct`: processes of `multi_processing`, one where not given; of `dataflow`: most machines at a time."""
     job_endpoint: Address | None = None
     """Of `flink` and `spark`: Beam's job server for that engine."""
     worker_pool: Address | None = None
@@ -60,9 +60,9 @@ class BeamSettings(Settings):
     parallelism: Annotated[int, Field(ge=1)] | None = None
     """Of `flink` and `spark`: slots to use; by default what the engine is set to."""
     project: str | None = None
-    """Of `dataflow`."""
+    """Of `dataflow`: the project of Google Cloud."""
     region: str | None = None
-    """Of `dataflow`."""
+    """Of `dataflow`: where its machines are."""
     image: str | None = None
     """Of `dataflow`: the container image of this project, in which the workers run."""
     temp_location: str | None = None
@@ -75,7 +75,8 @@ class BeamSettings(Settings):
     @model_validator(mode="after")
     def _fits_the_runner(self) -> "BeamSettings":
         for name, runners in _OF_RUNNER.items():
-            if name in self.model_fields_set and getattr(self, name) is not None and self.runner not in runners:
+            is_given = getattr(self, name) != type(self).model_fields[name].default
+            if is_given and self.runner not in runners:
                 msg = f"'{name}' is for {' and '.join(runners)}, not for runner {self.runner}: leave it out"
                 raise ValueError(msg)
         for name in _REQUIRED[self.runner]:
@@ -97,14 +98,14 @@ class BeamSettings(Settings):
 
     def _of_runner(self) -> dict[str, str | int | None]:
         if self.runner == "direct":
-            return {"direct_running_mode": self.mode, "direct_num_workers": self.workers}
+            return {"direct_running_mode": self.mode, "direct_num_workers": self.workers or 1}
         if self.runner == "dataflow":
             return {
                 "runner": "DataflowRunner",
                 "project": self.project,
                 "region": self.region,
                 "sdk_container_image": self.image,
-                "max_num_workers": self.workers if "workers" in self.model_fields_set else None,
+                "max_num_workers": self.workers,
                 "staging_location": self.staging_location,
             }
         return {

@@ -40,7 +40,7 @@ def demo(
     verbose: Verbose = False,
 ) -> None:
     """Do the whole job on synthetic images: make them, ingest, train, judge, push."""
-    from pipeline.commands.run import check_root
+    from pipeline.root import check_root
 
     check_root(root)
     images, data = root / "phantoms", root / "data"
@@ -131,7 +131,9 @@ def run(
     spans: Spans = None,
     external: External = None,
     set_: Set = None,
-    root: Annotated[Path, typer.Option(help="Folder for everything that the run writes.")] = Path("lungseg-run"),
+    root: Annotated[
+        Path | None, typer.Option(help="Folder for everything that the run writes; lungseg-run, if nothing names one.")
+    ] = None,
     orchestrator: Annotated[
         Orchestrator, typer.Option(help="TFX's runner: one component at a time, or the graph as a Beam pipeline.")
     ] = Orchestrator.LOCAL,
@@ -153,13 +155,41 @@ def study(
     spans: Spans = None,
     external: External = None,
     set_: Set = None,
-    root: Annotated[Path, typer.Option(help="Folder for everything that the study writes.")] = Path("lungseg-study"),
+    root: Annotated[
+        Path | None,
+        typer.Option(help="Folder for everything that the study writes; lungseg-study, if nothing names one."),
+    ] = None,
     verbose: Verbose = False,
 ) -> None:
     """Train with and without augmented copies, in as many steps, and compare on the same test images."""
     from pipeline.commands.run import study as run_study
 
-    run_study(read_config(config, set_, data, root, external, span, spans), verbose=verbose)
+    settings = read_config(config, set_, data, root, external, span, spans, Path("lungseg-study"))
+    run_study(settings, verbose=verbose)
+
+
+@app.command("config")
+def config_(
+    config: ConfigName = "cpu",
+    set_: Set = None,
+    data: Annotated[Path | None, typer.Option(help="Folder with span-N/, as `ingest` writes it.")] = None,
+    root: Annotated[Path | None, typer.Option(help="Folder for everything that a run writes.")] = None,
+    external: External = None,
+    reference: Annotated[bool, typer.Option("--reference", help="Describe every key instead.")] = False,
+) -> None:
+    """Print the configuration that a run would have, as YAML that --config takes."""
+    from pipeline.console import terminal
+
+    with terminal(_NOWHERE) as console:
+        if reference:
+            from pipeline.config_reference import reference as describe
+
+            text = describe()
+        else:
+            # A configuration can be looked at before there are data.
+            loaded = read_config(config, set_, data or Path("data"), root, external)
+            text = loaded.to_yaml()
+        console.print(text, end="", soft_wrap=True, emoji=False)
 
 
 @app.command()

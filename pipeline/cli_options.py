@@ -9,6 +9,8 @@ import typer
 from pipeline.errors import UserError
 
 if TYPE_CHECKING:
+    from pydantic import JsonValue
+
     from pipeline.config import Config
 
 ConfigName = Annotated[str, typer.Option(help="A preset (demo, cpu, best, gpu) or a YAML file.")]
@@ -34,59 +36,78 @@ def read_config(
     name_or_path: str,
     assignments: list[str] | None,
     data: Path | None,
-    root: Path,
+    root: Path | None,
     external: list[str] | None,
     span: int | None = None,
     spans: int | None = None,
+    default_root: Path = Path("lungseg-run"),
 ) -> "Config":
-    """Reads a configuration as the options of a command have it.
+    """Read a configuration as the options of a command have it.
 
     Args:
-        name_or_path: of `ConfigName`.
-        assignments: of `Set`.
-        data: folder with `span-N/`.
-        root: folder for everything that is written.
-        external: of `External`.
-        span: of `Span`.
-        spans: of `Spans`.
+        name_or_path: Of `ConfigName`.
+        assignments: Of `Set`.
+        data: Folder with `span-N/`.
+        root: Folder for everything that is written.
+        external: Of `External`.
+        span: Of `Span`.
+        spans: Of `Spans`.
+        default_root: The root where neither the option nor the file names one.
 
     Raises:
-        UserError: an option, or what it names, is wrong.
+        UserError: An option, or what it names, is wrong.
     """
     from pipeline.config import load_config
 
-    overrides = _split_settings(assignments)
-    named = {"data.span": span, "data.spans": spans}
-    overrides |= {key: str(value) for key, value in named.items() if value is not None}
+    named: dict[str, JsonValue] = {"data.span": span, "data.spans": spans}
+    overrides = _read_settings(assignments) | {key: value for key, value in named.items() if value is not None}
     folders = [
-        split_assignment("--external", one, "NAME=DIR, such as other-hospital=data-of-it") for one in external or []
+        split_assignment("--external", text, "NAME=DIR, such as other-hospital=data-of-it") for text in external or []
     ]
     if len(dict(folders)) < len(folders):
-        msg = "--external: two sets have one name"
-        raise UserError(msg)
+        raise UserError("--external: two sets have one name")
     sets = {name: Path(folder) for name, folder in folders}
-    return load_config(name_or_path, overrides, data=data, root=root, external=sets)
+    return load_config(name_or_path, overrides, data=data, root=root, external=sets, default_root=default_root)
 
 
 def read_beam(assignments: list[str] | None) -> list[str]:
-    """The options of Beam, for commands that take nothing but the section `beam` by `Set`.
+    """Read the options of Beam, for commands that take nothing but the section `beam` by `Set`.
 
     Raises:
-        UserError: a key or value is wrong.
+        UserError: A key or value is wrong.
     """
     from pipeline.config import load_beam
 
-    return load_beam(_split_settings(assignments)).arguments()
+    return load_beam(_read_settings(assignments)).arguments()
 
 
-def _split_settings(assignments: list[str] | None) -> dict[str, str]:
-    return dict(split_assignment("--set", one, "KEY=VALUE, such as train.epochs=3") for one in assignments or [])
+def _read_settings(assignments: list[str] | None) -> "dict[str, JsonValue]":
+    """Read `KEY=VALUE`, of which the value is YAML."""
+    import yaml
+
+    values: dict[str, JsonValue] = {}
+    for assignment in assignments or []:
+        key, text = split_assignment("--set", assignment, "KEY=VALUE, such as train.epochs=3")
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise UserError(f"--set {key}: '{text}' is no YAML value") from error
+        # YAML reads 1e-3 as text; JSON-like numbers are what a user means.
+        values[key] = float(value) if isinstance(value, str) and _is_number(value) else value
+    return values
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def split_assignment(option: str, assignment: str, form: str) -> tuple[str, str]:
-    """Name and value of `NAME=VALUE`; raises UserError, which names the option and the form, where it is none."""
+    """Split `NAME=VALUE` into both; raise UserError, which names the option and the form, where it is none."""
     name, equals, value = assignment.partition("=")
     if not (name and equals):
-        msg = f"{option} {assignment}: must be {form}"
-        raise UserError(msg)
+        raise UserError(f"{option} {assignment}: must be {form}")
     return name, value

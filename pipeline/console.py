@@ -14,11 +14,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.status import Status
 from rich.table import Table
 
+from schema.reports.estimate import Estimate
+
 if TYPE_CHECKING:
     from tfx.types import Artifact
 
-    from pipeline.commands.run_result import Result, Study
     from pipeline.runners import ComponentRun
+    from schema.reports.result import RunResult, StudyResult
 
 
 _FILE_WIDTH = 120
@@ -137,13 +139,13 @@ class RunView(logging.Handler):
             self._status = None
 
 
-def show_result(console: Console, result: "Result") -> None:
+def show_result(console: Console, result: "RunResult") -> None:
     """Prints the table of the slices, and the rules."""
-    shown = [one for one in result.slices if len(one.keys) <= 1]
+    shown = [slice_ for slice_ in result.slices if len(slice_.keys) <= 1]
     table = _table("Unseen patients, means over images with 95 % intervals", ("slice", "images", *_SHOWN.values()))
-    for one in shown:
-        cells = [_with_interval(one.metrics.get(name), one.intervals.get(name)) for name in _SHOWN]
-        table.add_row(one.slice, str(one.examples), *cells)
+    for slice_ in shown:
+        cells = [_with_interval(slice_.metrics.get(name)) for name in _SHOWN]
+        table.add_row(slice_.slice, str(slice_.examples), *cells)
     console.print(table)
     hidden = len(result.slices) - len(shown)
     if hidden:
@@ -155,18 +157,16 @@ def show_result(console: Console, result: "Result") -> None:
         console.print(f"failed: {failure}", style="red")
 
 
-def show_study(console: Console, study: "Study") -> None:
+def show_study(console: Console, study: "StudyResult") -> None:
     """Prints what a model that learned from copies gains over one that did not."""
     columns = ("slice", "images", "metric", "with copies", "without", "difference")
     table = _table("What augmentation buys on unseen patients, with 95 % intervals", columns)
-    for one in study.evaluation.slices:
+    for slice_ in study.evaluation.slices:
         for name, title in _STUDIED.items():
-            if len(one.keys) <= 1 and one.baseline and one.difference:
-                change = one.difference[name]
-                values = [f"{of[name].value:.4f}" for of in (one.metrics, one.baseline)]
-                table.add_row(
-                    one.slice, str(one.examples), title, *values, _with_interval(change.value, change.interval)
-                )
+            if len(slice_.keys) <= 1 and slice_.baseline and slice_.difference:
+                values = [f"{of_model[name].value:.4f}" for of_model in (slice_.metrics, slice_.baseline)]
+                change = _with_interval(slice_.difference[name])
+                table.add_row(slice_.slice, str(slice_.examples), title, *values, change)
     console.print(table)
 
 
@@ -182,10 +182,11 @@ def _table(title: str, columns: tuple[str, ...]) -> Table:
     return table
 
 
-def _with_interval(value: float | None, ends: tuple[float, float] | None) -> str:
-    if value is None:
+def _with_interval(estimate: Estimate | None) -> str:
+    if estimate is None or estimate.value is None:
         return "-"
-    return f"{value:.4f}" + (f" ({ends[0]:.4f} to {ends[1]:.4f})" if ends else "")
+    ends = estimate.interval
+    return f"{estimate.value:.4f}" + (f" ({ends[0]:.4f} to {ends[1]:.4f})" if ends else "")
 
 
 def _describe(run: "ComponentRun") -> str:

@@ -18,10 +18,9 @@ from tfx.orchestration.portable import runtime_parameter_utils, tfx_runner
 from tfx.orchestration.portable.mlmd import execution_lib
 from tfx.proto.orchestration import pipeline_pb2
 
-from components.outputs import SECONDS
+from components.artifacts import SECONDS
 from pipeline.errors import ComponentError
-
-METADATA_FILE = "metadata.sqlite"
+from pipeline.root import METADATA_FILE
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import apache_beam as beam
 
+from components.artifacts import COPIES, ORIGINALS
 from components.augmenter.augment import Draw, draw_copy
 from components.augmenter.policy import Policy, compose
 from components.counters import count
@@ -16,7 +17,7 @@ from schema import record
 if TYPE_CHECKING:
     import albumentations
 
-READ, ORIGINALS, COPIES, REDRAWN, LEFT_OUT = "read", "originals", "copies", "redrawn", "left_out"
+READ, REDRAWN, LEFT_OUT = "read", "redrawn", "left_out"
 
 
 class AugmentError(ValueError):

@@ -3,87 +3,65 @@
 import logging
 import os
 from importlib import metadata
-from typing import Any
 
 import apache_beam as beam
-from tfx import types
-from tfx.dsl.components.base import base_beam_executor
-from tfx.types import artifact_utils
 from tfx.utils import io_utils
 
-from components.augmenter.copies import COPIES, LEFT_OUT, ORIGINALS, READ, REDRAWN, AddCopies
+from components import artifacts, base
+from components.artifacts import COPIES, ORIGINALS
+from components.augmenter.copies import LEFT_OUT, READ, REDRAWN, AddCopies
 from components.augmenter.policy import Policy
-from components.counters import count, read_counters
-from components.example_artifacts import inherit
-from components.outputs import all_or_nothing
-
-EXAMPLES = "examples"
-AUGMENTED_EXAMPLES = "augmented_examples"
-POLICY = "policy"
-CODE_VERSION = "code_version"
+from components.counters import count, read_counters, reconcile
 
 _LOG = logging.getLogger("lungseg.augmenter")
 
 
-class Executor(base_beam_executor.BaseBeamExecutor):
+class Executor(base.BeamExecutor[Policy]):
     """Reads each split, adds copies, writes it."""
 
-    def Do(
-        self,
-        input_dict: dict[str, list[types.Artifact]],
-        output_dict: dict[str, list[types.Artifact]],
-        exec_properties: dict[str, Any],
-    ) -> None:
-        """Augments.
+    SETTINGS = Policy
+
+    def run(self, inputs: base.Artifacts, outputs: base.Artifacts, settings: Policy) -> None:
+        """Augment.
 
         Args:
-            input_dict: `examples`, one Examples artifact of tf.train.Example records.
-            output_dict: `augmented_examples`, with the same splits, span, `spans` and version. Its custom properties
-                hold the counts by split (`train_read`, `train_originals`, `train_copies`, `train_redrawn`,
+            inputs: `examples`, of tf.train.Example records.
+            outputs: `augmented_examples`, with the same splits, span, `spans` and version. Its custom properties hold
+                the counts by split (`train_read`, `train_originals`, `train_copies`, `train_redrawn`,
                 `train_left_out`), `policy`, `policy_hash` and `albumentations_version`.
-            exec_properties: `policy`, as JSON, and `code_version`, which is not read.
+            settings: The policy.
 
         Raises:
-            AugmentError: a record breaks the contract, or is a copy already.
-            RuntimeError: a split is empty, or records got lost on the way.
+            AugmentError: A record breaks the contract, or is a copy already.
+            RuntimeError: A split is empty, or records got lost on the way.
         """
-        augmented = artifact_utils.get_single_instance(output_dict[AUGMENTED_EXAMPLES])
-        with all_or_nothing(augmented):
-            self._augment(artifact_utils.get_single_instance(input_dict[EXAMPLES]), augmented, exec_properties[POLICY])
-
-    def _augment(self, examples: types.Artifact, augmented: types.Artifact, policy_json: str) -> None:
-        policy = Policy.model_validate_json(policy_json)
-        inherit(augmented, examples)
-        splits = artifact_utils.decode_split_names(examples.split_names)
+        examples, augmented = inputs["examples"], outputs["augmented_examples"]
+        artifacts.inherit(augmented, examples)
+        splits = artifacts.splits_of(examples)
         with self._make_beam_pipeline() as pipeline:
             for split in splits:
-                source = io_utils.all_files_pattern(artifact_utils.get_split_uri([examples], split))
-                target = os.path.join(artifact_utils.get_split_uri([augmented], split), "data_tfrecord")
+                source = io_utils.all_files_pattern(artifacts.split_folder(examples, split))
+                target = os.path.join(artifacts.split_folder(augmented, split), "data_tfrecord")
                 _ = (
                     pipeline
                     | f"Read[{split}]" >> beam.io.ReadFromTFRecord(source)
-                    | f"AddCopies[{split}]" >> AddCopies(policy, split)
+                    | f"AddCopies[{split}]" >> AddCopies(settings, split)
                     | f"Count[{split}]" >> beam.Map(_count_written, split)
                     | f"Write[{split}]" >> beam.io.WriteToTFRecord(target)
                 )
         for split in splits:
             counted = read_counters(pipeline.result, split)
             counts = {name: counted[name] for name in (READ, ORIGINALS, COPIES, REDRAWN, LEFT_OUT)}
-            _reconcile(counts, split, policy.copies_of(split))
+            _reconcile(counts, split, settings.copies_of(split))
             _LOG.info(
                 "%s: %d originals, %d copies (%d redrawn, %d left out)",
                 split, counts[ORIGINALS], counts[COPIES], counts[REDRAWN], counts[LEFT_OUT],
             )  # fmt: skip
             for name, total in counts.items():
                 augmented.set_int_custom_property(f"{split}_{name}", total)
-        augmented.set_string_custom_property(POLICY, policy.name)
-        augmented.set_string_custom_property("policy_hash", policy.content_hash())
-        augmented.set_string_custom_property("albumentations_version", metadata.version("albumentations"))
-
-
-def written_to(augmented: types.Artifact, split: str) -> int:
-    """How many records the Augmenter wrote to a split, as its artifact says; 0 where it has not made the artifact."""
-    return sum(augmented.get_int_custom_property(f"{split}_{name}") for name in (ORIGINALS, COPIES))
+        augmented.set_string_custom_property(artifacts.POLICY, settings.name)
+        augmented.set_string_custom_property(artifacts.POLICY_HASH, settings.content_hash())
+        augmented.set_string_custom_property(artifacts.ALBUMENTATIONS, metadata.version("albumentations"))
 
 
 def _count_written(tagged: tuple[str, bytes], split: str) -> bytes:
@@ -92,12 +70,12 @@ def _count_written(tagged: tuple[str, bytes], split: str) -> bytes:
 
 
 def _reconcile(counts: dict[str, int], split: str, copies: int) -> None:
-    """What went in must have come out: runners have been seen to lose records without an error."""
-    read = counts[READ]
-    if read == 0:
-        msg = f"split '{split}' has no records: each of train, eval and test needs patients, so add more of them"
-        raise RuntimeError(msg)
-    if counts[ORIGINALS] != read or counts[COPIES] + counts[LEFT_OUT] != copies * read:
-        written = f"{counts[ORIGINALS]} originals and {counts[COPIES]} of {copies * read} copies"
-        msg = f"split '{split}' lost records: {read} read, {written} written, {counts[LEFT_OUT]} left out"
-        raise RuntimeError(msg)
+    reconcile(
+        f"split '{split}'",
+        counts[READ],
+        {"originals written": counts[ORIGINALS]},
+        if_empty="each of train, eval and test needs patients, so add more of them",
+    )
+    due, written, left_out = copies * counts[READ], counts[COPIES], counts[LEFT_OUT]
+    if due != written + left_out:
+        raise RuntimeError(f"split '{split}' lost copies: {due} due, {written} written, {left_out} left out")

@@ -23,7 +23,7 @@ import numpy as np
 import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from modules.settings import Settings
+from schema.settings import Settings
 
 if TYPE_CHECKING:
     import albumentations

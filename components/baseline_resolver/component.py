@@ -1,50 +1,46 @@
-"""The BaselineResolver: the current model, which is the one blessed last or put back since; nothing on the first run.
-
-It reads the serving folder instead of the metadata store, so that it finds the same on every runner.
-"""
+"""The BaselineResolver: the model that serves, blessed last or put back since; nothing on the first run."""
 
 from tfx import types
-from tfx.dsl.components.base import base_component, executor_spec
-from tfx.types import channel_utils, component_spec, standard_artifacts
+from tfx.dsl.components.base import executor_spec
+from tfx.types import component_spec, standard_artifacts
+from tfx.types.component_spec import ChannelParameter
 
-from components.baseline_resolver import executor
+from components import base
+from components.baseline_resolver.executor import Executor
+from components.serving_folder import ServingFolderSettings
 
 
 class BaselineResolverSpec(component_spec.ComponentSpec):
     """Inputs, outputs and parameters of the BaselineResolver."""
 
-    INPUTS = {executor.EXAMPLES: component_spec.ChannelParameter(type=standard_artifacts.Examples)}
-    OUTPUTS = {executor.MODEL: component_spec.ChannelParameter(type=standard_artifacts.Model)}
-    PARAMETERS = {
-        executor.SERVING_DIR: component_spec.ExecutionParameter(type=str),
-        executor.CANDIDATE: component_spec.ExecutionParameter(type=str),
-        executor.RIVAL: component_spec.ExecutionParameter(type=str),
-    }
+    INPUTS = {"examples": ChannelParameter(type=standard_artifacts.Examples)}
+    OUTPUTS = {"model": ChannelParameter(type=standard_artifacts.Model)}
+    PARAMETERS = base.PARAMETERS
 
 
-class BaselineResolver(base_component.BaseComponent):
-    """Copies the current model of the serving folder into its output `model`; without one, the output is empty."""
+class BaselineResolver(base.Component):
+    """Copies the current model of the serving folder into its output `model`; without one, the output is empty.
+
+    It reads the serving folder instead of the metadata store, so that it finds the same on every runner. The same
+    examples, candidate and baseline get the same model from the cache.
+
+    ```python
+    resolver = BaselineResolver(
+        examples=record_validator.outputs["validated_examples"],
+        settings=ServingFolderSettings(serving_dir="root/serving", candidate_key="5d41402a", baseline_key="none"),
+    )
+    evaluator = Evaluator(baseline_model=resolver.outputs["model"], ...)
+    ```
+    """
 
     SPEC_CLASS = BaselineResolverSpec
-    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
+    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
 
-    def __init__(self, examples: types.BaseChannel, serving_dir: str, candidate: str, rival: str) -> None:
-        """Wires the component.
+    def __init__(self, examples: types.BaseChannel, settings: ServingFolderSettings) -> None:
+        """Wire the component.
 
         Args:
-            examples: what the candidate is made from and judged on.
-            serving_dir: where Pusher puts blessed models, a numbered folder each.
-            candidate: identifies everything else that makes and judges the candidate.
-            rival: identifies what it has to stand comparison with (`serving_dir.rival_of`). The same examples,
-                candidate and rival get the same baseline from the cache.
+            examples: What the candidate is made from and judged on.
+            settings: The folder, and the keys of the cache.
         """
-        spec = BaselineResolverSpec(
-            **{
-                executor.EXAMPLES: examples,
-                executor.MODEL: channel_utils.as_channel([standard_artifacts.Model()]),
-                executor.SERVING_DIR: serving_dir,
-                executor.CANDIDATE: candidate,
-                executor.RIVAL: rival,
-            }
-        )
-        super().__init__(spec=spec)
+        super().__init__(settings, examples=examples)

@@ -1,32 +1,31 @@
 """Holds reports against limits; pure functions."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Iterator, Sequence
+from typing import Final
 
 from components.data_gate.settings import GateSettings
-from components.example_validator.anomalies import Anomaly
-
-Json = Mapping[str, Any]
+from schema.reports.statistics import Anomaly
+from schema.reports.validation import Leaks, SetSummary, ValidationReport
 
 _STOPPING: Final = {"error": ("error",), "warning": ("error", "warning"), "never": ()}
 
 
-def object_to_records(validation: Json, settings: GateSettings) -> Iterator[str]:
-    """What of `validation.json` is over a limit, the gravest first, a line each."""
-    yield from _leaks(validation["leaks"], settings.max_leaks)
-    splits = [one for one in validation["sets"] if one["kind"] == "split"]
-    external = [one for one in validation["sets"] if one["kind"] != "split"]
-    for one in validation["sets"]:
-        if not one["validated"]:
-            yield f"{one['kind']} '{one['name']}' has none of {one['read']} records left{_why([one])}: add sound ones"
-    for name, sets in [("the splits", splits), *((f"external set '{one['name']}'", [one]) for one in external)]:
+def object_to_records(validation: ValidationReport, settings: GateSettings) -> Iterator[str]:
+    """Tell what of a report is over a limit, the gravest first, a line each."""
+    yield from _leaks(validation.leaks, settings.max_leaks)
+    splits = [set_ for set_ in validation.sets if set_.kind == "split"]
+    external = [set_ for set_ in validation.sets if set_.kind != "split"]
+    for set_ in validation.sets:
+        if not set_.validated:
+            yield f"{set_.kind} '{set_.name}' has none of {set_.read} records left{_why([set_])}: add sound ones"
+    for name, sets in [("the splits", splits), *((f"external set '{set_.name}'", [set_]) for set_ in external)]:
         yield from _bad(name, sets, settings.max_bad_share)
 
 
 def object_to_anomalies(anomalies: Sequence[Anomaly], settings: GateSettings) -> Iterator[str]:
-    """The first anomaly that stops a run, if there is one, in a line."""
-    stopping = [one for one in anomalies if one.severity in _STOPPING[settings.severity]]
+    """Tell the first anomaly that stops a run, if there is one, in a line."""
+    stopping = [anomaly for anomaly in anomalies if anomaly.severity in _STOPPING[settings.severity]]
     if stopping:
         first = stopping[0]
         where = f"feature '{first.feature}' of split '{first.split}'" if first.feature else f"split '{first.split}'"
@@ -36,15 +35,15 @@ def object_to_anomalies(anomalies: Sequence[Anomaly], settings: GateSettings) ->
         )
 
 
-def _leaks(leaks: Json, limit: int) -> Iterator[str]:
-    if leaks["total"] > limit:
-        first = leaks["named"][0]
-        yield f"{first['text']}{_more(leaks['total'])} (max_leaks is {limit}): {first['remedy']}"
+def _leaks(leaks: Leaks, limit: int) -> Iterator[str]:
+    if leaks.total > limit:
+        first = leaks.named[0]
+        yield f"{first.text}{_more(leaks.total)} (max_leaks is {limit}): {first.remedy}"
 
 
-def _bad(name: str, sets: Sequence[Json], limit: float) -> Iterator[str]:
-    read = sum(one["read"] for one in sets)
-    bad = sum(one["quarantined"] - one["leaked"] for one in sets)
+def _bad(name: str, sets: Sequence[SetSummary], limit: float) -> Iterator[str]:
+    read = sum(set_.read for set_ in sets)
+    bad = sum(set_.quarantined - set_.leaked for set_ in sets)
     if bad > limit * read:
         yield (
             f"{bad} of {read} records of {name} are refused (max_bad_share is {limit:g}){_why(sets)}: "
@@ -52,8 +51,8 @@ def _bad(name: str, sets: Sequence[Json], limit: float) -> Iterator[str]:
         )
 
 
-def _why(sets: Sequence[Json]) -> str:
-    reasons = sum((Counter(one["reasons"]) for one in sets), Counter[str]())
+def _why(sets: Sequence[SetSummary]) -> str:
+    reasons = sum((Counter(set_.reasons) for set_ in sets), Counter[str]())
     return ": " + ", ".join(f"{reason} {number}" for reason, number in reasons.most_common()) if reasons else ""
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from modules.settings import Settings
+from schema.settings import Settings
 
 
 class GateSettings(Settings):

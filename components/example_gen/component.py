@@ -1,46 +1,46 @@
 """ExampleGen: the last spans of records in, Examples split by patient out."""
 
-from google.protobuf import struct_pb2
+from pathlib import Path
+
 from tfx.components.example_gen.component import FileBasedExampleGen
 from tfx.dsl.components.base import executor_spec
 from tfx.proto import example_gen_pb2, range_config_pb2
 
+from components.code_version import code_version
 from components.example_gen import driver, executor
-from components.example_gen.spans import RECORDS, SPANS
+from components.example_gen.settings import ExampleGenSettings
+from components.example_gen.spans import RECORDS
 
 
 class ExampleGen(FileBasedExampleGen):
-    """TFX's ImportExampleGen of several spans at once: the newest, which it finds or is told, and those before it."""
+    """TFX's ImportExampleGen of several spans at once: the newest, which it finds or is told, and those before it.
+
+    ```python
+    example_gen = ExampleGen(data_root=Path("data"), output_config=by_patient, spans=3)
+    validator = RecordValidator(examples=example_gen.outputs["examples"], ...)
+    ```
+    """
 
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(executor.Executor)
     DRIVER_CLASS = driver.Driver
 
     def __init__(
-        self,
-        input_base: str,
-        output_config: example_gen_pb2.Output,
-        code_version: str,
-        spans: int = 1,
-        span: int | None = None,
+        self, data_root: Path, output_config: example_gen_pb2.Output, spans: int = 1, span: int | None = None
     ) -> None:
-        """Wires the component.
+        """Wire the component.
 
         Args:
-            input_base: folder with `span-N/records-*`, TFRecord files in the record's contract (see `schema`).
-            output_config: how to split the records.
-            code_version: identifies the code that reads them, so that the cache does not outlive it.
-            spans: how many spans to read, 1 or more; fewer if there are not so many.
-            span: the newest one to read; None: the latest there is.
+            data_root: Folder with `span-N/records-*`, TFRecord files of records that keep the contract (see `schema`).
+            output_config: How to split the records.
+            spans: How many spans to read, 1 or more; fewer if there are not so many.
+            span: The newest one to read; None: the latest there is.
         """
-        settings = struct_pb2.Struct()
-        settings.update({SPANS: spans, executor.CODE_VERSION: code_version})
-        custom = example_gen_pb2.CustomConfig()
-        custom.custom_config.Pack(settings)
+        settings = ExampleGenSettings(spans=spans, code_version=code_version(executor.__name__, driver.__name__))
         super().__init__(
-            input_base=input_base,
+            input_base=str(data_root),
             input_config=example_gen_pb2.Input(splits=[example_gen_pb2.Input.Split(name="records", pattern=RECORDS)]),
             output_config=output_config,
-            custom_config=custom,
+            custom_config=settings.to_proto(),
             range_config=None if span is None else _only(span),
         )
 

@@ -6,23 +6,22 @@ from typing import Any, Final
 
 import apache_beam as beam
 from tfx import types
-from google.protobuf import struct_pb2
 from tensorflow.core.example import example_pb2
 from tfx.components.example_gen.import_example_gen import executor
 from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 from tfx.utils import proto_utils
 
+from components.artifacts import SPANS, all_or_nothing
 from components.counters import count, read_counters
 from components.example_gen.read import IDENTIFIED, READ, REPLACED, TOTAL, ReadSpans, namespace_of
-from components.example_gen.spans import SPANS, Span, choose, number_in
-from components.outputs import all_or_nothing
+from components.example_gen.settings import ExampleGenSettings
+from components.example_gen.spans import Span, choose, number_in
 
 EXAMPLES = "examples"
 INPUT_BASE = "input_base"
 INPUT_CONFIG = "input_config"
 CUSTOM_CONFIG = "custom_config"
-CODE_VERSION = "code_version"
 
 _WRITTEN: Final = "written"
 
@@ -38,39 +37,38 @@ class Executor(executor.Executor):
         output_dict: dict[str, list[types.Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """Imports.
+        """Import records.
 
         Args:
-            input_dict: nothing.
+            input_dict: Nothing.
             output_dict: `examples`, of tf.train.Example records. Its custom properties hold `spans`, the numbers of
                 those that were read, such as `3,4,5`, and how many records were `read` from them and `replaced` by
                 those of later spans.
-            exec_properties: those of TFX's ImportExampleGen, with the number of the newest span in the pattern of
-                `input_config`; its `custom_config` holds a Struct with `spans`, how many to read, and `code_version`,
-                which is not read.
+            exec_properties: Those of TFX's ImportExampleGen, with the number of the newest span in the pattern of
+                `input_config`; its `custom_config` holds `ExampleGenSettings`.
 
         Raises:
-            RuntimeError: records got lost on the way.
-            ValueError: the pattern names no span, or of several spans, one has a record without id or source, or two
+            RuntimeError: Records got lost on the way.
+            ValueError: The pattern names no span, or of several spans, one has a record without id or source, or two
                 have an id in common that is of two sources.
         """
         examples = artifact_utils.get_single_instance(output_dict[EXAMPLES])
         with all_or_nothing(examples):
             self._examples = examples
             self._spans = spans_to_read(exec_properties)
-            if len(self._spans) < (wanted := _wanted(exec_properties)):
+            if len(self._spans) < (wanted := ExampleGenSettings.from_json(exec_properties[CUSTOM_CONFIG]).spans):
                 _LOG.warning("%d spans wanted, %d there up to the newest one", wanted, len(self._spans))
             super().Do(input_dict, output_dict, exec_properties)
-            self._tell(examples)
+            self._describe(examples)
 
     def GetInputSourceToExamplePTransform(self) -> Any:
-        """The spans instead of the one that TFX would read; TFX calls this with the properties and the pattern."""
+        """Read the spans instead of the one that TFX would read; TFX calls this with the properties and the pattern."""
         return lambda *_: ReadSpans(self._spans)
 
     def GenerateExamplesByBeam(
         self, pipeline: beam.Pipeline, exec_properties: dict[str, Any]
     ) -> dict[str, beam.PCollection]:
-        """Writes the splits, and leaves none to TFX, which would shuffle all records: in memory, and for nothing.
+        """Write the splits, and leave none to TFX, which would shuffle all records: in memory, and for nothing.
 
         The Trainer orders its examples itself. Nor does it pay to compress PNGs once more.
         """
@@ -84,15 +82,15 @@ class Executor(executor.Executor):
             )
         return {}
 
-    def _tell(self, examples: types.Artifact) -> None:
-        counts = {one.span: read_counters(self._pipeline.result, namespace_of(one.span)) for one in self._spans}
+    def _describe(self, examples: types.Artifact) -> None:
+        counts = {span.span: read_counters(self._pipeline.result, namespace_of(span.span)) for span in self._spans}
         read, replaced = (sum(of_span[name] for of_span in counts.values()) for name in (READ, REPLACED))
         written = read_counters(self._pipeline.result, _WRITTEN)[_WRITTEN]
         identified = read_counters(self._pipeline.result, TOTAL)[IDENTIFIED] if len(self._spans) > 1 else read
         _reconcile(read, identified, written, replaced)
         for span, of_span in counts.items():
             _LOG.info("span %d: %d records, %d replaced by later spans", span, of_span[READ], of_span[REPLACED])
-        examples.set_string_custom_property(SPANS, ",".join(str(one.span) for one in self._spans))
+        examples.set_string_custom_property(SPANS, ",".join(str(span.span) for span in self._spans))
         examples.set_int_custom_property(READ, read)
         examples.set_int_custom_property(REPLACED, replaced)
 
@@ -104,26 +102,22 @@ def _serialize(example: example_pb2.Example) -> bytes:
 
 
 def spans_to_read(exec_properties: dict[str, Any]) -> list[Span]:
-    """The spans that a resolved execution reads, their numbers rising.
+    """Return the spans that a resolved execution reads, their numbers rising.
 
     Raises:
-        ValueError: the pattern names no span.
+        ValueError: The pattern names no span.
     """
     read_from = example_gen_pb2.Input()
     proto_utils.json_to_proto(exec_properties[INPUT_CONFIG], read_from)
     newest = number_in(read_from.splits[0].pattern)
-    return choose(exec_properties[INPUT_BASE], newest, _wanted(exec_properties))
-
-
-def _wanted(exec_properties: dict[str, Any]) -> int:
-    custom, settings = example_gen_pb2.CustomConfig(), struct_pb2.Struct()
-    proto_utils.json_to_proto(exec_properties[CUSTOM_CONFIG], custom)
-    custom.custom_config.Unpack(settings)
-    return int(settings[SPANS])
+    return choose(
+        exec_properties[INPUT_BASE], newest, ExampleGenSettings.from_json(exec_properties[CUSTOM_CONFIG]).spans
+    )
 
 
 def _reconcile(read: int, identified: int, written: int, replaced: int) -> None:
     """What went in must have come out: runners have been seen to lose records without an error."""
     if not read == identified == written + replaced:
-        msg = f"records got lost: {read} read, {identified} identified, {written} written, {replaced} replaced"
-        raise RuntimeError(msg)
+        raise RuntimeError(
+            f"records got lost: {read} read, {identified} identified, {written} written, {replaced} replaced"
+        )

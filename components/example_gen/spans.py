@@ -4,18 +4,12 @@
 [2, 4, 5]
 """
 
-import os
 import re
+from pathlib import Path
 from typing import Final, NamedTuple
-
-from tfx import types
-from tfx.dsl.io import fileio
 
 RECORDS: Final = "span-{SPAN}/records-*"
 """Pattern of record files below the data root."""
-
-SPANS: Final = "spans"
-"""Custom property of Examples: the numbers of the spans that they are from, rising, such as `3,4,5`."""
 
 _NUMBER = re.compile(r"(?:^|/)span-(0|[1-9][0-9]*)/records-[^/]*$")
 
@@ -30,7 +24,7 @@ class Span(NamedTuple):
 
 
 def choose(data_root: str, newest: int, number: int) -> list[Span]:
-    """The last spans that there are, of those numbered up to `newest`; gaps in the numbering do not count.
+    """Choose the last spans that there are, of those numbered up to `newest`; gaps in the numbering do not count.
 
     Args:
         data_root: folder with `span-N/`.
@@ -41,36 +35,29 @@ def choose(data_root: str, newest: int, number: int) -> list[Span]:
         Up to `number` spans, their numbers rising.
     """
     found = [span for span in existing(data_root) if span <= newest]
-    return [Span(span, os.path.join(data_root, RECORDS.format(SPAN=span))) for span in found[-number:]]
+    return [Span(span, str(Path(data_root, RECORDS.format(SPAN=span)))) for span in found[-number:]]
 
 
 def existing(data_root: str) -> list[int]:
-    """The numbers of all spans that hold records, rising."""
-    files = fileio.glob(os.path.join(data_root, RECORDS.format(SPAN="*")))
+    """List the numbers of all spans that hold records, rising."""
+    files = Path(data_root).glob(RECORDS.format(SPAN="*"))
     return sorted({int(match[1]) for file in files if (match := _NUMBER.search(str(file)))})
 
 
 def number_in(pattern: str) -> int:
-    """The number in a pattern in which TFX's driver has put the newest span, such as `span-5/records-*`.
+    """Return the number in a pattern in which TFX's driver has put the newest span, such as `span-5/records-*`.
 
     Raises:
         ValueError: it holds none.
     """
     match = _NUMBER.search(pattern)
     if not match:
-        msg = f"pattern '{pattern}' names no span: ExampleGen's driver must run first and put a number into it"
-        raise ValueError(msg)
+        raise ValueError(
+            f"pattern '{pattern}' names no span: ExampleGen's driver must run first and put a number into it"
+        )
     return int(match[1])
 
 
-def spans_of(examples: types.Artifact) -> list[int]:
-    """The numbers of the spans that Examples are from, rising; TFX's own ExampleGen tells of one alone."""
-    if examples.has_custom_property(SPANS):
-        return [int(one) for one in examples.get_string_custom_property(SPANS).split(",")]
-    # ExampleGen's driver writes the span beside the type's own property, which stays 0.
-    return [examples.get_int_custom_property("span") or examples.span]
-
-
 def enumerate_spans(spans: list[int]) -> str:
-    """The numbers as text, such as `3, 4, 5`."""
+    """Write numbers as text, such as `3, 4, 5`."""
     return ", ".join(map(str, spans))

@@ -1,63 +1,60 @@
-"""The ExampleValidator: anomalies of the examples' statistics, and their drift since the serving model was trained.
-
-TFX's own cannot look at earlier data.
-"""
+"""The ExampleValidator: anomalies of the examples' statistics, and their drift since the serving model was trained."""
 
 from tfx import types
-from tfx.dsl.components.base import base_component, executor_spec
-from tfx.types import channel_utils, component_spec, standard_artifacts
+from tfx.dsl.components.base import executor_spec
+from tfx.types import component_spec, standard_artifacts
+from tfx.types.component_spec import ChannelParameter
 
-from components.example_validator import executor
-from components.example_validator.settings import ExampleValidatorSettings
+from components import base
+from components.example_validator.executor import Executor
+from components.example_validator.settings import DriftSettings
 
 
 class ExampleValidatorSpec(component_spec.ComponentSpec):
     """Inputs, outputs and parameters of the ExampleValidator."""
 
     INPUTS = {
-        executor.STATISTICS: component_spec.ChannelParameter(type=standard_artifacts.ExampleStatistics),
-        executor.SCHEMA: component_spec.ChannelParameter(type=standard_artifacts.Schema),
-        executor.BASELINE_MODEL: component_spec.ChannelParameter(type=standard_artifacts.Model, optional=True),
+        "statistics": ChannelParameter(type=standard_artifacts.ExampleStatistics),
+        "schema": ChannelParameter(type=standard_artifacts.Schema),
+        "baseline_model": ChannelParameter(type=standard_artifacts.Model, optional=True),
     }
-    OUTPUTS = {executor.ANOMALIES: component_spec.ChannelParameter(type=standard_artifacts.ExampleAnomalies)}
-    PARAMETERS = {
-        executor.SETTINGS: component_spec.ExecutionParameter(type=str),
-        executor.CODE_VERSION: component_spec.ExecutionParameter(type=str),
-    }
+    OUTPUTS = {"anomalies": ChannelParameter(type=standard_artifacts.ExampleAnomalies)}
+    PARAMETERS = base.PARAMETERS
 
 
-class ExampleValidator(base_component.BaseComponent):
-    """Reports what is wrong with the statistics in its output `anomalies`; it never fails over them."""
+class ExampleValidator(base.Component):
+    """Reports what is wrong with the statistics in its output `anomalies`; it never fails over them.
+
+    TFX's own cannot look at earlier data.
+
+    ```python
+    validator = ExampleValidator(
+        statistics=statistics_gen.outputs["statistics"],
+        schema=schema_gen.outputs["schema"],
+        baseline_model=resolver.outputs["model"],
+        settings=DriftSettings(severity="error"),
+    )
+    gate = DataGate(anomalies=validator.outputs["anomalies"], ...)
+    ```
+    """
 
     SPEC_CLASS = ExampleValidatorSpec
-    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
+    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
 
     def __init__(
         self,
         statistics: types.BaseChannel,
         schema: types.BaseChannel,
-        settings: ExampleValidatorSettings,
-        code_version: str,
+        settings: DriftSettings,
         baseline_model: types.BaseChannel | None = None,
     ) -> None:
-        """Wires the component.
+        """Wire the component.
 
         Args:
-            statistics: of the examples, as StatisticsGen takes them.
-            schema: with drift comparators for the features that are compared.
-            settings: how grave drift is.
-            code_version: identifies the code that validates, so that the cache does not outlive it.
-            baseline_model: the model that serves, with the statistics of its training data beside it; may turn out to
+            statistics: Of the examples, as StatisticsGen takes them.
+            schema: With drift comparators for the features that are compared.
+            settings: How grave drift is.
+            baseline_model: The model that serves, with the statistics of its training data beside it; may turn out to
                 be none.
         """
-        spec = ExampleValidatorSpec(
-            **{
-                executor.STATISTICS: statistics,
-                executor.SCHEMA: schema,
-                executor.BASELINE_MODEL: baseline_model,
-                executor.ANOMALIES: channel_utils.as_channel([standard_artifacts.ExampleAnomalies()]),
-                executor.SETTINGS: settings.model_dump_json(),
-                executor.CODE_VERSION: code_version,
-            }
-        )
-        super().__init__(spec=spec)
+        super().__init__(settings, statistics=statistics, schema=schema, baseline_model=baseline_model)

@@ -4,94 +4,17 @@ TFDV measures: `raise_thresholds` prepares the schema for its `validate_statisti
 """
 
 from collections.abc import Sequence
-from typing import Any, Final, Literal
+from typing import Any, Final
 
-from pydantic import BaseModel
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
 
 from components.example_validator.noise import jensen_shannon_noise, l_infinity_noise
-from components.example_validator.settings import Severity
+from schema.reports.statistics import Distance, Distribution, FeatureDrift
 
-COMPARED_SPLIT: Final = "train"
-"""The split that is compared: what the serving model learned from, and what the next one will."""
-DRIFT_FILE: Final = "drift.json"
-"""Holds a `Drift`."""
-
-Kind = Literal["jensen_shannon_divergence", "infinity_norm"]
-"""Distances, by their names in the schema."""
-DISTANCES: Final[dict[Kind, str]] = {
-    "jensen_shannon_divergence": "Jensen-Shannon divergence",
-    "infinity_norm": "largest change of a share",
-}
-"""The same for people."""
-
-_KINDS: Final[dict[int, Kind]] = {
+_DISTANCES: Final[dict[int, Distance]] = {
     anomalies_pb2.DriftSkewInfo.Measurement.JENSEN_SHANNON_DIVERGENCE: "jensen_shannon_divergence",
     anomalies_pb2.DriftSkewInfo.Measurement.L_INFTY: "infinity_norm",
 }
-
-
-class Distribution(BaseModel):
-    """A feature in a set of examples.
-
-    Attributes:
-        shares: of the examples, 0-1, by bucket or by category.
-        edges: of the buckets, one more than those; empty for categories.
-        values: of the categories, the most frequent first; empty for numbers.
-    """
-
-    shares: tuple[float, ...]
-    edges: tuple[float, ...] = ()
-    values: tuple[str, ...] = ()
-
-
-class FeatureDrift(BaseModel):
-    """How far a feature has moved.
-
-    Attributes:
-        feature: its name.
-        kind: of the distance.
-        distance: 0-1.
-        threshold: what it may be.
-        noise: what chance makes of it in samples of this size; the threshold is never below.
-        drifted: whether the distance is over the threshold.
-        baseline: of the earlier examples.
-        new: of the later ones.
-    """
-
-    feature: str
-    kind: Kind
-    distance: float
-    threshold: float
-    noise: float
-    drifted: bool
-    baseline: Distribution
-    new: Distribution
-
-
-class Drift(BaseModel):
-    """How far the features of training data have moved since the serving model was trained.
-
-    Attributes:
-        baseline: version of that model; None where none serves.
-        reason: why nothing was compared; empty where something was.
-        severity: of a feature that has drifted.
-        baseline_examples: in the training split that the model learned from.
-        new_examples: in the training split of now.
-        features: those that drifted first, then by distance over threshold.
-    """
-
-    baseline: int | None
-    severity: Severity
-    new_examples: int
-    reason: str = ""
-    baseline_examples: int = 0
-    features: tuple[FeatureDrift, ...] = ()
-
-    @property
-    def drifted(self) -> list[FeatureDrift]:
-        """The features that have drifted."""
-        return [one for one in self.features if one.drifted]
 
 
 def raise_thresholds(
@@ -100,7 +23,7 @@ def raise_thresholds(
     new: statistics_pb2.DatasetFeatureStatistics,
     significance: float,
 ) -> schema_pb2.Schema:
-    """The schema with each threshold of a drift comparator where chance seldom reaches it.
+    """Return the schema with each threshold of a drift comparator where chance seldom reaches it.
 
     Features that either of the statistics lacks lose their comparators: an earlier release may not have known them.
 
@@ -131,7 +54,7 @@ def read_drift(
     new: statistics_pb2.DatasetFeatureStatistics,
     significance: float,
 ) -> tuple[FeatureDrift, ...]:
-    """The distances that TFDV measured, those that drifted first, then by distance over threshold.
+    """Read the distances that TFDV measured; those that drifted first, then by distance over threshold.
 
     Args:
         anomalies: of the later examples, with thresholds as `raise_thresholds` leaves them.
@@ -148,27 +71,29 @@ def read_drift(
         found += [
             FeatureDrift(
                 feature=name,
-                kind=_KINDS[one.type],
-                distance=one.value,
-                threshold=one.threshold,
-                noise=_noise(_KINDS[one.type], *both, examples, significance),
-                drifted=one.value > one.threshold,
+                kind=_DISTANCES[measured.type],
+                distance=measured.value,
+                threshold=measured.threshold,
+                noise=_noise(_DISTANCES[measured.type], *both, examples, significance),
+                drifted=measured.value > measured.threshold,
                 baseline=both[0],
                 new=both[1],
             )
-            for one in info.drift_measurements
+            for measured in info.drift_measurements
         ]
-    return tuple(sorted(found, key=lambda one: (not one.drifted, -one.distance / one.threshold, one.feature)))
+    return tuple(sorted(found, key=lambda drift: (not drift.drifted, -drift.distance / drift.threshold, drift.feature)))
 
 
 def _noise(
-    kind: Kind, baseline: Distribution, new: Distribution, examples: tuple[int, int], significance: float
+    kind: Distance, baseline: Distribution, new: Distribution, examples: tuple[int, int], significance: float
 ) -> float:
     if kind == "jensen_shannon_divergence":
-        buckets = [sum(share > 0 for share in one.shares) for one in (baseline, new)]
+        buckets = [sum(share > 0 for share in distribution.shares) for distribution in (baseline, new)]
         noise = jensen_shannon_noise((buckets[0], buckets[1]), examples, significance)
     else:
-        before, after = (dict(zip(one.values, one.shares, strict=True)) for one in (baseline, new))
+        before, after = (
+            dict(zip(distribution.values, distribution.shares, strict=True)) for distribution in (baseline, new)
+        )
         counts = [
             (before.get(value, 0.0) * examples[0], after.get(value, 0.0) * examples[1]) for value in {*before, *after}
         ]
@@ -184,7 +109,9 @@ def _read_distribution(of: statistics_pb2.FeatureNameStatistics) -> Distribution
     if of.HasField("string_stats"):
         buckets = of.string_stats.rank_histogram.buckets
         return Distribution(shares=_shares(buckets), values=tuple(bucket.label for bucket in buckets))
-    histogram = next(one for one in of.num_stats.histograms if one.type == statistics_pb2.Histogram.STANDARD)
+    histogram = next(
+        histogram for histogram in of.num_stats.histograms if histogram.type == statistics_pb2.Histogram.STANDARD
+    )
     edges = [bucket.low_value for bucket in histogram.buckets] + [histogram.buckets[-1].high_value]
     return Distribution(shares=_shares(histogram.buckets), edges=tuple(edges))
 

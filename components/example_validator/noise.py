@@ -8,9 +8,11 @@ import math
 from collections.abc import Sequence
 from statistics import NormalDist
 
+from scipy.stats import chi2
+
 
 def jensen_shannon_noise(buckets: tuple[int, int], examples: tuple[int, int], significance: float) -> float:
-    """The Jensen-Shannon divergence that chance exceeds with the probability `significance`.
+    """Return the Jensen-Shannon divergence that chance exceeds with the probability `significance`.
 
     For two samples of one population it is, in bits, (1/n + 1/m) / (8 ln 2) times a chi-squared variable (Menendez et
     al., The Jensen-Shannon divergence, 1997). TFDV lays two histograms over each other whose edges differ, so what is
@@ -23,11 +25,11 @@ def jensen_shannon_noise(buckets: tuple[int, int], examples: tuple[int, int], si
         significance: 0-0.5.
     """
     degrees = max(1, sum(buckets) - len(buckets))
-    return _per_example(examples) / (8 * math.log(2)) * _chi_squared(degrees, 1 - significance)
+    return _per_example(examples) / (8 * math.log(2)) * float(chi2.ppf(1 - significance, degrees))
 
 
 def l_infinity_noise(counts: Sequence[tuple[float, float]], examples: tuple[int, int], significance: float) -> float:
-    """The largest change of a category's share that chance exceeds with the probability `significance` at most.
+    """Return the largest change of a category's share that chance exceeds with the probability `significance` at most.
 
     The test of two proportions with their pooled share, for each category (Bonferroni's correction).
 
@@ -43,9 +45,3 @@ def l_infinity_noise(counts: Sequence[tuple[float, float]], examples: tuple[int,
 
 def _per_example(examples: tuple[int, int]) -> float:
     return sum(1 / number for number in examples)
-
-
-def _chi_squared(degrees: int, probability: float) -> float:
-    """The quantile, after Wilson and Hilferty (1931), which errs by 3 % at most."""
-    spread = 2 / (9 * degrees)
-    return degrees * (1 - spread + NormalDist().inv_cdf(probability) * math.sqrt(spread)) ** 3

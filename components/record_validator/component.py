@@ -5,7 +5,7 @@ from tfx.dsl.components.base import base_beam_component, executor_spec
 from tfx.types import channel_utils, component_spec, standard_artifacts
 
 from components.record_validator import executor
-from components.record_validator.settings import ValidateSettings
+from components.record_validator.settings import RecordValidationSettings
 
 
 class RecordValidatorSpec(component_spec.ComponentSpec):
@@ -35,7 +35,7 @@ class RecordValidator(base_beam_component.BaseBeamComponent):
     def __init__(
         self,
         examples: types.BaseChannel,
-        settings: ValidateSettings,
+        settings: RecordValidationSettings,
         code_version: str,
         reference_examples: types.BaseChannel | None = None,
     ) -> None:

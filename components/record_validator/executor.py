@@ -14,13 +14,12 @@ from tfx.dsl.components.base import base_beam_executor
 from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 
-from components.example_artifacts import inherit
-from components.outputs import all_or_nothing
+from components.artifacts import all_or_nothing, inherit
 from components.record_validator import report
 from components.record_validator.checks.check_records import Examine, Numbered, ReadNumbered, Refused, is_refused, part
 from components.record_validator.leaks.find_leaks import compare, is_finding
 from components.record_validator.leaks.partitions import EXTERNAL, SPLIT, Kind, Place
-from components.record_validator.settings import ValidateSettings
+from components.record_validator.settings import RecordValidationSettings
 from components.record_validator.thumbnails import SHOWN, write_sheet
 
 EXAMPLES = "examples"
@@ -53,12 +52,12 @@ class Executor(base_beam_executor.BaseBeamExecutor):
                 external test sets that are compared with them.
             output_dict: `validated_examples` and `quarantined_examples`, whose records are those of `examples`, byte
                 for byte, with the same splits, span, `spans` and version; `report`, see `report.write`.
-            exec_properties: `settings`, as JSON of `ValidateSettings`, and `code_version`, which is not read.
+            exec_properties: `settings`, as JSON of `RecordValidationSettings`, and `code_version`, which is not read.
 
         Raises:
             RuntimeError: a split or a set is empty, or records got lost on the way.
         """
-        settings = ValidateSettings.model_validate_json(exec_properties[SETTINGS])
+        settings = RecordValidationSettings.model_validate_json(exec_properties[SETTINGS])
         made = [artifact for artifacts in output_dict.values() for artifact in artifacts]
         with all_or_nothing(*made):
             reference = input_dict.get(REFERENCE_EXAMPLES, [])
@@ -82,7 +81,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         uris: dict[Place, str],
         reference: dict[Place, str],
         targets: list[dict[Place, str]],
-        settings: ValidateSettings,
+        settings: RecordValidationSettings,
         folder: str,
     ) -> PipelineResult:
         with self._make_beam_pipeline() as pipeline:

@@ -24,7 +24,7 @@ from components.record_validator.checks.check_records import QUARANTINED, READ, 
 from components.record_validator.leaks.duplicate_keys import PATIENTS
 from components.record_validator.leaks.find_leaks import COMPARED, KEPT, LEAKS, LEFT_OUT
 from components.record_validator.leaks.partitions import NAMED, Leak, Member, Place
-from components.record_validator.settings import ValidateSettings
+from components.record_validator.settings import RecordValidationSettings
 
 VALIDATION: Final = "validation.json"
 LISTING: Final = "quarantined.jsonl"
@@ -68,7 +68,9 @@ def lines_of_leaks(leaks: list[Leak]) -> Iterator[str]:
         )
 
 
-def write(folder: str, places: Sequence[Place], result: PipelineResult, settings: ValidateSettings, told: Told) -> Json:
+def write(
+    folder: str, places: Sequence[Place], result: PipelineResult, settings: RecordValidationSettings, told: Told
+) -> Json:
     """Writes the report, but for the sheet, and gives `validation.json`.
 
     Raises:

@@ -1,6 +1,6 @@
 """What a sound record is.
 
->>> ValidateSettings(min_lung_fraction=0).max_lung_fraction
+>>> RecordValidationSettings(min_lung_fraction=0).max_lung_fraction
 0.8
 """
 
@@ -8,7 +8,7 @@ from typing import Annotated, Final, Literal, get_args
 
 from pydantic import Field, model_validator
 
-from modules.settings import Settings
+from schema.settings import Settings
 
 Reason = Literal[
     "undecodable",
@@ -35,7 +35,7 @@ _Share = Annotated[float, Field(ge=0, le=1)]
 _Count = Annotated[int, Field(ge=1)]
 
 
-class ValidateSettings(Settings):
+class RecordValidationSettings(Settings):
     """What is expected of a record, and which expectations count."""
 
     min_lung_fraction: _Share = 0.02
@@ -61,7 +61,7 @@ class ValidateSettings(Settings):
     """Reasons that are not looked for; `undecodable` cannot be among them."""
 
     @model_validator(mode="after")
-    def _is_sound(self) -> "ValidateSettings":
+    def _is_sound(self) -> "RecordValidationSettings":
         for low, high in (("min_lung_fraction", "max_lung_fraction"), ("min_side", "max_side")):
             if getattr(self, low) > getattr(self, high):
                 msg = f"{low} must not be above {high}, is {getattr(self, low):g} and {getattr(self, high):g}"

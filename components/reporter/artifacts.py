@@ -16,15 +16,13 @@ from tfx.components.statistics_gen import stats_artifact_utils
 from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 
-from components.example_artifacts import record_files
-from components.example_gen.spans import spans_of
-from components.outputs import SECONDS
+from components.artifacts import SECONDS, record_files, spans_of
 from components.record_validator.report import SHEET, VALIDATION
 from components.reporter.evidence import Data, History, ReportError, SplitStatistics, Stage, finite
 from modules.evaluation.measures import MEASURES
-from modules.evaluation.slicing import IMAGES_FILE
 from modules.training.trainer import HISTORY_FILE
 from schema import features
+from schema.reports.evaluation import IMAGES_FILE
 
 _LIBRARIES = ("tensorflow", "keras", "tfx")
 

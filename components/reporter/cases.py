@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 
 from components.reporter.evidence import finite
-from modules.evaluation.slicing import TEST_SET
 from schema import features
+from schema.reports.evaluation import TEST_SET
 
 SHOWN: Final = 3
 """Images a group."""

@@ -18,9 +18,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from components.example_validator.charts import draw
-from components.example_validator.drift import Drift
 from components.reporter.evidence import History
 from components.reporter.figures import Numbers, write_estimate
+from schema.reports.statistics import DriftReport
 
 INK: Final = "#1b2430"
 MUTED: Final = "#5a6472"
@@ -124,7 +124,7 @@ def curves(history: History, other: History | None, best: int | None, other_best
     return Chart(_render(make, _WIDE), _render(make, _NARROW), _tell_curves(history, best))
 
 
-def distributions(drift: Drift) -> Chart:
+def distributions(drift: DriftReport) -> Chart:
     """Each feature before and now, a panel each."""
     told = [f"{one.feature} {one.distance:.2f}{' drifted' if one.drifted else ''}" for one in drift.features]
 

@@ -22,11 +22,10 @@ from components.reporter.verdict import (
     tell_difference,
     test_sets,
 )
-from modules.evaluation.bootstrap import Estimate
-from modules.evaluation.rules import Judgement
-from modules.evaluation.slicing import TEST_SET, Evaluation, Slice
-from modules.settings import SliceKey
 from schema import features
+from schema.reports.blessing import RuleResult
+from schema.reports.estimate import Estimate
+from schema.reports.evaluation import TEST_SET, Evaluation, Slice, SliceKey
 
 Section = dict[str, Any]
 
@@ -90,7 +89,7 @@ def _key_figures(evidence: Evidence) -> list[Section]:
     ]
 
 
-def _rule(of: Judgement) -> Section:
+def _rule(of: RuleResult) -> Section:
     stated = {"label": label(of.metric), "words": _RULES[of.kind], "where": describe_place(of.set, of.keys)}
     return {**stated, **of.model_dump()}
 

@@ -6,10 +6,9 @@ from typing import Any, Final
 
 import pandas as pd
 
-from components.example_validator.anomalies import Anomaly
-from components.example_validator.drift import Drift
-from modules.evaluation.rules import Decision
-from modules.evaluation.slicing import Evaluation
+from schema.reports.blessing import BlessingDecision
+from schema.reports.evaluation import Evaluation
+from schema.reports.statistics import Anomaly, DriftReport
 
 RUN: Final = "run"
 STUDY: Final = "study"
@@ -107,14 +106,14 @@ class Evidence:
     history: History
     data: Data
     other_history: History | None = None
-    decision: Decision | None = None
+    decision: BlessingDecision | None = None
     probe: dict[str, Any] | None = None
     pushed: bool | None = None
     version: str | None = None
     parent: int | None = None
     statistics: dict[str, SplitStatistics] = field(default_factory=dict)
     anomalies: tuple[Anomaly, ...] | None = None
-    drift: Drift | None = None
+    drift: DriftReport | None = None
     validation: dict[str, Any] | None = None
     quarantined: tuple[bytes, ...] = ()
     stages: tuple[Stage, ...] = ()

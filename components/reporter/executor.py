@@ -13,18 +13,20 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 from tfx.utils import path_utils
 
+from components.artifacts import all_or_nothing
 from components.example_validator.anomalies import read_anomalies
-from components.example_validator.drift import DRIFT_FILE, Drift
-from components.outputs import all_or_nothing
+from components.example_validator.drift import DRIFT_FILE
 from components.reporter import artifacts, page, pictures
 from components.reporter.cases import Case, choose
 from components.reporter.contents import contents
 from components.reporter.evidence import Evidence
 from components.serving_probe.executor import PROBE_FILE
-from modules.evaluation.rules import DECISION_FILE, Decision
-from modules.evaluation.slicing import EVALUATION_FILE, TEST_SET, Evaluation
+from modules.evaluation.rules import DECISION_FILE
 from schema import features
 from schema.record import Record
+from schema.reports.blessing import BlessingDecision
+from schema.reports.evaluation import EVALUATION_FILE, TEST_SET, Evaluation
+from schema.reports.statistics import DriftReport
 
 EXAMPLES = "examples"
 EXTERNAL_EXAMPLES = "external_examples"
@@ -114,14 +116,16 @@ def _gather(inputs: Artifacts, exec_properties: dict[str, Any]) -> Evidence:
         history=artifacts.read_history(given[MODEL_RUN]),
         data=artifacts.read_data(given[EXAMPLES]),
         other_history=artifacts.read_history(given[BASELINE_MODEL_RUN]) if BASELINE_MODEL_RUN in given else None,
-        decision=artifacts.read_model(Decision, given[BLESSING].uri, DECISION_FILE) if BLESSING in given else None,
+        decision=artifacts.read_model(BlessingDecision, given[BLESSING].uri, DECISION_FILE)
+        if BLESSING in given
+        else None,
         probe=artifacts.read_json(given[INFRA_BLESSING].uri, PROBE_FILE) if INFRA_BLESSING in given else None,
         pushed=None if pushed is None else pushed.get_int_custom_property("pushed") == 1,
         version=(pushed.get_string_custom_property("pushed_version") or None) if pushed else None,
         parent=given[BASELINE_MODEL].get_int_custom_property("version") if BASELINE_MODEL in given else None,
         statistics=artifacts.read_statistics(given[STATISTICS]) if STATISTICS in given else {},
         anomalies=tuple(read_anomalies(given[ANOMALIES])) if ANOMALIES in given else None,
-        drift=artifacts.read_model(Drift, given[ANOMALIES].uri, DRIFT_FILE) if ANOMALIES in given else None,
+        drift=artifacts.read_model(DriftReport, given[ANOMALIES].uri, DRIFT_FILE) if ANOMALIES in given else None,
         validation=artifacts.read_validation(validations),
         quarantined=tuple(artifacts.read_sheets(validations)),
         stages=tuple(artifacts.read_stage(name, given[key]) for key, name in _MADE_BY.items() if key in given),

@@ -1,8 +1,8 @@
 """What the figures of a report do not show."""
 
 from components.reporter.evidence import Evidence
-from modules.evaluation.slicing import TEST_SET
 from schema import features
+from schema.reports.evaluation import TEST_SET
 
 _CATEGORIES = (features.FINDING, features.VIEW, features.SEX)
 

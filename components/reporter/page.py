@@ -7,15 +7,15 @@ from typing import Any, Final
 
 import jinja2
 
-from components.example_validator.drift import DISTANCES, Drift
 from components.reporter import charts, figures
 from components.reporter.cases import Case
 from components.reporter.charts import Chart, Row
 from components.reporter.contents import Section
 from components.reporter.pictures import Pictures
 from components.reporter.verdict import DICE
-from modules.evaluation.slicing import TEST_SET
 from schema.features import IS_AUGMENTED
+from schema.reports.evaluation import TEST_SET
+from schema.reports.statistics import DISTANCE_NAMES, DriftReport
 
 TABLE: Final = (DICE, "dice_median", "dice_p5", "dice_worst", "iou_mean", "hd95", "hd95_px", "asd", "nsd", "precision",
                 "recall", "pixel_accuracy", "lung_area_error", "brier")  # fmt: skip
@@ -46,7 +46,7 @@ def render(report: Section, shown: Sequence[Shown], quarantined: Sequence[bytes]
             charts=_charts(report),
             groups=groups,
             sheets=[f"data:image/png;base64,{base64.b64encode(sheet).decode()}" for sheet in quarantined],
-            distances=DISTANCES,
+            distances=DISTANCE_NAMES,
             table=TABLE,
             test_set=TEST_SET,
             dice=DICE,
@@ -104,7 +104,7 @@ def _charts(report: Section) -> dict[str, Chart]:
         )  # fmt: skip
     drift = report["data"]["drift"]
     if drift and drift["features"]:
-        drawn["drift"] = charts.distributions(Drift.model_validate(drift))
+        drawn["drift"] = charts.distributions(DriftReport.model_validate(drift))
     return drawn
 
 

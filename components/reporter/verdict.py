@@ -5,10 +5,9 @@ from typing import Final, Literal
 
 from components.reporter.evidence import STUDY, Evidence
 from components.reporter.figures import as_numbers, label, lower_is_better, write_estimate, write_interval
-from modules.evaluation.bootstrap import Estimate
-from modules.evaluation.slicing import TEST_SET, Evaluation, Slice
-from modules.settings import SliceKey
 from schema import features
+from schema.reports.estimate import Estimate
+from schema.reports.evaluation import TEST_SET, Evaluation, Slice, SliceKey
 
 Outcome = Literal["served", "fit", "refused", "compared", "not judged"]
 

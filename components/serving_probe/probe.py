@@ -7,7 +7,7 @@ Runs as a script of its own, where only TensorFlow can be imported. It reads fil
     records/*   the records that the stored images are from
     broken/*    what must be refused, each named by its kind
 
-and writes JSON: `checks`, a list of {"check", "passed", "detail"}; `latency_ms`, by images a request {"median", "p95"};
+and writes JSON: `checks`, a list of {"check", "passed", "detail"}; `latency`, one of {"images", "median_ms", "p95_ms"};
 `masks`, the answers to the stored images, and `images`, what `transform_features` makes of the records, in base64.
 """
 
@@ -120,7 +120,7 @@ class Probe:
             self._check("serves on", self._serve_again)
         return {
             "checks": self._rows,
-            "latency_ms": self._latency(),
+            "latency": self._latency(),
             "masks": [_to_text(one.mask) for one in self._served.get(STORED, [])],
             "images": [_to_text(one) for one in self._images],
         }
@@ -239,10 +239,10 @@ class Probe:
             raise Failed(msg)
         return served
 
-    def _latency(self) -> dict[str, dict[str, float]]:
+    def _latency(self) -> list[dict[str, float]]:
         if STORED not in self._served:
-            return {}
-        return {str(images): self._measure(images) for images in _LATENCY_BATCHES}
+            return []
+        return [{"images": images, **self._measure(images)} for images in _LATENCY_BATCHES]
 
     def _measure(self, images: int) -> dict[str, float]:
         files = [self._stored[index % len(self._stored)] for index in range(images)]
@@ -254,7 +254,7 @@ class Probe:
             self._serve(files)
             seconds.append(time.perf_counter() - start)
         median, p95 = np.percentile(np.multiply(seconds, 1000), [50, 95])
-        return {"median": round(float(median), 2), "p95": round(float(p95), 2)}
+        return {"median_ms": round(float(median), 2), "p95_ms": round(float(p95), 2)}
 
 
 def _check_format(served: Served) -> None:

@@ -1,19 +1,20 @@
 """Compares served masks with those of the network as it was trained, rebuilt from its settings and weights."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
 from components.serving_probe.probe import MAX_DIFFERENCE
+from modules.network.settings import ModelSettings
 from modules.network.unet import unet
 from modules.network.weights import read_settings, read_weights
 from modules.preprocessing import parse_pixels
-from modules.settings import ModelSettings
 
 
-def compare(model_dir: str, images: Sequence[bytes], masks: Sequence[bytes]) -> tuple[bool, str]:
+def compare(model_dir: Path, images: Sequence[bytes], masks: Sequence[bytes]) -> tuple[bool, str]:
     """Whether the served masks are those of the training graph, and what was found.
 
     Args:
@@ -37,7 +38,7 @@ def compare(model_dir: str, images: Sequence[bytes], masks: Sequence[bytes]) -> 
 
 
 def _predict(
-    settings: ModelSettings, model_dir: str, images: Sequence[bytes], sizes: Sequence[tuple[int, int]]
+    settings: ModelSettings, model_dir: Path, images: Sequence[bytes], sizes: Sequence[tuple[int, int]]
 ) -> list[NDArray[np.bool_]]:
     """Bool masks of the given sizes [height, width]."""
     # As the probe does: a GPU rounds otherwise.

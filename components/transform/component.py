@@ -1,12 +1,44 @@
 """Transform: Examples in, transformed Examples and the graph that transforms them out."""
 
+from tfx import types
 from tfx.components.transform import component
 from tfx.dsl.components.base import executor_spec
+from tfx.proto import transform_pb2
 
+from components.code_version import code_version
 from components.transform import executor
+from modules.preprocessing import PreprocessingSettings, preprocessing_fn
 
 
 class Transform(component.Transform):
-    """TFX's Transform; it fails where a record of the Augmenter's is not among the transformed ones."""
+    """TFX's Transform; it fails where a record of the Augmenter's is not among the transformed ones.
+
+    ```python
+    transform = Transform(
+        examples=augmenter.outputs["augmented_examples"], schema=schema_gen.outputs["schema"], image_size=256
+    )
+    trainer = Trainer(examples=transform.outputs["transformed_examples"], ...)
+    ```
+    """
 
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(executor.Executor)
+
+    def __init__(self, examples: types.BaseChannel, schema: types.BaseChannel, image_size: int) -> None:
+        """Wire the component.
+
+        Args:
+            examples: Originals and copies, of which the splits `train` and `eval` are transformed.
+            schema: Of the records.
+            image_size: Side of the square images that come out, pixels.
+        """
+        settings = PreprocessingSettings(
+            image_size=image_size, code_version=code_version(executor.__name__, preprocessing_fn.__module__)
+        )
+        super().__init__(
+            examples=examples,
+            schema=schema,
+            preprocessing_fn=f"{preprocessing_fn.__module__}.{preprocessing_fn.__name__}",
+            splits_config=transform_pb2.SplitsConfig(analyze=["train"], transform=["train", "eval"]),
+            custom_config=settings.model_dump(mode="json"),
+            disable_statistics=True,
+        )

@@ -9,9 +9,7 @@ from tfx import types
 from tfx.components.transform import executor
 from tfx.types import artifact_utils, standard_component_specs
 
-from components.augmenter.executor import written_to
-from components.example_artifacts import record_files
-from components.outputs import all_or_nothing
+from components.artifacts import all_or_nothing, record_files, written_to
 
 TRANSFORMED: Final = "transformed"
 

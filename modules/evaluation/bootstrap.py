@@ -1,7 +1,7 @@
 """Statistics of a slice's images with intervals, as an accumulator that Beam merges in any order and grouping.
 
-    >>> images = Images().add("patient", "image", values).merge(others)
-    >>> images.estimate(resamples=1000, confidence=0.95)["candidate"]["dice_mean"]
+    >>> accumulator = BootstrapAccumulator().add("patient", "image", values).merge(others)
+    >>> accumulator.estimate(resamples=1000, confidence=0.95)["candidate"]["dice_mean"]
     Estimate(value=0.957, low=0.951, high=0.963)
 
 Intervals are those of the percentile bootstrap (Efron, 1979) over patients: images of one patient resemble each other,
@@ -14,9 +14,9 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel
 
 from modules.evaluation.measures import COLUMNS, MEASURES, POOLED, STATISTICS, Statistic
+from schema.reports.estimate import Estimate
 
 Floats = NDArray[np.float64]
 
@@ -31,43 +31,25 @@ _FIRST = 16
 _SEED = 20
 
 
-class Estimate(BaseModel):
-    """A statistic and its interval; None where there is nothing to take it of, or only one patient."""
-
-    value: float | None
-    low: float | None = None
-    high: float | None = None
-
-    @property
-    def interval(self) -> tuple[float, float] | None:
-        """Both ends, if there are."""
-        return None if self.low is None or self.high is None else (self.low, self.high)
-
-    def negated(self) -> "Estimate":
-        """Of the statistic with the other sign."""
-        value, low, high = (None if one is None else -one for one in (self.value, self.high, self.low))
-        return Estimate(value=value, low=low, high=high)
-
-
 Estimates = dict[str, dict[str, Estimate]]
 """By `CANDIDATE`, `BASELINE` (where there is one) and `DIFFERENCE`, candidate minus baseline; then by statistic."""
 
 
-class Images:
+class BootstrapAccumulator:
     """What was measured on some images; to merge is to put together. Holds 136 bytes an image, with a baseline 256."""
 
     def __init__(self) -> None:
-        """No images."""
+        """Begin without images."""
         self._keys = np.empty((0, 2), np.uint64)
         self._values = np.empty((0, 2, len(COLUMNS)), np.float32)
         self._count = 0
 
-    def add(self, patient: str, image: str, values: Floats) -> "Images":
-        """Adds one image, in place.
+    def add(self, patient: str, image: str, values: Floats) -> "BootstrapAccumulator":
+        """Add one image, in place.
 
         Args:
-            patient: whom it shows.
-            image: its name, unique.
+            patient: Whom it shows.
+            image: Its name, unique.
             values: float64 [2 or 4, len(COLUMNS)]: of the candidate and, of all images or of none, the baseline; then
                 by how much each is worse than on the original, NaN where there is none. Kept in single precision.
         """
@@ -80,35 +62,35 @@ class Images:
         self._count += 1
         return self
 
-    def merge(self, *others: "Images") -> "Images":
-        """Adds the images of others, in place."""
-        parts = [one.compact() for one in (self, *others) if len(one)]
+    def merge(self, *others: "BootstrapAccumulator") -> "BootstrapAccumulator":
+        """Add the images of others, in place."""
+        parts = [part.compact() for part in (self, *others) if len(part)]
         if parts:
-            self._keys = np.concatenate([one._keys for one in parts])
-            self._values = np.concatenate([one._values for one in parts])
+            self._keys = np.concatenate([part._keys for part in parts])
+            self._values = np.concatenate([part._values for part in parts])
             self._count = len(self._keys)
         return self
 
-    def compact(self) -> "Images":
-        """Gives back, in place, the room that is kept for more images."""
+    def compact(self) -> "BootstrapAccumulator":
+        """Give back, in place, the room that is kept for more images."""
         self._keys, self._values = _resized(self._keys, self._count), _resized(self._values, self._count)
         return self
 
     def __len__(self) -> int:
-        """How many there are."""
+        """Return the number of images."""
         return self._count
 
     @property
     def patients(self) -> int:
-        """How many there are."""
+        """The number of patients."""
         return len(np.unique(self._keys[: self._count, 0]))
 
     def estimate(self, resamples: int, confidence: float) -> Estimates:
-        """Takes all statistics; the order in which images came does not matter.
+        """Estimate all statistics; the order in which images came does not matter.
 
         Args:
-            resamples: how many times patients are drawn.
-            confidence: of the intervals, such as 0.95.
+            resamples: How many times patients are drawn.
+            confidence: Of the intervals, such as 0.95.
         """
         keys = self._keys[: self._count]
         order = np.lexsort(keys.T[::-1])
@@ -119,7 +101,8 @@ class Images:
         tail = (1 - confidence) / 2
         return {
             model: {
-                name: _estimate(value[0], [one[model][name] for one in drawn], tail) for name, value in of_model.items()
+                name: _estimate(value[0], [draw[model][name] for draw in drawn], tail)
+                for name, value in of_model.items()
             }
             for model, of_model in point.items()
         }

@@ -5,55 +5,16 @@ True
 """
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
-from pydantic import BaseModel
-
-from modules.evaluation.bootstrap import Estimate
 from modules.evaluation.measures import STATISTICS
-from modules.evaluation.slicing import TEST_SET, Evaluation, Slice, slice_name
-from modules.settings import Bound, Rule, SliceKey
+from modules.evaluation.settings import Rule
+from schema.reports.blessing import BlessingDecision, Bound, RuleResult
+from schema.reports.estimate import Estimate
+from schema.reports.evaluation import TEST_SET, Evaluation, Slice, SliceKey, slice_name
 
-DECISION_FILE: Final = "decision.json"
-
-
-class Judgement(BaseModel):
-    """One rule and whether it holds."""
-
-    metric: str
-    slice: str
-    set: str
-    keys: dict[SliceKey, str]
-    kind: Bound
-    bound: float
-    value: float | None = None
-    """What is compared with the bound: the statistic, the drop, or by how much the model is worse than the baseline;
-    None where there is nothing to compare."""
-    low: float | None = None
-    high: float | None = None
-    baseline: float | None = None
-    """The baseline's value of the statistic."""
-    passed: bool
-    reason: str
-
-
-class Decision(BaseModel):
-    """What `decision.json` holds."""
-
-    blessed: bool
-    baseline: str | None
-    """The model that was compared with, in words."""
-    rules: list[Judgement]
-
-
-def decide(evaluation: Evaluation, rules: Sequence[Rule]) -> Decision:
-    """Judges every rule; the model is blessed if all hold."""
-    judgements = [_judge(rule, evaluation) for rule in rules]
-    return Decision(blessed=all(one.passed for one in judgements), baseline=evaluation.baseline, rules=judgements)
-
-
-_UNKNOWN = Estimate(value=None)
-_NOTHING: dict[Bound, str] = {
+_UNKNOWN: Final = Estimate()
+_NOTHING: Final[dict[Bound, str]] = {
     "at_least": "has no value there",
     "at_most": "has no value there",
     "max_drop": "there are no copies to compare with",
@@ -61,36 +22,56 @@ _NOTHING: dict[Bound, str] = {
 }
 
 
-def _judge(rule: Rule, evaluation: Evaluation) -> Judgement:
+def decide(evaluation: Evaluation, rules: Sequence[Rule]) -> BlessingDecision:
+    """Judge every rule; the model is blessed if all hold."""
+    results = [_judge(rule, evaluation) for rule in rules]
+    return BlessingDecision(
+        blessed=all(result.passed for result in results), baseline=evaluation.baseline, rules=results
+    )
+
+
+def _judge(rule: Rule, evaluation: Evaluation) -> RuleResult:
     set_ = str(rule.slice.get("set", TEST_SET))
     keys: dict[SliceKey, str] = {key: str(value) for key, value in rule.slice.items() if key != "set"}
-    where = slice_name(set_, keys)
-    found = evaluation.find(set_, keys)
-    stated: dict[str, Any] = {
-        "metric": rule.metric, "slice": where, "set": set_, "keys": keys, "kind": rule.kind, "bound": rule.bound,
-    }  # fmt: skip
-    if found is None:
-        return Judgement(**stated, passed=False, reason=f"no image falls into the slice {where}")
+    slice_ = evaluation.find(set_, keys)
+    # A regression without a baseline, and any rule on an empty slice, has nothing to measure.
+    comparable = slice_ is not None and (rule.kind != "max_regression" or evaluation.baseline is not None)
+    measured = _measure(rule, slice_) if slice_ and comparable else _UNKNOWN
+    passed, reason = _outcome(rule, evaluation, slice_, measured)
+    return RuleResult(
+        metric=rule.metric,
+        slice=slice_name(set_, keys),
+        set=set_,
+        keys=keys,
+        kind=rule.kind,
+        bound=rule.bound,
+        measured=measured,
+        baseline=(slice_.baseline or {}).get(rule.metric, _UNKNOWN).value if slice_ and comparable else None,
+        passed=passed,
+        reason=reason if slice_ else f"no image falls into the slice {slice_name(set_, keys)}",
+    )
+
+
+def _outcome(rule: Rule, evaluation: Evaluation, slice_: Slice | None, measured: Estimate) -> tuple[bool, str]:
+    """Tell whether a rule holds, and why."""
+    if slice_ is None:
+        return False, ""
     if rule.kind == "max_regression" and evaluation.baseline is None:
-        return Judgement(**stated, passed=True, reason="there is no model yet to compare with")
-    measured = _measure(rule, found)
-    stated |= {**measured.model_dump(), "baseline": (found.baseline or {}).get(rule.metric, _UNKNOWN).value}
-    if not found.enough:
-        few = f"{found.patients} patients are too few to judge by, {evaluation.min_patients} are needed"
-        return Judgement(**stated, passed=False, reason=few)
+        return True, "there is no model yet to compare with"
+    if not slice_.enough:
+        return False, f"{slice_.patients} patients are too few to judge by, {evaluation.min_patients} are needed"
     if measured.value is None or (rule.kind == "max_regression" and measured.high is None):
-        return Judgement(**stated, passed=False, reason=_NOTHING[rule.kind])
-    passed, reason = _compare(rule, measured)
-    return Judgement(**stated, passed=passed, reason=reason)
+        return False, _NOTHING[rule.kind]
+    return _compare(rule, measured)
 
 
-def _measure(rule: Rule, of: Slice) -> Estimate:
-    """What the rule bounds; a regression is positive where the model is worse."""
+def _measure(rule: Rule, slice_: Slice) -> Estimate:
+    """Return what the rule bounds; a regression is positive where the model is worse."""
     statistic = STATISTICS[rule.metric]
     if rule.kind == "max_regression":
-        change = (of.difference or {}).get(rule.metric, _UNKNOWN)
+        change = (slice_.difference or {}).get(rule.metric, _UNKNOWN)
         return change if statistic.lower_is_better else change.negated()
-    return of.metrics.get(f"{statistic.measure}_drop" if rule.kind == "max_drop" else rule.metric, _UNKNOWN)
+    return slice_.metrics.get(f"{statistic.measure}_drop" if rule.kind == "max_drop" else rule.metric, _UNKNOWN)
 
 
 def _compare(rule: Rule, measured: Estimate) -> tuple[bool, str]:

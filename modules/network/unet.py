@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import keras
 from keras import layers
 
-from modules.settings import ModelSettings
+from modules.network.settings import ModelSettings
 
 _COARSER_HEADS = 2
 """At most so many levels beside the finest one are supervised."""

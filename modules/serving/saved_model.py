@@ -1,9 +1,9 @@
 """A SavedModel as files: which there are, and what makes two of them equal."""
 
 import hashlib
-import os
 from collections.abc import Iterator
 from itertools import chain
+from pathlib import Path
 from typing import Any, Final
 
 import tensorflow as tf
@@ -11,7 +11,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 MODEL_FILE: Final = "saved_model.pb"
 """By which a folder is known to be a SavedModel."""
-STATISTICS_FILE: Final = os.path.join("assets.extra", "statistics", "FeatureStats.pb")
+STATISTICS_FILE: Final = "assets.extra/statistics/FeatureStats.pb"
 """Statistics of the data that a pushed model was trained on; no part of the model."""
 
 _FINGERPRINT: Final = "fingerprint.pb"
@@ -21,33 +21,32 @@ _RANDOM_NAMES: Final = ("shared_name", "debug_name")
 """Attributes of nodes that hold names which no two exports have in common."""
 
 
-def digest(model_dir: str) -> str:
-    """Identifies what a SavedModel computes: the same for two exports of one model, in hexadecimal.
+def digest(model_dir: Path) -> str:
+    """Identify what a SavedModel computes: the same for two exports of one model, in hexadecimal.
 
     Neither the files nor TensorFlow's fingerprints are alike in two exports of one model: variables and functions are
     numbered and ordered by chance. So this takes, in sorted order, the values of the variables, the nodes of
     the graph and of its functions with their constants but without names, and the remaining files but statistics.
 
     Raises:
-        ValueError: the model is damaged.
+        ValueError: The model is damaged.
     """
     try:
         parts = sorted([*_values(model_dir), *_nodes(model_dir), *_further_files(model_dir)])
-    except (tf.errors.OpError, ValueError) as error:
-        msg = f"the model in '{model_dir}' cannot be read: {str(error).splitlines()[0]}"
-        raise ValueError(msg) from error
+    except (tf.errors.OpError, OSError, ValueError) as error:
+        raise ValueError(f"the model in '{model_dir}' cannot be read: {str(error).splitlines()[0]}") from error
     return hashlib.sha256(b"".join(parts)).hexdigest()
 
 
-def _values(model_dir: str) -> Iterator[bytes]:
-    checkpoint = tf.compat.v1.train.NewCheckpointReader(os.path.join(model_dir, _VARIABLES, _VARIABLES))
+def _values(model_dir: Path) -> Iterator[bytes]:
+    checkpoint = tf.compat.v1.train.NewCheckpointReader(str(model_dir / _VARIABLES / _VARIABLES))
     for name in checkpoint.get_variable_to_shape_map():
         if name != _CHECKPOINT_GRAPH:
             yield _hash(tf.make_tensor_proto(checkpoint.get_tensor(name)).SerializeToString(deterministic=True))
 
 
-def _nodes(model_dir: str) -> Iterator[bytes]:
-    for meta_graph in _parse(read_bytes(os.path.join(model_dir, MODEL_FILE))).meta_graphs:
+def _nodes(model_dir: Path) -> Iterator[bytes]:
+    for meta_graph in _parse((model_dir / MODEL_FILE).read_bytes()).meta_graphs:
         graph = meta_graph.graph_def
         # The normalisation's constants are nodes of the graph itself, which its functions capture.
         for node in chain(graph.node, *(function.node_def for function in graph.library.function)):
@@ -63,7 +62,7 @@ def _nodes(model_dir: str) -> Iterator[bytes]:
 
 
 def _describes_objects(node: Any) -> bool:
-    """Whether this is the text in which saving puts down Python's objects, numbered by chance: a single string."""
+    """Tell whether this is the text in which saving puts down Python's objects, numbered by chance: a single string."""
     if node.op != "Const":
         return False
     value = node.attr["value"].tensor
@@ -75,31 +74,18 @@ def _parse(serialized: bytes) -> saved_model_pb2.SavedModel:
     try:
         model.ParseFromString(serialized)
     except Exception as error:  # protobuf's DecodeError differs between its implementations
-        msg = f"{MODEL_FILE} is damaged"
-        raise ValueError(msg) from error
+        raise ValueError(f"{MODEL_FILE} is damaged") from error
     return model
 
 
-def _further_files(model_dir: str) -> Iterator[bytes]:
-    for path in files_below(model_dir):
-        if path not in (MODEL_FILE, _FINGERPRINT, STATISTICS_FILE) and not path.startswith(f"{_VARIABLES}/"):
-            yield _hash(path.encode(), read_bytes(os.path.join(model_dir, path)))
+def _further_files(model_dir: Path) -> Iterator[bytes]:
+    for path in model_dir.rglob("*"):
+        name = path.relative_to(model_dir).as_posix()
+        if not path.is_file() or name.startswith(f"{_VARIABLES}/"):
+            continue
+        if name not in (MODEL_FILE, _FINGERPRINT, STATISTICS_FILE):
+            yield _hash(name.encode(), path.read_bytes())
 
 
 def _hash(*parts: bytes) -> bytes:
     return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).digest()
-
-
-def files_below(folder: str) -> list[str]:
-    """Paths of all files below a folder, relative to it."""
-    return [
-        os.path.relpath(os.path.join(parent, name), folder)
-        for parent, _, names in tf.io.gfile.walk(folder)
-        for name in names
-    ]
-
-
-def read_bytes(path: str) -> bytes:
-    """The whole file."""
-    with tf.io.gfile.GFile(path, "rb") as file:
-        return bytes(file.read())

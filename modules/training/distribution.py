@@ -10,7 +10,8 @@ import os
 
 import tensorflow as tf
 
-from modules.settings import ModelSettings, TrainSettings
+from modules.network.settings import ModelSettings
+from modules.training.settings import TrainSettings
 
 _BFLOAT16_SINCE = (8, 0)
 """Compute capability of the first NVIDIA GPUs that have it (Ampere)."""

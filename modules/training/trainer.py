@@ -4,11 +4,10 @@ The training itself is `train`, which every worker runs; only the chief writes.
 """
 
 import contextlib
-import json
 import logging
-import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Final, Protocol
 
 import keras
@@ -17,17 +16,16 @@ import tensorflow as tf
 from modules.network.unet import copy_weights, unet
 from modules.network.weights import read_weights, write_weights
 from modules.serving.export import export_model
-from modules.settings import REFERENCE_BATCH, ModelSettings, TrainSettings
-from modules.training import checkpoint, losses
+from modules.training import losses
 from modules.training.callbacks import KeepBest, ProgressLog, StopOnNaN
+from modules.training.checkpoint import Checkpoint, checkpoint_key
 from modules.training.dataset import plan_steps, read_examples
 from modules.training.distribution import compiles, dtype_policy, gpus_of, is_chief, strategy_for
 from modules.training.loop import Loop
+from modules.training.settings import REFERENCE_BATCH, TrainerSettings, TrainSettings
+from schema.reports.training import TrainingHistory
 
-HISTORY_FILE: Final = "history.json"
-"""In the model-run artifact: `{"loss": [per epoch], "accuracy", "dice", "val_loss", ...}`."""
-
-_STEPS_A_CALL_ON_GPUS = 16
+_STEPS_A_CALL_ON_GPUS: Final = 16
 
 _LOG = logging.getLogger("lungseg.trainer")
 
@@ -50,14 +48,30 @@ class Job:
     """What is to be trained.
 
     Attributes:
-        model: the network's settings.
-        train: how it is trained.
-        base_model: folder of a SavedModel with whose weights to begin, or None.
+        settings: Of the network and its training.
+        train_files: What to learn from.
+        eval_files: What to validate on.
+        base_model: Folder of a SavedModel with whose weights to begin, or None.
+        log_dir: Folder for TensorBoard, or None.
     """
 
-    model: ModelSettings
-    train: TrainSettings
-    base_model: str | None = None
+    settings: TrainerSettings
+    train_files: tuple[str, ...]
+    eval_files: tuple[str, ...]
+    base_model: Path | None = None
+    log_dir: Path | None = None
+
+    def with_values(self, values: Mapping[str, Any]) -> "Job":
+        """Replace settings by dotted names, such as `train.batch_size` and `model.filters`.
+
+        Raises:
+            ValueError: There is no such setting, or a value is out of its range.
+        """
+        sections = self.settings.model_dump()
+        for dotted, value in values.items():
+            section, name = dotted.split(".")
+            sections[section][name] = value
+        return replace(self, settings=TrainerSettings.model_validate(sections))
 
 
 @dataclass(frozen=True)
@@ -65,103 +79,89 @@ class Trained:
     """A training that has ended.
 
     Attributes:
-        model: with the best weights, in single precision, for one device and without coarser heads.
-        history: figures by name, one an epoch.
-        checkpoint: of the training; to be removed once the model is safe.
-        writes: whether this process is the one that writes.
+        model: With the best weights, in single precision, for one device and without coarser heads.
+        history: Figures by name, one an epoch.
+        checkpoint: Of the training; to be removed once the model is safe.
+        writes: Whether this process is the one that writes.
     """
 
     model: keras.Model
     history: dict[str, list[float]]
-    checkpoint: checkpoint.Checkpoint
+    checkpoint: Checkpoint
     writes: bool
 
 
 def run_fn(fn_args: FnArgs) -> None:
-    """Trains and exports.
+    """Train and export.
 
     Args:
-        fn_args: files and folders; `custom_config` with `model` and `train` settings as dictionaries, and
-            `checkpoint_dir`, a folder that outlives this execution; `hyperparameters` of the Tuner, which replace
-            settings of the same dotted names; `base_model`, for `train.warm_start`.
+        fn_args: Files and folders; `custom_config` holds `TrainerSettings`; `hyperparameters` of the Tuner replace
+            settings of the same dotted names; `base_model` is for `train.warm_start`.
 
     Raises:
-        ValueError: no examples or too few, the loss became NaN, or the settings do not fit the machine or each other.
+        ValueError: No examples or too few, the loss became NaN, or the settings do not fit the machine or each other.
     """
     job = read_job(fn_args)
-    trained = train(job, fn_args)
+    trained = train(job)
     if not trained.writes:
         return
     export_model(
         trained.model,
         f"{fn_args.transform_graph_path}/transform_fn",
         fn_args.serving_model_dir,
-        average_mirrored=job.model.average_mirrored,
+        average_mirrored=job.settings.model.average_mirrored,
     )
-    write_weights(trained.model, job.model, fn_args.serving_model_dir)
-    run_dir = str(fn_args.model_run_dir)
-    tf.io.gfile.makedirs(run_dir)
-    with tf.io.gfile.GFile(os.path.join(run_dir, HISTORY_FILE), "w") as file:
-        file.write(json.dumps(trained.history, indent=1))
+    write_weights(trained.model, job.settings.model, Path(fn_args.serving_model_dir))
+    TrainingHistory(figures=trained.history).write(str(fn_args.model_run_dir))
     trained.checkpoint.remove()
 
 
 def read_job(fn_args: FnArgs) -> Job:
-    """The settings of `custom_config`, with the Tuner's choice in their place where there is one.
+    """Read what is to be trained, with the Tuner's choice in the place of settings where there is one.
 
     Raises:
-        ValueError: a setting is out of its range.
+        ValueError: A setting is out of its range.
     """
-    settings = TrainSettings.model_validate(fn_args.custom_config["train"])
-    base_model = fn_args.base_model if settings.warm_start else None
-    job = Job(ModelSettings.model_validate(fn_args.custom_config["model"]), settings, base_model)
+    settings = TrainerSettings.model_validate(fn_args.custom_config)
+    job = Job(
+        settings,
+        train_files=tuple(fn_args.train_files),
+        eval_files=tuple(fn_args.eval_files),
+        base_model=Path(fn_args.base_model) if settings.train.warm_start and fn_args.base_model else None,
+        log_dir=Path(fn_args.model_run_dir) if fn_args.model_run_dir else None,  # the Tuner has none
+    )
     chosen = (fn_args.hyperparameters or {}).get("values", {})
     if chosen:
         _LOG.info("as tuned: %s", describe(chosen))
-    return replace_settings(job, chosen)
-
-
-def replace_settings(job: Job, values: Mapping[str, Any]) -> Job:
-    """Replaces settings by dotted names, such as `train.batch_size` and `model.filters`.
-
-    Raises:
-        ValueError: there is no such setting, or a value is out of its range.
-    """
-    sections = {"model": job.model.model_dump(), "train": job.train.model_dump()}
-    for dotted, value in values.items():
-        section, name = dotted.split(".")
-        sections[section][name] = value
-    model = ModelSettings.model_validate(sections["model"])
-    return Job(model, TrainSettings.model_validate(sections["train"]), job.base_model)
+    return job.with_values(chosen)
 
 
 def describe(values: Mapping[str, float]) -> str:
-    """Dotted names with their values, on one line."""
+    """Write dotted names with their values, on one line."""
     return ", ".join(f"{name} {value:.4g}" for name, value in values.items())
 
 
-def train(job: Job, fn_args: FnArgs, *extra: keras.callbacks.Callback) -> Trained:
-    """Trains on this machine's devices, or as one of the workers that TF_CONFIG names.
+def train(job: Job, *extra: keras.callbacks.Callback) -> Trained:
+    """Train on this machine's devices, or as one of the workers that TF_CONFIG names.
 
     Args:
-        job: what to train.
-        fn_args: for its files and `checkpoint_dir`.
-        extra: callbacks beside the project's own.
+        job: What to train.
+        *extra: Callbacks beside the project's own.
     """
-    settings = job.train
+    model_settings, settings = job.settings.model, job.settings.train
     keras.utils.set_random_seed(settings.seed)
     strategy = strategy_for(settings.devices)
     replicas, chief = strategy.num_replicas_in_sync, is_chief(strategy)
-    examples = read_examples(fn_args.train_files, job.model.image_size, "keep" if settings.copies else "replace")
+    examples = read_examples(job.train_files, model_settings.image_size, "keep" if settings.copies else "replace")
     # The best epoch must not be chosen by copies either; to see originals again would tell no more.
-    validation = read_examples(fn_args.eval_files, job.model.image_size, "keep" if settings.copies else "drop")
+    validation = read_examples(job.eval_files, model_settings.image_size, "keep" if settings.copies else "drop")
 
-    policy, compiled = dtype_policy(settings), compiles(settings, job.model, replicas)
+    policy, compiled = dtype_policy(settings), compiles(settings, model_settings, replicas)
     _agree(strategy, sum(policy.encode()), "ask for different precisions on their hardware: set train.precision")
     with strategy.scope(), _default_policy(policy):
-        model = unet(job.model, synchronized=replicas > 1, coarser_heads=job.model.deep_supervision)
+        model = unet(model_settings, synchronized=replicas > 1, coarser_heads=model_settings.deep_supervision)
         if job.base_model:
-            read_weights(model, job.model, job.base_model)
+            read_weights(model, model_settings, job.base_model)
             _LOG.info("begins with the weights of the model blessed last")
         model.compile(optimizer=_optimizer(settings, examples.total, replicas), jit_compile=False)
     loop = Loop(
@@ -177,48 +177,50 @@ def train(job: Job, fn_args: FnArgs, *extra: keras.callbacks.Callback) -> Traine
         "training on %d examples with %d replica(s), %d steps an epoch, %s%s",
         examples.total, replicas, loop.plan(examples).steps, policy, ", compiled" if compiled else "",
     )  # fmt: skip
-
-    folder = os.path.join(
-        fn_args.custom_config["checkpoint_dir"],
-        checkpoint.key(
-            model=job.model.model_dump(),
-            train=settings.model_dump(),
-            base_model=job.base_model,
-            code_version=fn_args.custom_config.get("code_version"),
-            libraries=[tf.__version__, keras.__version__],
-            # Artifacts never change, so their addresses and lengths stand for their content.
-            files=[*fn_args.train_files, *fn_args.eval_files],
-            lengths=[examples.total, examples.length, validation.total, validation.length],
-            replicas=replicas,
-            policy=policy,
-        ),
-    )
+    lengths = (examples.total, examples.length, validation.total, validation.length)
+    key = _determined_by(job, lengths, replicas, policy)
     best, history = KeepBest(settings.patience), keras.callbacks.History()
-    kept = checkpoint.Checkpoint(folder, best, history, writes=chief)
-    start = kept.restore(model)
+    checkpoint = Checkpoint(job.settings.checkpoint_dir / key, best, history, writes=chief)
+    start = checkpoint.restore(model)
     _agree(strategy, start, "have found different checkpoints: their checkpoint folder must be one that all share")
     callbacks = [StopOnNaN(), ProgressLog(), best, history]
     if settings.average_weights:
         # Behind `best`, which takes the weights before they are swapped back.
         callbacks.append(keras.callbacks.SwapEMAWeights())
-    if chief and fn_args.model_run_dir:  # the Tuner has none
-        callbacks.append(keras.callbacks.TensorBoard(fn_args.model_run_dir, write_graph=False))
+    if chief and job.log_dir:
+        callbacks.append(keras.callbacks.TensorBoard(str(job.log_dir), write_graph=False))
     loop.fit(
         examples,
         validation,
         epochs=range(start, settings.epochs),
         seed=settings.seed,
-        callbacks=[*callbacks, kept, *extra],
+        callbacks=[*callbacks, checkpoint, *extra],
     )
     model.set_weights(best.weights)
-    alone = unet(job.model)
+    alone = unet(model_settings)
     copy_weights(model, alone)
-    return Trained(alone, history.history, kept, chief)
+    return Trained(alone, history.history, checkpoint, chief)
+
+
+def _determined_by(job: Job, lengths: tuple[int, ...], replicas: int, policy: str) -> str:
+    """Return the key of everything that determines the training."""
+    return checkpoint_key(
+        model=job.settings.model.model_dump(),
+        train=job.settings.train.model_dump(),
+        base_model=str(job.base_model),
+        code_version=job.settings.code_version,
+        libraries=[tf.__version__, keras.__version__],
+        # Artifacts never change, so their addresses and lengths stand for their content.
+        files=[*job.train_files, *job.eval_files],
+        lengths=lengths,
+        replicas=replicas,
+        policy=policy,
+    )
 
 
 @contextlib.contextmanager
 def _default_policy(policy: str) -> Iterator[None]:
-    """Sets Keras' dtype policy for the layers that are made within."""
+    """Set Keras' dtype policy for the layers that are made within."""
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(policy)
     try:
@@ -253,8 +255,7 @@ def _optimizer(settings: TrainSettings, total: int, replicas: int) -> keras.opti
 
 
 def _agree(strategy: tf.distribute.Strategy, number: float, otherwise: str) -> None:
-    """Raises ValueError where not all workers have the same number."""
+    """Raise ValueError where not all workers have the same number."""
     everywhere = strategy.run(lambda: tf.constant(float(number)))
     if float(strategy.reduce(tf.distribute.ReduceOp.MEAN, everywhere, axis=None)) != number:
-        msg = f"the workers {otherwise}"
-        raise ValueError(msg)
+        raise ValueError(f"the workers {otherwise}")

@@ -1,17 +1,17 @@
 """What TFX's Tuner calls: searches learning rate, width, loss weights and batch size by short trainings."""
 
 import logging
-from typing import Any
+from typing import Any, Final
 
 import keras_tuner
 from tfx.components.tuner.component import TunerFnResult
 
-from modules.settings import TuneSettings
-from modules.training.trainer import FnArgs, Job, describe, read_job, replace_settings, train
+from modules.training.settings import TuneSettings
+from modules.training.trainer import FnArgs, Job, describe, read_job, train
 
 _LOG = logging.getLogger("lungseg.trainer")
 
-_OBJECTIVE = "val_dice"
+_OBJECTIVE: Final = "val_dice"
 
 
 class TunerFnArgs(FnArgs):
@@ -21,19 +21,19 @@ class TunerFnArgs(FnArgs):
 
 
 def tuner_fn(fn_args: TunerFnArgs) -> TunerFnResult:
-    """Prepares the search.
+    """Prepare the search.
 
     Args:
-        fn_args: as of `run_fn`, with `tune` settings in `custom_config` as well.
+        fn_args: As of `run_fn`.
     """
-    settings = TuneSettings.model_validate(fn_args.custom_config["tune"])
     job = read_job(fn_args)
+    settings = job.settings.tune
     search = Search(
         oracle=keras_tuner.oracles.RandomSearchOracle(
             objective=keras_tuner.Objective(_OBJECTIVE, "max"),
             max_trials=settings.trials,
             hyperparameters=search_space(settings),
-            seed=job.train.seed + 1,  # 0 would mean any
+            seed=job.settings.train.seed + 1,  # 0 would mean any
             max_consecutive_failed_trials=settings.trials + 1,
             tune_new_entries=False,
         ),
@@ -41,11 +41,11 @@ def tuner_fn(fn_args: TunerFnArgs) -> TunerFnResult:
         project_name="search",
         overwrite=True,
     )
-    return TunerFnResult(tuner=search, fit_kwargs={"job": job, "settings": settings, "fn_args": fn_args})
+    return TunerFnResult(tuner=search, fit_kwargs={"job": job})
 
 
 def search_space(settings: TuneSettings) -> keras_tuner.HyperParameters:
-    """The hyper-parameters, named as the settings that they replace."""
+    """List the hyper-parameters, named as the settings that they replace."""
     space = keras_tuner.HyperParameters()
     space.Float("train.learning_rate", *settings.learning_rate, sampling="log")
     space.Float("train.dice_weight", *settings.dice_weight)
@@ -59,16 +59,16 @@ class Search(keras_tuner.engine.base_tuner.BaseTuner):
 
     _failure = ""
 
-    def run_trial(self, trial: Any, job: Job, settings: TuneSettings, fn_args: FnArgs) -> dict[str, float]:
-        """Trains with the trial's hyper-parameters.
+    def run_trial(self, trial: Any, job: Job) -> dict[str, float]:
+        """Train with the trial's hyper-parameters.
 
         Raises:
-            FailedTrialError: the training diverged, or does not fit the data; the search goes on.
+            FailedTrialError: The training diverged, or does not fit the data; the search goes on.
         """
-        chosen = trial.hyperparameters.values
-        name = f"trial {trial.trial_id} of {settings.trials}: {describe(chosen)}"
+        chosen, tune = trial.hyperparameters.values, job.settings.tune
+        name = f"trial {trial.trial_id} of {tune.trials}: {describe(chosen)}"
         try:
-            trained = train(replace_settings(job, {**chosen, "train.epochs": settings.trial_epochs}), fn_args)
+            trained = train(job.with_values({**chosen, "train.epochs": tune.trial_epochs}))
         except ValueError as error:
             self._failure = str(error)
             _LOG.info("%s: failed: %s", name, error)
@@ -79,7 +79,6 @@ class Search(keras_tuner.engine.base_tuner.BaseTuner):
         return {_OBJECTIVE: dice}
 
     def on_search_end(self) -> None:
-        """Raises ValueError where no trial has succeeded: KerasTuner would give the first one for the best."""
+        """Raise ValueError where no trial has succeeded: KerasTuner would give the first one for the best."""
         if not any(trial.status == "COMPLETED" for trial in self.oracle.trials.values()):
-            msg = f"every trial of the search failed, the last one because {self._failure}"
-            raise ValueError(msg)
+            raise ValueError(f"every trial of the search failed, the last one because {self._failure}")

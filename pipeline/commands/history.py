@@ -3,8 +3,7 @@
     >>> [(run.started, run.status) for run in read_history(Path("lungseg-run"))]
     [('2026-03-01T09:30+01:00', 'blessed')]
 
-Names of files, nodes and keys are repeated here, and JSON is read as it is: importing what wrote them takes TFX and
-TFMA, a quarter of a minute.
+Names of TFX's nodes and contexts are repeated here: importing what wrote them takes TFX, a quarter of a minute.
 """
 
 import datetime
@@ -14,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar
 
 from ml_metadata import errors
 from ml_metadata.metadata_store import metadata_store
@@ -23,13 +22,15 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline.errors import UserError
+from pipeline.root import METADATA_FILE, STUDY_SUFFIX
+from schema.reports.base import Report, ReportFileError
+from schema.reports.blessing import BlessingDecision
+from schema.reports.evaluation import Evaluation
 
-METADATA_FILE: Final = "metadata.sqlite"
-EVALUATION_FILE: Final = "evaluation.json"
-DECISION_FILE: Final = "decision.json"
-NODE_CONTEXT: Final = "node"
-RUN_CONTEXT: Final = "pipeline_run"
-STUDY_SUFFIX: Final = "-study"
+_NODE_CONTEXT: Final = "node"
+_RUN_CONTEXT: Final = "pipeline_run"
+
+ReportT = TypeVar("ReportT", bound=Report)
 
 Kind = Literal["run", "study"]
 Status = Literal["blessed", "not_blessed", "done", "failed", "unfinished"]
@@ -91,8 +92,7 @@ def read_history(root: Path) -> list[Run]:
     # A run that was killed at once leaves an empty file.
     found = _read_store(store) if store.is_file() and store.stat().st_size else []
     if not found:
-        msg = f"'{root}' holds no runs: make one with `lungseg run --root {root}`"
-        raise UserError(msg)
+        raise UserError(f"'{root}' holds no runs: make one with `lungseg run --root {root}`")
     return [_describe(started, nodes) for started, nodes in found]
 
 
@@ -137,13 +137,14 @@ def _read_store(path: Path) -> list[tuple[datetime.datetime, list[_Node]]]:
     config.sqlite.connection_mode = metadata_store_pb2.SqliteMetadataSourceConfig.READONLY
     try:
         store = metadata_store.MetadataStore(config)
-        contexts = sorted(store.get_contexts_by_type(RUN_CONTEXT), key=lambda one: one.create_time_since_epoch)
+        contexts = sorted(store.get_contexts_by_type(_RUN_CONTEXT), key=lambda one: one.create_time_since_epoch)
         executions = [[one.id for one in store.get_executions_by_context(context.id)] for context in contexts]
         nodes = _read_nodes(store)  # the last to be read, so that none is missing where a run goes on
     except (RuntimeError, errors.StatusError) as error:
         reason = _ROUND_REASON.sub("", str(error))
-        msg = f"'{path}' cannot be read: {reason}; use the version of lungseg that wrote it, or another root"
-        raise UserError(msg) from error
+        raise UserError(
+            f"'{path}' cannot be read: {reason}; use the version of lungseg that wrote it, or another root"
+        ) from error
     return [
         (
             datetime.datetime.fromtimestamp(context.create_time_since_epoch / 1000).astimezone(),
@@ -157,7 +158,7 @@ def _read_nodes(store: metadata_store.MetadataStore) -> dict[int, _Node]:
     """All executions by id, in few calls."""
     found = {
         one.id: (context.name.rpartition("."), one.last_known_state)
-        for context in store.get_contexts_by_type(NODE_CONTEXT)
+        for context in store.get_contexts_by_type(_NODE_CONTEXT)
         for one in store.get_executions_by_context(context.id)
     }
     outputs = _read_outputs(store, found)
@@ -220,24 +221,25 @@ def _judge(kind: Kind, nodes: Sequence[_Node], made: dict[tuple[str, str], Any])
     return "blessed", None
 
 
-def _dice(evaluation: Any) -> dict[str, float]:
-    """Mean Dice by slice, where there is one."""
-    slices = _read_json(evaluation, EVALUATION_FILE).get("slices", [])
-    found = {one["slice"]: one["metrics"].get("dice_mean", {}).get("value") for one in slices}
-    return {name: value for name, value in found.items() if value is not None}
+def _dice(artifact: Any) -> dict[str, float]:
+    """Return mean Dice by slice, where there is one."""
+    evaluation = _read(Evaluation, artifact)
+    estimates = {slice_.slice: slice_.metrics.get("dice_mean") for slice_ in evaluation.slices} if evaluation else {}
+    return {name: estimate.value for name, estimate in estimates.items() if estimate and estimate.value is not None}
 
 
-def _broken_rule(blessing: Any) -> str | None:
-    rules = _read_json(blessing, DECISION_FILE).get("rules", [])
-    return next((f"{one['metric']} on {one['slice']}: {one['reason']}" for one in rules if not one["passed"]), None)
+def _broken_rule(artifact: Any) -> str | None:
+    decision = _read(BlessingDecision, artifact)
+    broken = [rule for rule in decision.rules if not rule.passed] if decision else []
+    return f"{broken[0].metric} on {broken[0].slice}: {broken[0].reason}" if broken else None
 
 
-def _read_json(artifact: Any, name: str) -> dict[str, Any]:
-    """A file of an artifact; empty where it was removed, or cannot be read."""
+def _read(kind: type[ReportT], artifact: Any) -> ReportT | None:
+    """Read a report of an artifact; None where it was removed, or was written by another version of this code."""
     try:
-        return json.loads((Path(artifact.uri) / name).read_text()) if artifact else {}
-    except (OSError, ValueError):
-        return {}
+        return kind.read(artifact.uri) if artifact else None
+    except (OSError, ReportFileError):
+        return None
 
 
 def _spans(examples: Any) -> list[int] | None:

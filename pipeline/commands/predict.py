@@ -89,9 +89,9 @@ def load_model(model_dir: Path) -> Callable[[Sequence[Pixels]], list[Pixels]]:
 
     from modules.serving.serving_dir import current_version, is_model
 
-    if not is_model(str(model_dir)):
+    if not is_model(model_dir):
         try:
-            version = current_version(str(model_dir))
+            version = current_version(model_dir)
         except ValueError as error:
             raise UserError(str(error)) from error
         if version is None:

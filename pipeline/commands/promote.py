@@ -20,17 +20,14 @@ def promote(root: Path, version: int) -> list[int]:
     """
     serving_dir = root / "serving"
     if not serving_dir.is_dir():
-        msg = f"'{serving_dir}' does not exist: name the root of a run that has pushed a model with --root"
-        raise UserError(msg)
+        raise UserError(f"'{serving_dir}' does not exist: name the root of a run that has pushed a model with --root")
 
-    import tensorflow as tf  # takes seconds: errors in the arguments come first
-
+    # TensorFlow takes seconds to import: errors in the arguments come first.
     from modules.serving import serving_dir as serving
 
     try:
-        return serving.promote(str(serving_dir), version)
+        return serving.promote(serving_dir, version)
     except ValueError as error:
         raise UserError(str(error)) from error
-    except tf.errors.OpError as error:
-        msg = f"serving folder '{serving_dir}' cannot be changed: {error.message.splitlines()[0]}"
-        raise UserError(msg) from error
+    except OSError as error:
+        raise UserError(f"serving folder '{serving_dir}' cannot be changed: {error.strerror}") from error

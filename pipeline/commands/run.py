@@ -13,14 +13,13 @@ from pipeline import console
 from pipeline.cli_options import Orchestrator
 from pipeline.config import Config
 from pipeline.errors import UserError
+from pipeline.root import LOG_FILE, REPORT_DIR, check_root
+from schema.reports.result import RunResult, StudyResult
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from pipeline.runners import ComponentRun
-
-LOG_FILE = "log.txt"
-REPORT_DIR = "report"
 
 
 def run(config: Config, *, orchestrator: Orchestrator = Orchestrator.LOCAL, verbose: bool = False) -> bool:
@@ -40,7 +39,7 @@ def run(config: Config, *, orchestrator: Orchestrator = Orchestrator.LOCAL, verb
     """
     start = time.monotonic()
     with _prepared(config, verbose) as shown:
-        from pipeline.commands.run_result import RESULT_FILE, collect_result, report_of, write_whole
+        from pipeline.commands.run_result import collect_result, report_of
         from pipeline.graph import create_pipeline
         from pipeline.runners import BeamRunner, LocalRunner
 
@@ -50,9 +49,9 @@ def run(config: Config, *, orchestrator: Orchestrator = Orchestrator.LOCAL, verb
                 runner.run(create_pipeline(config, runner.connection))
             finally:
                 # What serves must be on record, even if the report fails.
-                if any(one.id == "Pusher" for one in runner.runs):
+                if any(run.id == "Pusher" for run in runner.runs):
                     result = collect_result(config, runner.runs)
-                    write_whole(config.root / RESULT_FILE, result)
+                    result.write(config.root)
         _publish(report_of(runner.runs), config.root)
         console.show_result(shown, result)
         blessed = result.status == "blessed"
@@ -62,7 +61,7 @@ def run(config: Config, *, orchestrator: Orchestrator = Orchestrator.LOCAL, verb
             soft_wrap=True,
         )
         shown.print(f"Report: {config.root / REPORT_DIR / 'index.html'}", soft_wrap=True)
-        shown.print(f"All figures: {config.root / RESULT_FILE}", soft_wrap=True)
+        shown.print(f"All figures: {config.root / RunResult.FILE}", soft_wrap=True)
     return blessed
 
 
@@ -78,11 +77,10 @@ def study(config: Config, *, verbose: bool = False) -> None:
         ComponentError: a component failed.
     """
     if config.tune.trials or config.train.warm_start:
-        msg = "a study trains twice from scratch: set tune.trials to 0 and train.warm_start to false"
-        raise UserError(msg)
+        raise UserError("a study trains twice from scratch: set tune.trials to 0 and train.warm_start to false")
     start = time.monotonic()
     with _prepared(config, verbose) as shown:
-        from pipeline.commands.run_result import STUDY_FILE, collect_study, report_of, write_whole
+        from pipeline.commands.run_result import collect_study, report_of
         from pipeline.graph import create_study
         from pipeline.runners import LocalRunner
 
@@ -90,12 +88,12 @@ def study(config: Config, *, verbose: bool = False) -> None:
             runner = LocalRunner(config.root, view)
             runner.run(create_study(config, runner.connection))
         outcome = collect_study(config, runner.runs)
-        write_whole(config.root / STUDY_FILE, outcome)
+        outcome.write(config.root)
         _publish(report_of(runner.runs), config.root)
         console.show_study(shown, outcome)
         shown.print(f"Studied in {(time.monotonic() - start) / 60:.1f} minutes", style="bold", soft_wrap=True)
         shown.print(f"Report: {config.root / REPORT_DIR / 'index.html'}", soft_wrap=True)
-        shown.print(f"All figures: {config.root / STUDY_FILE}", soft_wrap=True)
+        shown.print(f"All figures: {config.root / StudyResult.FILE}", soft_wrap=True)
 
 
 @contextmanager
@@ -105,6 +103,7 @@ def _prepared(config: Config, verbose: bool) -> Iterator["Console"]:
     for folder in config.data.external.values():
         check_data(folder)
     check_root(config.root)
+    config.write()
     log_file = None if verbose else config.root / LOG_FILE
     with console.terminal(log_file) as shown:
         if log_file:
@@ -120,7 +119,7 @@ def _prepared(config: Config, verbose: bool) -> Iterator["Console"]:
             from modules.serving.serving_dir import current_version
 
             try:
-                current_version(str(config.serving_dir))
+                current_version(config.serving_dir)
             except ValueError as error:
                 raise UserError(str(error)) from error
         yield shown
@@ -134,11 +133,10 @@ def _verdict(serving_dir: Path, version: str | None, runs: "list[ComponentRun]",
         return f"not blessed, nothing pushed, after {minutes:.1f} minutes"
     if not all(one.cached for one in runs):
         return f"blessed and pushed in {minutes:.1f} minutes: the model lies in {serving_dir / version}"
-    current = current_version(str(serving_dir))
+    current = current_version(serving_dir)
     unchanged = f"nothing has changed since this model was blessed and pushed as version {version}"
     if current is None:
-        msg = f"{unchanged}, but '{serving_dir}' holds no model now: put it back, or start with a new --root"
-        raise UserError(msg)
+        raise UserError(f"{unchanged}, but '{serving_dir}' holds no model now: put it back, or start with a new --root")
     if str(current) == version:
         return f"{unchanged}: it lies in {serving_dir / version}"
     return f"{unchanged}; now version {current} serves, as `lungseg promote` or a later run has it"
@@ -159,24 +157,11 @@ def _publish(report: Path, root: Path) -> None:
 def check_data(data: Path, span: int | None = None) -> None:
     """Raises UserError where there are no records to train on, or none of the span that is named."""
     if not data.is_dir():
-        msg = f"data folder '{data}' does not exist: make it with `lungseg ingest --output {data}`"
-        raise UserError(msg)
+        raise UserError(f"data folder '{data}' does not exist: make it with `lungseg ingest --output {data}`")
     if not any(data.glob("span-[0-9]*/records-*")):
-        msg = f"data folder '{data}' holds no span-N/records-*: make them with `lungseg ingest --output {data}`"
-        raise UserError(msg)
+        raise UserError(
+            f"data folder '{data}' holds no span-N/records-*: make them with `lungseg ingest --output {data}`"
+        )
     if span is not None and not any(data.glob(f"span-{span}/records-*")):
         there_are = ", ".join(sorted(folder.name for folder in data.glob("span-[0-9]*")))
-        msg = f"data folder '{data}' holds no span-{span}, but {there_are}: name another --span"
-        raise UserError(msg)
-
-
-def check_root(root: Path) -> None:
-    """Makes the root; raises UserError where it cannot be made or written."""
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        probe = root / ".writable"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        msg = f"root '{root}' cannot be written: {error.strerror}"
-        raise UserError(msg) from error
+        raise UserError(f"data folder '{data}' holds no span-{span}, but {there_are}: name another --span")

@@ -36,9 +36,9 @@ from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_entrypoint_utils
 from tfx.orchestration.kubeflow.v2.file_based_example_gen import driver
 from tfx.utils import import_utils
 
+from components.artifacts import SECONDS
 from components.example_gen import executor
 from components.example_gen.driver import check_spans
-from components.outputs import SECONDS
 from pipeline.errors import ComponentError, UserError
 from pipeline.kubeflow.parameters import apply_parameters
 from schema import features

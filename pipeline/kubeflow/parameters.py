@@ -12,7 +12,7 @@ from typing import Any, Final
 import yaml
 from pydantic import ValidationError
 
-from modules.settings import EvaluateSettings
+from modules.evaluation.settings import EvaluateSettings
 from pipeline.config import Config
 from pipeline.errors import UserError
 
@@ -159,7 +159,11 @@ RUN_PARAMETERS = (
         kind=TEXT,
         description="YAML file with `rules` to judge by, as the steps see it; empty: those of the configuration.",
         default=lambda _: "",
-        places={"ExampleGen": (), "Evaluator": ("settings", "rules"), "Reporter": ("settings", "evaluate", "rules")},
+        places={
+            "ExampleGen": (),
+            "Evaluator": ("settings", "evaluate", "rules"),
+            "Reporter": ("settings", "evaluate", "rules"),
+        },
         convert=_read_rules,
     ),
 )

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from modules.settings import Settings
+from schema.settings import Settings
 
 Quantity = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?(m|k|[MGT]|[KMGT]i)?$")]
 """As Kubernetes writes it, such as `500m`, `4` or `16Gi`."""

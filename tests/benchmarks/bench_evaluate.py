@@ -37,10 +37,10 @@ def export_network(folder: Path, examples: Path) -> None:
     from tensorflow_metadata.proto.v0 import schema_pb2
     from tfx_bsl.public.tfxio import TFExampleRecord
 
+    from modules.network.settings import ModelSettings
     from modules.network.unet import unet
     from modules.preprocessing import preprocessing_fn
     from modules.serving.export import export_model
-    from modules.settings import ModelSettings
     from schema import features
 
     schema = text_format.Parse(features.SCHEMA_FILE.read_text(), schema_pb2.Schema())
@@ -59,7 +59,7 @@ def run_evaluator(model_dir: Path, source: Path, target: Path) -> None:
     from tfx.types import standard_artifacts
 
     from components.evaluator import executor
-    from modules.settings import EvaluateSettings
+    from modules.evaluation.settings import EvaluateSettings
 
     examples, model = standard_artifacts.Examples(), standard_artifacts.Model()
     examples.uri, examples.split_names, model.uri = str(source), '["test"]', str(model_dir)

@@ -126,8 +126,8 @@ def rate_of_fit() -> float:
     """Images a second of Keras' `fit` over arrays in memory."""
     import keras
 
+    from modules.network.settings import ModelSettings
     from modules.network.unet import unet
-    from modules.settings import ModelSettings
     from modules.training import losses
 
     images, masks = (np.resize(one, (IMAGES, *one.shape[1:])) for one in phantoms(NETWORK["image_size"]))

@@ -17,11 +17,12 @@ from components.evaluator.component import Evaluator
 from components.evaluator.executor import Executor
 from components.evaluator.measure import MeasureError, set_against_original
 from modules.evaluation.measures import COLUMNS, MEASURES
-from modules.evaluation.rules import Decision
-from modules.evaluation.slicing import Evaluation, MeasuredImage
+from modules.evaluation.settings import EvaluateSettings
+from modules.evaluation.slicing import MeasuredImage
 from modules.serving.export import export_model
-from modules.settings import EvaluateSettings
 from schema.record import Record, encode
+from schema.reports.blessing import BlessingDecision
+from schema.reports.evaluation import Evaluation
 
 SIZE = 16
 WriteExamples = Callable[..., Artifact]
@@ -114,11 +115,11 @@ def evaluate(tmp_path: Path) -> Evaluate:
     return run
 
 
-def read(outputs: Outputs) -> tuple[Evaluation, Decision, pd.DataFrame]:
+def read(outputs: Outputs) -> tuple[Evaluation, BlessingDecision, pd.DataFrame]:
     evaluation, blessing = Path(outputs["evaluation"].uri), Path(outputs["blessing"].uri)
     return (
         Evaluation.model_validate_json((evaluation / "evaluation.json").read_text()),
-        Decision.model_validate_json((blessing / "decision.json").read_text()),
+        BlessingDecision.model_validate_json((blessing / "decision.json").read_text()),
         pd.read_csv(evaluation / "images.csv").set_index("image_id").sort_index(),
     )
 

@@ -19,9 +19,10 @@ from tfx.orchestration.pipeline import Pipeline
 from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils, standard_artifacts
 
+from components.artifacts import spans_of
 from components.example_gen import executor, read
 from components.example_gen.component import ExampleGen
-from components.example_gen.spans import Span, choose, existing, number_in, spans_of
+from components.example_gen.spans import Span, choose, existing, number_in
 from pipeline.errors import ComponentError
 from pipeline.runners import ComponentRun, LocalRunner
 from schema.record import Record, encode

@@ -20,21 +20,22 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx.types import artifact_utils, channel, standard_artifacts
 
 from components.example_validator import executor
-from components.example_validator.anomalies import Anomaly, read_anomalies
+from components.example_validator.anomalies import read_anomalies
 from components.example_validator.charts import to_png
 from components.example_validator.component import ExampleValidator
-from components.example_validator.drift import Distribution, Drift, FeatureDrift, raise_thresholds, read_drift
+from components.example_validator.drift import raise_thresholds, read_drift
 from components.example_validator.noise import jensen_shannon_noise, l_infinity_noise
-from components.example_validator.settings import ExampleValidatorSettings
+from components.example_validator.settings import DriftSettings
 from modules.serving.saved_model import STATISTICS_FILE
 from schema import features
 from schema.record import Record
+from schema.reports.statistics import Anomaly, Distribution, DriftReport, FeatureDrift
 
 IMAGES = Path(__file__).parents[3] / "shared/data/shenzhen"
 
 Validate = Callable[..., types.Artifact]
 
-SETTINGS = ExampleValidatorSettings()
+SETTINGS = DriftSettings()
 
 
 def records(number: int, seed: int = 0, **changes: Any) -> pd.DataFrame:
@@ -87,7 +88,7 @@ def validate(tmp_path: Path) -> Validate:
     def do(
         splits: Mapping[str, pd.DataFrame],
         model: types.Artifact | None = None,
-        settings: ExampleValidatorSettings = SETTINGS,
+        settings: DriftSettings = SETTINGS,
     ) -> types.Artifact:
         statistics, schema = standard_artifacts.ExampleStatistics(), standard_artifacts.Schema()
         anomalies = standard_artifacts.ExampleAnomalies()
@@ -108,11 +109,11 @@ def validate(tmp_path: Path) -> Validate:
     return do
 
 
-def drift_of(anomalies: types.Artifact) -> Drift:
-    return Drift.model_validate_json(Path(anomalies.uri, "drift.json").read_bytes())
+def drift_of(anomalies: types.Artifact) -> DriftReport:
+    return DriftReport.model_validate_json(Path(anomalies.uri, "drift.json").read_bytes())
 
 
-def names(drift: Drift) -> list[str]:
+def names(drift: DriftReport) -> list[str]:
     return [one.feature for one in drift.drifted]
 
 
@@ -136,7 +137,7 @@ def test_without_a_model_that_serves_nothing_is_compared(validate: Validate, cap
     anomalies = validate({"train": records(30)})
     assert read_anomalies(anomalies) == []
     reason = "there was no model to compare with"
-    assert drift_of(anomalies) == Drift(baseline=None, severity="warning", new_examples=30, reason=reason)
+    assert drift_of(anomalies) == DriftReport(baseline=None, severity="warning", new_examples=30, reason=reason)
     assert not Path(anomalies.uri, "drift.png").exists()
     assert caplog.messages[-1] == f"no drift looked for: {reason}"
 
@@ -183,9 +184,7 @@ def darker(validate: Validate, baseline: Callable[[bytes | None], types.Artifact
         new = records(60, seed=1)
         new.loc[:29, "mean_intensity"] -= 0.2
         new.loc[:19, "source"] = "elsewhere"
-        return validate(
-            {"train": new, "eval": new}, baseline(serialize(records(300))), ExampleValidatorSettings(**settings)
-        )
+        return validate({"train": new, "eval": new}, baseline(serialize(records(300))), DriftSettings(**settings))
 
     return do
 
@@ -339,7 +338,7 @@ def made(shares: tuple[float, ...], **of: Any) -> FeatureDrift:
     ids=["one value", "an empty bucket", "no formula", "long", "many"],
 )
 def test_whatever_is_compared_can_be_drawn(one: FeatureDrift) -> None:
-    drift = Drift(baseline=3, severity="error", new_examples=2, baseline_examples=3, features=(one,))
+    drift = DriftReport(baseline=3, severity="error", new_examples=2, baseline_examples=3, features=(one,))
     picture = cv2.imdecode(np.frombuffer(to_png(drift), np.uint8), cv2.IMREAD_GRAYSCALE)
     assert picture.min() < 100
 

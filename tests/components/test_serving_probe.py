@@ -21,10 +21,10 @@ from tfx.types import artifact_utils, channel, standard_artifacts
 from components.serving_probe import executor, probe, training_graph
 from components.serving_probe.component import ServingProbe
 from components.serving_probe.requests import broken, variants, write_requests
+from modules.network.settings import ModelSettings
 from modules.network.unet import unet
 from modules.network.weights import read_settings, write_weights
 from modules.serving.export import export_model
-from modules.settings import ModelSettings
 from schema.record import Record, encode
 
 MakeRecord = Callable[..., Record]

@@ -23,9 +23,11 @@ from components.augmenter.policy import load_policy
 from components.example_validator.executor import Executor as ExampleValidator
 from components.reporter.pictures import load_model
 from modules.evaluation.measures import LOWER_IS_BETTER, MEASURES
+from modules.evaluation.settings import EvaluateSettings
 from modules.evaluation.surface_distance import average_surface_distance, hausdorff_95, surface_dice, surface_distances
+from modules.network.settings import ModelSettings
 from modules.serving.saved_model import STATISTICS_FILE
-from modules.settings import EvaluateSettings, ModelSettings, TrainSettings
+from modules.training.settings import TrainSettings
 from schema import features
 from schema.record import Record, encode
 

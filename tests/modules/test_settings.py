@@ -6,7 +6,10 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from modules.settings import EvaluateSettings, ModelSettings, Settings, TrainSettings
+from modules.evaluation.settings import EvaluateSettings
+from modules.network.settings import ModelSettings
+from modules.training.settings import TrainSettings
+from schema.settings import Settings
 
 
 def problems(kind: type[Settings], **values: Any) -> list[tuple[str, str]]:

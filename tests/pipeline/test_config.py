@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from components.augmenter.policy import POLICIES
-from modules.settings import EvaluateSettings, ModelSettings, TrainSettings
+from modules.evaluation.settings import EvaluateSettings
+from modules.network.settings import ModelSettings
+from modules.training.settings import TrainSettings
 from pipeline.config import PRESETS, Config, load_config
 from pipeline.errors import UserError
 

@@ -13,12 +13,13 @@ import pytest
 from rich.console import Console
 from tfx.types import standard_artifacts
 
-from modules.evaluation.bootstrap import Estimate
-from modules.evaluation.rules import Judgement
-from modules.evaluation.slicing import Evaluation, Slice
-from pipeline.commands.run_result import Result, SliceResult, Study
+from pipeline.commands.run_result import SliceResult
 from pipeline.console import RunView, bar, show_result, show_study, terminal
 from pipeline.runners import ComponentRun
+from schema.reports.blessing import RuleResult
+from schema.reports.estimate import Estimate
+from schema.reports.evaluation import Evaluation, Slice
+from schema.reports.result import RunResult, StudyResult
 
 
 def python(code: str, *arguments: object) -> subprocess.CompletedProcess[str]:
@@ -204,7 +205,7 @@ def test_a_failure_ends_the_status(screen: io.StringIO) -> None:
     assert view._status is None
 
 
-def result_of(*slices: str, failures: tuple[str, ...] = ()) -> Result:
+def result_of(*slices: str, failures: tuple[str, ...] = ()) -> RunResult:
     metrics = {"dice_mean": 0.98765, "iou_mean": 0.9, "hd95": 0.02, "nsd": 1}
     found = [
         SliceResult(
@@ -226,7 +227,7 @@ def result_of(*slices: str, failures: tuple[str, ...] = ()) -> Result:
         "bound": 0.9,
         "reason": "is what it is",
     }
-    return Result(
+    return RunResult(
         status="not_blessed",
         pushed_version=None,
         pipeline="lungseg",
@@ -234,7 +235,10 @@ def result_of(*slices: str, failures: tuple[str, ...] = ()) -> Result:
         data_spans=[1],
         policy="chest",
         failures=list(failures),
-        rules=[Judgement.model_validate({**rule, "passed": True}), Judgement.model_validate({**rule, "passed": False})],
+        rules=[
+            RuleResult.model_validate({**rule, "passed": True}),
+            RuleResult.model_validate({**rule, "passed": False}),
+        ],
         slices=found,
         components=[],
     )
@@ -279,7 +283,7 @@ def test_a_study(wide: Console, screen: io.StringIO) -> None:
         Slice(slice="set:x,is_augmented:0", keys={"is_augmented": "0"}, **one, **compared),
         Slice(slice="set:x,is_augmented:0,sex:male", keys={"is_augmented": "0", "sex": "male"}, **one, **compared),
     ]
-    study = Study(pipeline="a", policy="chest", evaluation=Evaluation(**evaluation, slices=slices), components=[])
+    study = StudyResult(pipeline="a", policy="chest", evaluation=Evaluation(**evaluation, slices=slices), components=[])
     show_study(wide, study)
     _, _, _, _, *rows, _ = screen.getvalue().splitlines()
     assert [[cell.strip() for cell in row.split("│")[1:-1]] for row in rows] == [

@@ -11,8 +11,8 @@ from tfx.orchestration import metadata
 from tfx.proto.orchestration import pipeline_pb2
 
 from components.augmenter.policy import Policy
+from modules.evaluation.settings import EvaluateSettings
 from modules.serving.serving_dir import push
-from modules.settings import EvaluateSettings
 from pipeline import graph
 from pipeline.config import PRESETS, Config, load_config
 from pipeline.graph import code_version, create_pipeline, create_study

@@ -16,10 +16,10 @@ from tfx import types
 from tfx.dsl.components.base import base_beam_executor
 from tfx.types import artifact_utils, standard_artifacts
 
+from components.artifacts import COPIES, ORIGINALS, record_files
 from components.augmenter import executor
-from components.augmenter.copies import COPIES, LEFT_OUT, ORIGINALS, READ, REDRAWN
+from components.augmenter.copies import LEFT_OUT, READ, REDRAWN
 from components.augmenter.policy import Policy
-from components.example_artifacts import record_files
 from pipeline.beam import BeamSettings
 from pipeline.commands.phantoms import phantom
 from schema.record import Record, encode

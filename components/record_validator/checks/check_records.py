@@ -8,14 +8,14 @@ from typing import NamedTuple
 import apache_beam as beam
 from apache_beam.pvalue import PBegin, PCollection
 
+from components.artifacts import record_files
 from components.counters import count
-from components.example_artifacts import record_files
 from components.parallel import ParallelDoFn
 from components.record_validator.checks.record_checks import Fault, examine, names_of
 from components.record_validator.leaks.find_leaks import Facts, Finding, find
 from components.record_validator.leaks.partitions import Member, Place
 from components.record_validator.near_duplicates.similarity import sketch
-from components.record_validator.settings import ValidateSettings
+from components.record_validator.settings import RecordValidationSettings
 
 READ, VALIDATED, QUARANTINED = "read", "validated", "quarantined"
 
@@ -72,7 +72,7 @@ def _read(place: Place, file: str) -> Iterator[Numbered]:
 class Examine(ParallelDoFn):
     """Records in; of each its facts if it is sound, else the finding. Counts what it reads, its sources and sizes."""
 
-    def __init__(self, settings: ValidateSettings) -> None:
+    def __init__(self, settings: RecordValidationSettings) -> None:
         """Takes what is expected of records."""
         self._settings = settings
 

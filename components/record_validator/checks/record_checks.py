@@ -6,9 +6,10 @@ from typing import Final, NamedTuple
 import cv2
 from tensorflow.core.example import example_pb2
 
-from components.record_validator.settings import Reason, ValidateSettings
+from components.record_validator.settings import RecordValidationSettings
 from schema import features
 from schema.record import Record, RecordError, decode
+from schema.reports.validation import Reason
 
 
 class Fault(NamedTuple):
@@ -26,7 +27,7 @@ class Names(NamedTuple):
     source: str
 
 
-def examine(serialized: bytes, settings: ValidateSettings) -> Record | Fault:
+def examine(serialized: bytes, settings: RecordValidationSettings) -> Record | Fault:
     """The record, or the first fault of it that counts."""
     try:
         record = decode(serialized)
@@ -54,12 +55,12 @@ def _text(example: example_pb2.Example, name: str) -> str:
     return str(values[0], "utf-8", "replace") if values else features.UNKNOWN
 
 
-def _copy(record: Record, _serialized: bytes, _settings: ValidateSettings) -> Iterator[str]:
+def _copy(record: Record, _serialized: bytes, _settings: RecordValidationSettings) -> Iterator[str]:
     if record.is_augmented:
         yield f"is a copy already, made by {record.augmentation}"
 
 
-def _description(record: Record, _serialized: bytes, settings: ValidateSettings) -> Iterator[str]:
+def _description(record: Record, _serialized: bytes, settings: RecordValidationSettings) -> Iterator[str]:
     for name in (features.WIDTH, features.HEIGHT):
         if getattr(record, name) <= 0:
             yield f"{name} must be above 0, is {getattr(record, name)}"
@@ -73,13 +74,13 @@ def _description(record: Record, _serialized: bytes, settings: ValidateSettings)
             yield f"{name} has {size:,} bytes, at most {settings.max_text:,} are allowed"
 
 
-def _size(record: Record, _serialized: bytes, settings: ValidateSettings) -> Iterator[str]:
+def _size(record: Record, _serialized: bytes, settings: RecordValidationSettings) -> Iterator[str]:
     height, width = record.image.shape
     if min(height, width) < settings.min_side or max(height, width) > settings.max_side:
         yield f"image has {width} x {height} pixels, sides must be {settings.min_side}-{settings.max_side}"
 
 
-def _constant_image(record: Record, _serialized: bytes, settings: ValidateSettings) -> Iterator[str]:
+def _constant_image(record: Record, _serialized: bytes, settings: RecordValidationSettings) -> Iterator[str]:
     contrast = record.fingerprint()[features.STD_INTENSITY]
     if contrast < settings.min_contrast:
         yield f"grey values hardly differ: their standard deviation is {contrast:.2g}, at least " + (
@@ -87,14 +88,14 @@ def _constant_image(record: Record, _serialized: bytes, settings: ValidateSettin
         )
 
 
-def _mask_area(record: Record, _serialized: bytes, settings: ValidateSettings) -> Iterator[str]:
+def _mask_area(record: Record, _serialized: bytes, settings: RecordValidationSettings) -> Iterator[str]:
     share = record.fingerprint()[features.LUNG_FRACTION]
     low, high = settings.min_lung_fraction, settings.max_lung_fraction
     if not low <= share <= high:
         yield f"lungs cover {share:.2%} of the image, {low:.3g}-{high:.3g} of it are expected"
 
 
-def _components(record: Record, _serialized: bytes, settings: ValidateSettings) -> Iterator[str]:
+def _components(record: Record, _serialized: bytes, settings: RecordValidationSettings) -> Iterator[str]:
     _, _, stats, _ = cv2.connectedComponentsWithStats(record.mask)
     areas = stats[1:, cv2.CC_STAT_AREA]  # the first is what is outside
     number = int((areas >= settings.min_component * record.mask.size).sum())
@@ -102,7 +103,7 @@ def _components(record: Record, _serialized: bytes, settings: ValidateSettings) 
         yield f"mask is in {number} parts, at most {settings.max_components} are expected"
 
 
-def _fingerprint(record: Record, serialized: bytes, settings: ValidateSettings) -> Iterator[str]:
+def _fingerprint(record: Record, serialized: bytes, settings: RecordValidationSettings) -> Iterator[str]:
     stored = example_pb2.Example.FromString(serialized).features.feature
     for name, computed in record.fingerprint().items():
         values = stored[name].float_list.value
@@ -112,7 +113,7 @@ def _fingerprint(record: Record, serialized: bytes, settings: ValidateSettings) 
             yield f"{name} is {values[0]:.4f}, but the pixels give {computed:.4f}"
 
 
-_CHECKS: Final[dict[Reason, Callable[[Record, bytes, ValidateSettings], Iterator[str]]]] = {
+_CHECKS: Final[dict[Reason, Callable[[Record, bytes, RecordValidationSettings], Iterator[str]]]] = {
     "copy": _copy,
     "description": _description,
     "size": _size,

@@ -18,7 +18,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 from components.counters import count
 from components.record_validator.leaks.groups import Group
 from components.record_validator.leaks.partitions import PATIENT, Place
-from components.record_validator.settings import Reason
+from schema.reports.validation import Reason
 
 PATIENTS: Final = "patients"
 

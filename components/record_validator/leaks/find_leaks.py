@@ -17,7 +17,8 @@ from components.record_validator.leaks.partitions import NAMED, PATIENT, Leak, M
 from components.record_validator.leaks.spill import LocalShelf, Shelve, fetch
 from components.record_validator.near_duplicates.candidates import find_candidates
 from components.record_validator.near_duplicates.similarity import Sketch, likeness, unpack
-from components.record_validator.settings import REASONS, Reason, ValidateSettings
+from components.record_validator.settings import RecordValidationSettings
+from schema.reports.validation import REASONS, Reason
 
 LEAKS, LEFT_OUT = "leaks", "left_out"
 KEPT, COMPARED = "kept", "compared"
@@ -60,7 +61,11 @@ def is_finding(judged: Facts | tuple[str, Finding], _: int) -> int:
 
 
 def compare(
-    facts: PCollection, folder: str, settings: ValidateSettings, places: Sequence[Place], judged: Collection[Place]
+    facts: PCollection,
+    folder: str,
+    settings: RecordValidationSettings,
+    places: Sequence[Place],
+    judged: Collection[Place],
 ) -> tuple[PCollection, PCollection]:
     """From facts to findings, by place of the record, and the first leaks, as one list.
 

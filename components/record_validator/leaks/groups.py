@@ -9,7 +9,7 @@ from typing import NamedTuple
 import apache_beam as beam
 
 from components.record_validator.leaks.partitions import PATIENT, Leak, Member, Place
-from components.record_validator.settings import REASONS, Reason
+from schema.reports.validation import REASONS, Reason
 
 Group = tuple[Reason, str]
 """What its records have in common: the reason that it would be, and the key."""

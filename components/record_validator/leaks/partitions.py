@@ -6,7 +6,7 @@ an image within its source alone.
 
 from typing import Final, Literal, NamedTuple
 
-from components.record_validator.settings import Reason
+from schema.reports.validation import Reason
 
 Kind = Literal["split", "external set"]
 

@@ -17,10 +17,11 @@ from tfx.dsl.components.base import base_beam_executor, executor_spec
 from tfx.types import artifact_utils, channel, standard_artifacts
 
 from components import parallel
+from components.artifacts import COPIES, ORIGINALS
 from components.augmenter import executor
 from components.augmenter.augment import draw_copy
 from components.augmenter.component import Augmenter
-from components.augmenter.copies import COPIES, ORIGINALS, AddCopies
+from components.augmenter.copies import AddCopies
 from components.augmenter.policy import Policy, compose, load_policy
 from pipeline.errors import ComponentError
 from schema.record import Record, decode, encode

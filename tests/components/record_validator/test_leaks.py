@@ -24,7 +24,7 @@ from components.record_validator.leaks.find_leaks import Facts, Finding
 from components.record_validator.leaks.groups import Gather, Presence, leaks_of, rule_of
 from components.record_validator.leaks.partitions import Leak, Member, Place
 from components.record_validator.near_duplicates.similarity import Sketch
-from components.record_validator.settings import ValidateSettings
+from components.record_validator.settings import RecordValidationSettings
 from schema.record import Record, encode
 
 TRAINED_ON = "test sets must hold no image or patient that is trained on; "
@@ -32,7 +32,7 @@ EXTERNAL_REMEDY = "remove them and ingest the set again"
 EXTERNAL_PATIENT_REMEDY = "remove them, or give other people a source of their own, and ingest the set again"
 SPLIT_REMEDY = "give images of one person one patient_id, or remove one of the images, and ingest them again"
 
-DEFAULTS = ValidateSettings()
+DEFAULTS = RecordValidationSettings()
 
 Sets = Mapping[str, Sequence[Record | bytes]]
 
@@ -53,12 +53,12 @@ class Compared(NamedTuple):
         return {leak.remedy() for leak in self.found_leaks}
 
 
-def compared(examples: Sets, external: Sets | None = None, chosen: ValidateSettings = DEFAULTS) -> Compared:
+def compared(examples: Sets, external: Sets | None = None, chosen: RecordValidationSettings = DEFAULTS) -> Compared:
     """Compares all records, as `across.compare` does on Beam."""
     return _compare([*_facts(examples, "split", chosen), *_facts(external or {}, "external set", chosen)], chosen)
 
 
-def _compare(facts: list[Facts], chosen: ValidateSettings) -> Compared:
+def _compare(facts: list[Facts], chosen: RecordValidationSettings) -> Compared:
     places = sorted({one.place for one in facts})
     suspects = {suspect for suspect in _suspects(facts, places) if across._is_watched(suspect, chosen.ignore)}
     suspected = [one for each in facts for one in across._groups_of(each, suspects)]
@@ -93,7 +93,7 @@ def _suspects(facts: list[Facts], places: list[Place]) -> Iterator[Digest]:
         yield from find_suspects((shard, [entries]), places)
 
 
-def _facts(sets: Sets, kind: str, chosen: ValidateSettings) -> list[Facts]:
+def _facts(sets: Sets, kind: str, chosen: RecordValidationSettings) -> list[Facts]:
     examine = Examine(chosen)
     return [
         examine.work(Numbered(Place(kind, name), f"{name}#{number}", one if isinstance(one, bytes) else encode(one)))[1]
@@ -141,7 +141,7 @@ def test_nearly_the_same_image() -> None:
         f"split 'test': image 's1' (patient 'p3'): nearly the same image is in split 'train' as '{name}'"
         for name in ("darker", "jpeg")
     ]
-    ignoring = ValidateSettings(ignore=("near_duplicate",))
+    ignoring = RecordValidationSettings(ignore=("near_duplicate",))
     assert compared(splits(*copies), chosen=ignoring) == ([], [])
 
 
@@ -272,7 +272,7 @@ def test_what_stays_shares_nothing_that_it_must_not(drawn: list[tuple[Place, str
         Facts(place, Member(image_id, pixels, f"{number}", patient_id, "clinic"), pixels, "1 x 1", Sketch(b"", b""))
         for number, (place, pixels, image_id, patient_id) in enumerate(drawn)
     ]
-    ignoring = ValidateSettings(ignore=("near_duplicate",))
+    ignoring = RecordValidationSettings(ignore=("near_duplicate",))
     found = _compare(facts, ignoring)
     assert _compare(random.sample(facts, len(facts)), ignoring) == found
     gone = {one.member.at for one in found.findings}

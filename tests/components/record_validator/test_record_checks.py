@@ -9,7 +9,7 @@ import tensorflow as tf
 from pydantic import ValidationError
 
 from components.record_validator.checks.record_checks import Fault, Names, examine, names_of
-from components.record_validator.settings import ValidateSettings
+from components.record_validator.settings import RecordValidationSettings
 from schema.record import Record, encode
 
 Examine = Callable[..., Record | Fault]
@@ -22,9 +22,9 @@ def examined(make_record: Callable[..., Record]) -> Examine:
     mask = np.zeros((40, 40), np.uint8)
     mask[10:30, 5:15] = mask[10:30, 25:35] = 255
 
-    def do(settings: ValidateSettings | None = None, **changes: Any) -> Record | Fault:
+    def do(settings: RecordValidationSettings | None = None, **changes: Any) -> Record | Fault:
         record = make_record(**{"image": image, "mask": mask, **changes})
-        return examine(encode(record), settings or ValidateSettings())
+        return examine(encode(record), settings or RecordValidationSettings())
 
     return do
 
@@ -80,7 +80,7 @@ def test_a_sound_record_passes(examined: Examine) -> None:
 )  # fmt: skip
 def test_faults(examined: Examine, changes: dict[str, Any], fault: Fault) -> None:
     assert examined(**changes) == fault
-    assert examined(ValidateSettings(ignore=(fault.reason,)), **changes) != fault
+    assert examined(RecordValidationSettings(ignore=(fault.reason,)), **changes) != fault
 
 
 def test_bounds_are_inclusive(examined: Examine) -> None:
@@ -89,12 +89,12 @@ def test_bounds_are_inclusive(examined: Examine) -> None:
 
 
 def test_slices_without_lungs_may_be_right(examined: Examine) -> None:
-    assert isinstance(examined(ValidateSettings(min_lung_fraction=0), mask=_mask(0)), Record)
+    assert isinstance(examined(RecordValidationSettings(min_lung_fraction=0), mask=_mask(0)), Record)
 
 
 def test_specks_are_no_components(examined: Examine) -> None:
     """Nine of four pixels each in 1,600: a quarter of a per cent each."""
-    assert isinstance(examined(ValidateSettings(min_component=0.003), mask=_specks(9)), Record)
+    assert isinstance(examined(RecordValidationSettings(min_component=0.003), mask=_specks(9)), Record)
 
 
 @pytest.mark.parametrize(("value", "told"), [(0.9, "0.9000"), (float("nan"), "nan")])
@@ -102,7 +102,7 @@ def test_a_fingerprint_of_other_pixels(make_record: Callable[..., Record], value
     record = make_record()
     example = tf.train.Example.FromString(encode(record))
     example.features.feature["mean_intensity"].float_list.value[0] = value
-    settings = ValidateSettings(min_side=1)
+    settings = RecordValidationSettings(min_side=1)
     assert examine(example.SerializeToString(), settings) == Fault(
         "fingerprint", f"mean_intensity is {told}, but the pixels give {record.fingerprint()['mean_intensity']:.4f}"
     )
@@ -130,4 +130,4 @@ def test_names_are_read_as_far_as_they_can(make_record: Callable[..., Record]) -
 )
 def test_settings_that_contradict_themselves(settings: dict[str, Any], told: str) -> None:
     with pytest.raises(ValidationError, match=told):
-        ValidateSettings.model_validate(settings)
+        RecordValidationSettings.model_validate(settings)

@@ -15,7 +15,7 @@ from tfx.types import artifact_utils, channel, standard_artifacts
 
 from components.record_validator import executor, report
 from components.record_validator.component import RecordValidator
-from components.record_validator.settings import ValidateSettings
+from components.record_validator.settings import RecordValidationSettings
 from schema.record import Record, encode
 
 Splits = Mapping[str, Sequence[Record | bytes]]
@@ -52,7 +52,7 @@ def run(tmp_path: Path, write_examples: Callable[..., standard_artifacts.Example
     def do(
         examples: Splits,
         reference: Splits | None = None,
-        settings: ValidateSettings | None = None,
+        settings: RecordValidationSettings | None = None,
         beam_args: Sequence[str] = IN_MEMORY,
     ) -> Validated:
         root = tmp_path / str(len(list(tmp_path.iterdir())))
@@ -69,7 +69,7 @@ def run(tmp_path: Path, write_examples: Callable[..., standard_artifacts.Example
         context = base_beam_executor.BaseBeamExecutor.Context(
             beam_pipeline_args=list(beam_args), extra_flags=[], tmp_dir=str(root / "tmp"), unique_id="1"
         )
-        given = {"settings": (settings or ValidateSettings()).model_dump_json(), "code_version": "1"}
+        given = {"settings": (settings or RecordValidationSettings()).model_dump_json(), "code_version": "1"}
         executor.Executor(context).Do(inputs, {name: [one] for name, one in outputs.items()}, given)
         folder = Path(outputs.pop("report").uri)
         listed = [json.loads(line) for line in (folder / "quarantined.jsonl").read_text().splitlines()]
@@ -95,7 +95,7 @@ def test_sound_records_pass_byte_for_byte(run: Run) -> None:
     assert validated.listed == []
     assert sorted(file.name for file in validated.folder.iterdir()) == ["quarantined.jsonl", "validation.json"]
     assert validated.validation == {
-        "limits": ValidateSettings().model_dump(mode="json"),
+        "limits": RecordValidationSettings().model_dump(mode="json"),
         "sets": [
             {
                 "kind": "split", "name": name, "read": number, "validated": number, "quarantined": 0, "patients": 1,
@@ -224,7 +224,7 @@ def test_worker_processes_find_the_same(run: Run) -> None:
 def test_the_component_is_wired_to_beam() -> None:
     examples = channel.OutputChannel(standard_artifacts.Examples, None, "examples")
     reference = channel.OutputChannel(standard_artifacts.Examples, None, "validated_examples")
-    settings = ValidateSettings(max_components=3)
+    settings = RecordValidationSettings(max_components=3)
     validator = RecordValidator(examples=examples, reference_examples=reference, settings=settings, code_version="abc")
     assert validator.id == "RecordValidator"
     assert validator.inputs == {"examples": examples, "reference_examples": reference}

@@ -11,17 +11,16 @@ import pandas as pd
 import pytest
 from lxml import html
 
-from components.example_validator.anomalies import Anomaly
-from components.example_validator.drift import Distribution, Drift, FeatureDrift
 from components.reporter import page
 from components.reporter.cases import Case
 from components.reporter.contents import best_epoch, contents
 from components.reporter.evidence import RUN, STUDY, Data, Evidence, SplitStatistics, Stage
 from components.reporter.pictures import draw
 from components.reporter.verdict import describe_slice, judge, tell_difference
-from modules.evaluation.bootstrap import Estimate
-from modules.evaluation.rules import Decision
-from modules.evaluation.slicing import Evaluation
+from schema.reports.blessing import BlessingDecision
+from schema.reports.estimate import Estimate
+from schema.reports.evaluation import Evaluation
+from schema.reports.statistics import Anomaly, Distribution, DriftReport, FeatureDrift
 
 DASH, SPACE = "\N{EN DASH}", "\N{NO-BREAK SPACE}"
 FAILED = "Mean Dice, All images: is 0.9500, must be at least 0.9"
@@ -59,9 +58,9 @@ def rule(passed: bool = True, **more: Any) -> dict[str, Any]:
             "passed": passed, "reason": "is 0.9500, must be at least 0.9", **more}  # fmt: skip
 
 
-def decision(*passed: bool) -> Decision:
+def decision(*passed: bool) -> BlessingDecision:
     rules = [rule(one) for one in passed]
-    return Decision.model_validate({"blessed": all(passed), "baseline": None, "rules": rules})
+    return BlessingDecision.model_validate({"blessed": all(passed), "baseline": None, "rules": rules})
 
 
 def probe(*passed: bool) -> dict[str, Any]:
@@ -349,7 +348,7 @@ def moved(feature: str, distance: float, threshold: float, **of: Any) -> Feature
                         drifted=distance > threshold, baseline=both, new=both)  # fmt: skip
 
 
-DRIFT = Drift(
+DRIFT = DriftReport(
     baseline=3, severity="warning", new_examples=42, baseline_examples=350,
     features=(moved("mean_intensity", 0.3, 0.1, edges=(0, 0.5, 1)), moved("sex", 0.1, 0.2, values=("female", "male"))),
 )  # fmt: skip
@@ -371,7 +370,7 @@ def test_the_checks_of_the_data_are_told() -> None:
     report = contents(CHECKED)
     data = report["data"]
     assert data["validation"] == VALIDATION
-    assert Drift.model_validate(data["drift"]) == DRIFT
+    assert DriftReport.model_validate(data["drift"]) == DRIFT
     assert [Anomaly(**one) for one in data["anomalies"]] == list(ANOMALIES)
     text = text_of(report)
     assert (
@@ -406,7 +405,7 @@ def test_data_without_a_blemish() -> None:
 
 
 def test_where_drift_was_not_looked_for_the_reason_is_told() -> None:
-    none = Drift(baseline=None, severity="warning", new_examples=42, reason="there was no model to compare with")
+    none = DriftReport(baseline=None, severity="warning", new_examples=42, reason="there was no model to compare with")
     assert "Not looked for: there was no model to compare with." in text_of(contents(replace(EVIDENCE, drift=none)))
 
 
@@ -463,7 +462,7 @@ def test_the_page_tells_each_rule() -> None:
     regression = rule(False, kind="max_regression", bound=0.01, value=0.02, low=0.01, high=0.03, baseline=0.97,
                       slice="set:hannover,is_augmented:0", set="hannover", keys={"is_augmented": "0"},
                       reason="is worse by 0.02")  # fmt: skip
-    judged = Decision.model_validate({"blessed": False, "baseline": "version 3", "rules": [rule(), regression]})
+    judged = BlessingDecision.model_validate({"blessed": False, "baseline": "version 3", "rules": [rule(), regression]})
     text = text_of(contents(replace(EVIDENCE, decision=judged)))
     assert "✓ passed Mean Dice at least 0.900 All images 0.950 is 0.9500, must be at least 0.9" in text
     assert (

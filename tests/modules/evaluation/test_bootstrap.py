@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modules.evaluation import overlap as metrics
-from modules.evaluation.bootstrap import BASELINE, CANDIDATE, DIFFERENCE, Estimate, Images, _quantile
+from modules.evaluation.bootstrap import BASELINE, CANDIDATE, DIFFERENCE, BootstrapAccumulator, _quantile
 from modules.evaluation.measures import COLUMNS, LOWER_IS_BETTER, MEASURES, POOLED, STATISTICS, Statistic
+from schema.reports.estimate import Estimate
 
 
 def values_of(dice: float, baseline: float | None = None, drop: float | None = None, **others: float) -> Any:
@@ -28,9 +29,9 @@ def values_of(dice: float, baseline: float | None = None, drop: float | None = N
     return values
 
 
-def images_of(*rows: Any) -> Images:
+def images_of(*rows: Any) -> BootstrapAccumulator:
     """Each row a patient, an image and its values."""
-    images = Images()
+    images = BootstrapAccumulator()
     for patient, image, values in rows:
         images.add(patient, image, values)
     return images
@@ -96,7 +97,7 @@ def test_the_interval_covers_the_truth() -> None:
 
 
 def test_two_models_are_compared_image_by_image() -> None:
-    """Images differ much and the models by a constant: the difference is sure, though the means are not."""
+    """BootstrapAccumulator differ much and the models by a constant: the difference is sure, though the means are not."""
     dice = np.linspace(0.5, 0.97, 30)
     images = images_of(*[(f"p{index}", "a", values_of(one, baseline=one - 0.02)) for index, one in enumerate(dice)])
     found = images.estimate(resamples=500, confidence=0.95)
@@ -114,7 +115,7 @@ def test_order_and_grouping_do_not_matter() -> None:
     rows = [(f"p{index // 2}", f"i{index}", values_of(*random.uniform(0.5, 1, 2))) for index in range(8)]
     whole = images_of(*rows).estimate(300, 0.95)
     left = images_of(*rows[:3]).merge(images_of(*rows[3:5]), images_of(*rows[5:]))
-    right = images_of(*rows[6:]).merge(images_of(*rows[:2]).merge(images_of(*rows[2:6])), Images())
+    right = images_of(*rows[6:]).merge(images_of(*rows[:2]).merge(images_of(*rows[2:6])), BootstrapAccumulator())
     for other in (left, right):
         assert other.estimate(300, 0.95) == whole
 

@@ -5,10 +5,11 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from modules.evaluation.bootstrap import Estimate
-from modules.evaluation.rules import Judgement, decide
-from modules.evaluation.slicing import Evaluation, Slice, slice_name
-from modules.settings import EvaluateSettings, Rule
+from modules.evaluation.rules import decide
+from modules.evaluation.settings import EvaluateSettings, Rule
+from schema.reports.blessing import RuleResult
+from schema.reports.estimate import Estimate
+from schema.reports.evaluation import Evaluation, Slice, slice_name
 
 
 def estimates(**values: tuple[float, float, float] | float | None) -> dict[str, Estimate]:
@@ -26,7 +27,7 @@ def slice_of(set_: str = "test", keys: dict[str, str] | None = None, patients: i
     )  # fmt: skip
 
 
-def judge(rule: dict[str, Any], *slices: Slice, baseline: str | None = None) -> Judgement:
+def judge(rule: dict[str, Any], *slices: Slice, baseline: str | None = None) -> RuleResult:
     evaluation = Evaluation(baseline=baseline, tolerance=0.01, min_patients=10, confidence=0.95, slices=list(slices))
     decision = decide(evaluation, [Rule.model_validate(rule)])
     (judgement,) = decision.rules
@@ -38,9 +39,9 @@ def judge(rule: dict[str, Any], *slices: Slice, baseline: str | None = None) -> 
 @pytest.mark.parametrize(("bound", "passed"), [(0.95, True), (0.9501, False)])
 def test_at_least(bound: float, passed: bool) -> None:
     found = judge({"metric": "dice_mean", "at_least": bound}, slice_of(metrics=estimates(dice_mean=(0.95, 0.94, 0.96))))
-    assert found == Judgement(
+    assert found == RuleResult(
         metric="dice_mean", slice="overall", set="test", keys={}, kind="at_least", bound=bound,
-        value=0.95, low=0.94, high=0.96, baseline=None, passed=passed, reason=f"is 0.9500, must be at least {bound}",
+        measured=Estimate(value=0.95, low=0.94, high=0.96), baseline=None, passed=passed, reason=f"is 0.9500, must be at least {bound}",
     )  # fmt: skip
 
 
@@ -57,7 +58,7 @@ def test_at_most_on_a_slice_of_an_external_set(bound: float, passed: bool) -> No
 def test_max_drop(bound: float, passed: bool) -> None:
     copies = slice_of(keys={"is_augmented": "1"}, metrics=estimates(dice_mean=0.9, dice_drop=(0.01, 0.005, 0.03)))
     found = judge({"metric": "dice_mean", "max_drop": bound, "slice": {"is_augmented": 1}}, copies)
-    assert (found.value, found.low, found.high, found.passed) == (0.01, 0.005, 0.03, passed)
+    assert (found.measured, found.passed) == (Estimate(value=0.01, low=0.005, high=0.03), passed)
     assert found.reason == f"copies are worse than originals by 0.0100, may be by {bound}"
 
 
@@ -86,7 +87,7 @@ def test_max_regression_judges_by_the_worse_end(
         difference=estimates(**{metric: difference}),
     )
     found = judge({"metric": metric, "max_regression": 0.01}, one, baseline="version 3")
-    assert (found.value, found.low, found.high) == pytest.approx(worse)
+    assert (found.measured.value, *(found.measured.interval or ())) == pytest.approx(worse)
     assert (found.passed, found.baseline) == (passed, 0.95)
 
 
@@ -102,14 +103,14 @@ def test_the_reason_of_a_regression(difference: tuple[float, float, float], reas
 
 def test_without_a_baseline_nothing_has_got_worse() -> None:
     found = judge({"metric": "dice_mean", "max_regression": 0.0}, slice_of(metrics=estimates(dice_mean=0.1)))
-    assert (found.passed, found.value, found.baseline) == (True, None, None)
+    assert (found.passed, found.measured.value, found.baseline) == (True, None, None)
     assert found.reason == "there is no model yet to compare with"
 
 
 def test_a_comparison_without_an_interval_proves_nothing() -> None:
     one = slice_of(difference=estimates(dice_mean=0.1), baseline={}, metrics={})
     found = judge({"metric": "dice_mean", "max_regression": 0.01}, one, baseline="version 3")
-    assert (found.passed, found.value) == (False, 0.1 * -1)
+    assert (found.passed, found.measured.value) == (False, 0.1 * -1)
     assert found.reason == "there are too few images to tell how sure the comparison is"
 
 
@@ -138,7 +139,7 @@ def test_a_bound_is_finite(bound: float) -> None:
 
 def test_a_small_slice_cannot_be_judged() -> None:
     found = judge({"metric": "dice_mean", "at_least": 0.5}, slice_of(patients=9, metrics=estimates(dice_mean=0.9)))
-    assert (found.passed, found.value) == (False, 0.9)
+    assert (found.passed, found.measured.value) == (False, 0.9)
     assert found.reason == "9 patients are too few to judge by, 10 are needed"
 
 

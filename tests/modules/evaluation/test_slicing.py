@@ -12,16 +12,9 @@ from tensorflow_model_analysis.extractors import slice_key_extractor
 from tensorflow_model_analysis.metrics import metric_types
 
 from modules.evaluation.measures import COLUMNS, STATISTICS
-from modules.evaluation.slicing import (
-    Evaluation,
-    ImageStatistics,
-    MeasuredImage,
-    eval_config,
-    read_evaluation,
-    slice_name,
-    to_extracts,
-)
-from modules.settings import EvaluateSettings, SliceKey
+from modules.evaluation.settings import EvaluateSettings
+from modules.evaluation.slicing import ImageStatistics, MeasuredImage, eval_config, read_evaluation, to_extracts
+from schema.reports.evaluation import Evaluation, SliceKey, slice_name
 
 SETTINGS = EvaluateSettings(
     slices=(("is_augmented",), ("transform",), ("finding",), ("age",), ("is_augmented", "source")),
@@ -149,8 +142,9 @@ def test_tfma_writes_its_own_form_too(tmp_path: Path) -> None:
     evaluate(IMAGES, tmp_path)
     result = tfma.load_eval_result(str(tmp_path), model_name="candidate")
     overall = dict(result.slicing_metrics)[(("set", "test"),)]
-    assert overall[""][""]["dice_mean"] == {"doubleValue": pytest.approx(0.75)}
-    assert "dice_mean_low" in overall[""][""]
+    dice = overall[""][""]["dice_mean"]["boundedValue"]
+    assert dice["value"] == pytest.approx(0.75)
+    assert dice["lowerBound"] <= dice["value"] <= dice["upperBound"]
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ import keras
 import numpy as np
 import pytest
 
+from modules.network.settings import ModelSettings
 from modules.network.unet import copy_weights, unet
-from modules.settings import ModelSettings
 from modules.training.losses import DiceCrossEntropy
 
 SMALLEST = ModelSettings(image_size=16, filters=1, levels=1)

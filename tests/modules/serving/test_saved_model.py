@@ -11,29 +11,30 @@ import keras
 import pytest
 import tensorflow as tf
 
+from modules.network.settings import ModelSettings
 from modules.network.unet import unet
 from modules.network.weights import write_weights
 from modules.serving.export import export_model
-from modules.serving.saved_model import digest, files_below
-from modules.settings import ModelSettings
+from modules.serving.saved_model import digest
 from schema.record import Record, encode
 
 EXPORT = """
 import sys
+from pathlib import Path
 from tfx.utils import path_utils
 import keras
 from modules.serving.export import export_model
-from modules.settings import ModelSettings
+from modules.network.settings import ModelSettings
 from modules.network.unet import unet
 from modules.network.weights import write_weights
 keras.utils.set_random_seed(3)
 settings = ModelSettings(image_size=16, filters=2, levels=1)
 network = unet(settings)
 export_model(network, sys.argv[1], sys.argv[2])
-write_weights(network, settings, sys.argv[2])
+write_weights(network, settings, Path(sys.argv[2]))
 """
 
-Export = Callable[..., str]
+Export = Callable[..., Path]
 
 
 @pytest.fixture
@@ -46,7 +47,7 @@ def export(transform_graph: Path, tmp_path: Path) -> Export:
         exchange: bool = False,
         graph: Path = transform_graph,
         mirrored: bool = False,
-    ) -> str:
+    ) -> Path:
         keras.utils.set_random_seed(3)
         settings = ModelSettings(image_size=16, filters=2, levels=1)
         network = unet(settings)
@@ -57,8 +58,8 @@ def export(transform_graph: Path, tmp_path: Path) -> Export:
             assert weights[1].shape == weights[2].shape
             assert (weights[1] != weights[2]).all()
         network.set_weights(weights)
-        folder = str(tmp_path / name)
-        export_model(network, str(graph / "transform_fn"), folder, average_mirrored=mirrored)
+        folder = tmp_path / name
+        export_model(network, str(graph / "transform_fn"), str(folder), average_mirrored=mirrored)
         write_weights(network, settings, folder)
         return folder
 
@@ -71,14 +72,14 @@ def test_two_exports_of_one_model_by_two_processes_are_equal(
 ) -> None:
     here = export("here")
     for hash_seed in ("1", "2"):
-        there = str(tmp_path / hash_seed)
+        there = tmp_path / hash_seed
         subprocess.run(
-            [sys.executable, "-c", EXPORT, str(transform_graph / "transform_fn"), there],
+            [sys.executable, "-c", EXPORT, str(transform_graph / "transform_fn"), str(there)],
             env={**os.environ, "PYTHONHASHSEED": hash_seed},
             capture_output=True,
             check=True,
         )
-        assert Path(there, "saved_model.pb").read_bytes() != Path(here, "saved_model.pb").read_bytes()
+        assert (there / "saved_model.pb").read_bytes() != (here / "saved_model.pb").read_bytes()
         assert digest(there) == digest(here)
 
 
@@ -115,17 +116,10 @@ class Adds(tf.Module):
 def test_any_saved_model(tmp_path: Path) -> None:
     for name, weight, constant in (("a", 1, 2), ("b", 1, 2), ("c", 1.5, 2), ("d", 1, 2.5)):
         tf.saved_model.save(Adds(weight, constant), str(tmp_path / name))
-    a, b, c, d = (digest(str(tmp_path / name)) for name in "abcd")
+    a, b, c, d = (digest(tmp_path / name) for name in "abcd")
     assert a == b
     assert len({a, c, d}) == 3
     assert re.fullmatch("[0-9a-f]{64}", a)
-
-
-def test_files_below(tmp_path: Path) -> None:
-    for name in ("saved_model.pb", "variables/a", "assets.extra/deeper/b"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).touch()
-    assert sorted(files_below(str(tmp_path))) == ["assets.extra/deeper/b", "saved_model.pb", "variables/a"]
 
 
 @pytest.mark.parametrize(
@@ -135,5 +129,5 @@ def test_a_damaged_model(tmp_path: Path, file: str, problem: str) -> None:
     tf.saved_model.save(Adds(1, 2), str(tmp_path))
     (tmp_path / file).write_bytes(b"damaged")
     with pytest.raises(ValueError, match=f"^the model in '{re.escape(str(tmp_path))}' cannot be read: {problem}") as it:
-        digest(str(tmp_path))
+        digest(tmp_path)
     assert "\n" not in str(it.value)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from training_process import start
 
-from modules.training.checkpoint import key
+from modules.training.checkpoint import checkpoint_key
 from modules.training.trainer import Trained, read_job, train
 
 MakeArgs = Callable[..., Any]
@@ -35,7 +35,7 @@ class Stop(keras.callbacks.Callback):
 
 
 def run(args: Any, stop_in: int | None = None) -> Trained:
-    return train(read_job(args), args, *([Stop(stop_in)] if stop_in is not None else []))
+    return train(read_job(args), *([Stop(stop_in)] if stop_in is not None else []))
 
 
 def equal(one: Trained, other: Trained) -> bool:
@@ -114,8 +114,8 @@ def test_a_spoilt_checkpoint_is_not_used(
 
 
 def test_a_key_follows_from_everything() -> None:
-    assert key(a=1, b=[2]) == key(b=[2], a=1)
-    assert len({key(a=1), key(a=2), key(b=1), key(a="1")}) == 4
+    assert checkpoint_key(a=1, b=[2]) == checkpoint_key(b=[2], a=1)
+    assert len({checkpoint_key(a=1), checkpoint_key(a=2), checkpoint_key(b=1), checkpoint_key(a="1")}) == 4
 
 
 @pytest.mark.slow

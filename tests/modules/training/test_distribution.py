@@ -12,8 +12,9 @@ import pytest
 import tensorflow as tf
 from training_process import start
 
-from modules.settings import ModelSettings, TrainSettings
+from modules.network.settings import ModelSettings
 from modules.training.distribution import compiles, dtype_policy, is_chief, strategy_for
+from modules.training.settings import TrainSettings
 
 ROOT = Path(__file__).resolve().parents[3]
 

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from modules.settings import TrainSettings
 from modules.training import trainer
 from modules.training.callbacks import StopOnNaN
 from modules.training.dataset import read_examples
 from modules.training.loop import Loop
 from modules.training.losses import DiceCrossEntropy
+from modules.training.settings import TrainSettings
 from modules.training.trainer import read_job, run_fn, train
 
 SIZE = 16
@@ -28,7 +28,7 @@ History = dict[str, list[float]]
 
 
 def history_of(args: Any) -> History:
-    return json.loads((Path(args.model_run_dir) / "history.json").read_text())
+    return TrainingHistory.read(args.model_run_dir).figures
 
 
 @pytest.fixture(scope="module")
@@ -251,7 +251,7 @@ def test_a_training_on_originals_has_as_many_steps(
 
 def test_a_training_on_originals_can_be_repeated_to_the_bit(mixed_args: MakeArgs) -> None:
     def trained(copies: bool) -> Any:
-        done = train(read_job(args := mixed_args(copies=copies)), args)
+        done = train(read_job(mixed_args(copies=copies)))
         done.checkpoint.remove()
         return done
 
@@ -284,15 +284,15 @@ def test_a_training_on_originals_goes_on_from_its_own_checkpoint_alone(
 
     settings = {"epochs": 3, "patience": 3}
     args = mixed_args(copies=False, **settings)
-    whole = train(read_job(args), args)
+    whole = train(read_job(args))
     whole.checkpoint.remove()
     with pytest.raises(KeyboardInterrupt):
-        train(read_job(args), args, Break())
+        train(read_job(args), Break())
     with caplog.at_level(logging.INFO, "lungseg.trainer"):
         with_copies = mixed_args(copies=True, **settings)
-        train(read_job(with_copies), with_copies)
+        train(read_job(with_copies))
         assert "going on" not in caplog.text
-        assert train(read_job(args), args).history == whole.history
+        assert train(read_job(args)).history == whole.history
     assert "going on after epoch 1 from " in caplog.text
 
 
@@ -309,10 +309,10 @@ def test_a_warm_start_begins_where_the_other_model_is(fn_args: MakeArgs, tmp_pat
     (tmp_path / "cold").mkdir()
     (tmp_path / "warm").mkdir()
     settings = {"epochs": 1, "learning_rate": 1e-6}
-    cold = train(read_job(args := fn_args(tmp_path / "cold", **settings)), args)
+    cold = train(read_job(args := fn_args(tmp_path / "cold", **settings)))
     args = fn_args(tmp_path / "warm", warm_start=True, model={"normalization": "batch", "dropout": 0.1}, **settings)
     args.base_model = first.serving_model_dir
-    warm = train(read_job(args), args)
+    warm = train(read_job(args))
     assert warm.history["val_loss"][0] == pytest.approx(min(history_of(first)["val_loss"]), abs=0.02)
     assert warm.history["val_loss"][0] < cold.history["val_loss"][0] - 0.1
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from modules.settings import TuneSettings
+from modules.training.settings import TuneSettings
 from modules.training.trainer import read_job
 from modules.training.tuner import search_space, tuner_fn
 

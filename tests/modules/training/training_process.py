@@ -54,7 +54,7 @@ def main() -> None:
 
     given = json.load(sys.stdin)
     args = SimpleNamespace(**given["args"])
-    trained = train(read_job(args), args)
+    trained = train(read_job(args))
     size = args.custom_config["model"]["image_size"]
     trained.model.compile(optimizer="sgd")
     loop = Loop(tf.distribute.get_strategy(), trained.model, DiceCrossEntropy(), batch_size=8)

@@ -20,11 +20,11 @@ from tfx.types import standard_artifacts
 from components.evaluator import executor as evaluator
 from modules.evaluation import rules
 from modules.evaluation import slicing as evaluations
-from modules.evaluation.bootstrap import Estimate
 from pipeline import runners as local_runner
 from pipeline.commands import history
 from pipeline.commands.history import Run, read_history
 from pipeline.errors import UserError
+from schema.reports.estimate import Estimate
 
 Lungseg = Callable[..., tuple[int, str, str]]
 

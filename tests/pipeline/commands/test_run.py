@@ -10,10 +10,11 @@ import pytest
 
 from pipeline import console
 from pipeline.commands.run import _verdict, check_data, check_root, run, study
-from pipeline.commands.run_result import Result, SliceResult
+from pipeline.commands.run_result import SliceResult
 from pipeline.config import load_config
 from pipeline.errors import UserError
 from pipeline.runners import ComponentRun
+from schema.reports.result import RunResult
 
 
 def test_data_folder_missing(tmp_path: Path) -> None:
@@ -107,7 +108,7 @@ def test_a_run(
 ) -> None:
     """All but the pipeline itself: what is shown, logged, written and returned."""
     slices = [SliceResult(slice="overall", keys={}, examples=4, patients=4, metrics={"dice_mean": 0.5}, intervals={})]
-    collected = Result(
+    collected = RunResult(
         status="blessed" if blessed else "not_blessed",
         pushed_version="17" if blessed else None,
         pipeline="lungseg",
@@ -138,7 +139,7 @@ def test_a_run(
     assert [line for line in shown if line.startswith("failed: ")] == [f"failed: {one}" for one in collected.failures]
     assert shown[-2:] == [f"Report: {root}/report/index.html", f"All figures: {root}/result.json"]
     assert [path.name for path in (root / "report").iterdir()] == ["index.html"], "the last report is gone"
-    assert Result.model_validate_json((root / "result.json").read_text()) == collected
+    assert RunResult.model_validate_json((root / "result.json").read_text()) == collected
     assert "a library on lungseg" in (root / "log.txt").read_text()
     # Beam would read our options as its own.
     assert sys.argv == ["lungseg"]

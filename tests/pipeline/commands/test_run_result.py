@@ -8,20 +8,13 @@ import pytest
 from tfx.types import Artifact, standard_artifacts
 from tfx.types.experimental import simple_artifacts
 
-from modules.evaluation.bootstrap import Estimate
-from modules.evaluation.rules import Decision, Judgement
-from modules.evaluation.slicing import Evaluation, Slice
-from pipeline.commands.run_result import (
-    ComponentResult,
-    Result,
-    SliceResult,
-    collect_result,
-    collect_study,
-    report_of,
-    write_whole,
-)
+from pipeline.commands.run_result import SliceResult, collect_result, collect_study, report_of, write_whole
 from pipeline.config import Config
 from pipeline.runners import ComponentRun
+from schema.reports.blessing import BlessingDecision, RuleResult
+from schema.reports.estimate import Estimate
+from schema.reports.evaluation import Evaluation, Slice
+from schema.reports.result import ComponentResult, RunResult
 
 
 def slice_of(name: str, examples: int, **metrics: Estimate) -> Slice:
@@ -43,8 +36,8 @@ EVALUATION = Evaluation(
 )
 
 
-def judgement(passed: bool) -> Judgement:
-    return Judgement(
+def judgement(passed: bool) -> RuleResult:
+    return RuleResult(
         metric="dice_mean", slice="overall", set="test", keys={}, kind="at_least", bound=0.9, value=0.95, passed=passed,
         reason="is 0.9500, must be at least 0.9",
     )  # fmt: skip
@@ -62,7 +55,7 @@ def with_properties(artifact: Artifact, **properties: int | str) -> Artifact:
 def runs(folder: Path, *, passed: bool = True, probed: bool = True) -> list[ComponentRun]:
     """The runs of a pipeline whose Evaluator has written to `folder`."""
     (folder / "evaluation.json").write_text(EVALUATION.model_dump_json())
-    decision = Decision(blessed=passed, baseline=None, rules=[judgement(True), judgement(passed)])
+    decision = BlessingDecision(blessed=passed, baseline=None, rules=[judgement(True), judgement(passed)])
     (folder / "decision.json").write_text(decision.model_dump_json())
     evaluation, blessing, report = (
         kind() for kind in (standard_artifacts.ModelEvaluation, standard_artifacts.ModelBlessing, simple_artifacts.File)
@@ -131,7 +124,7 @@ def test_a_study(tmp_path: Path, config: Config) -> None:
     assert len(study.components) == 6
 
 
-RESULT = Result(
+RESULT = RunResult(
     status="blessed",
     pushed_version="7",
     pipeline="lungseg",

@@ -17,7 +17,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
-from components.example_validator.drift import Distribution, Drift, FeatureDrift
+from schema.reports.statistics import Distribution, DriftReport, FeatureDrift
 
 Floats = NDArray[np.float64]
 
@@ -38,7 +38,7 @@ _PNG: dict[Any, Any] = {
 }
 
 
-def to_png(drift: Drift) -> bytes:
+def to_png(drift: DriftReport) -> bytes:
     """A picture of all features, three a row."""
     buffer = io.BytesIO()
     with mpl.rc_context(_PNG), warnings.catch_warnings():
@@ -47,7 +47,7 @@ def to_png(drift: Drift) -> bytes:
     return buffer.getvalue()
 
 
-def draw(drift: Drift, width: int, columns: int) -> Figure:
+def draw(drift: DriftReport, width: int, columns: int) -> Figure:
     """A panel a feature, those that drifted first.
 
     Args:

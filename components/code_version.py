@@ -1,0 +1,82 @@
+"""Identifies code by what is imported, as a part of cache keys.
+
+>>> code_version("modules.training.trainer")
+'5d41402abc4b2a76'
+
+A changed chart then retrains no model; a changed record does.
+"""
+
+import ast
+import functools
+import hashlib
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import Final
+
+_ROOT: Final = Path(__file__).parent.parent
+_PACKAGES: Final = frozenset({"schema", "modules", "components", "pipeline"})
+_LIBRARIES: Final = ("tensorflow", "keras", "tensorflow-transform", "albumentations", "opencv-python-headless")
+_DATA: Final = (".pbtxt", ".j2", ".css")
+"""Files that code reads from its own folder."""
+
+
+@functools.cache
+def code_version(*modules: str, without: frozenset[str] = frozenset()) -> str:
+    """Hash the source of modules, of all modules of this project that they import, and the versions of libraries.
+
+    Args:
+        *modules: Dotted names.
+        without: Dotted names of modules that do not count, with what they alone import.
+
+    Returns:
+        16 hexadecimal digits.
+    """
+    digest = hashlib.sha256()
+    for library in _LIBRARIES:
+        digest.update(metadata.version(library).encode())
+    for path in sorted(source_files(*modules, without=without)):
+        digest.update(path.relative_to(_ROOT).as_posix().encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def source_files(*modules: str, without: frozenset[str] = frozenset()) -> set[Path]:
+    """Find the files that modules consist of: their own, those of what they import, and data in the same folders.
+
+    Imports are read from the source, so that those within functions count as well.
+    """
+    found: set[Path] = set()
+    pending = list(modules)
+    while pending:
+        name = pending.pop()
+        path = _path_of(name)
+        if path is not None and path not in found and name not in without:
+            found.add(path)
+            pending += _imports(path)
+    folders = {path.parent for path in found}
+    data = (path for folder in folders for path in (*folder.glob("*"), *folder.glob("templates/*")))
+    return found | {path for path in data if path.suffix in _DATA}
+
+
+def _path_of(name: str) -> Path | None:
+    """Return the file of a module of this project; None where the name is none, such as that of a function."""
+    if name.partition(".")[0] not in _PACKAGES:
+        return None
+    place = _ROOT.joinpath(*name.split("."))
+    candidates = (place.with_name(f"{place.name}.py"), place / "__init__.py")
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def _imports(path: Path) -> Iterator[str]:
+    """List the names that a file imports, each with the packages above it."""
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        else:
+            continue
+        for name in names:
+            parts = name.split(".")
+            yield from (".".join(parts[:length]) for length in range(1, len(parts) + 1))

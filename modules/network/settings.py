@@ -1,0 +1,43 @@
+"""What determines the network: the section `model` of a configuration.
+
+>>> ModelSettings(filters=32).levels
+4
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from schema.settings import Settings
+
+Width = Annotated[int, Field(ge=1, le=512)]
+"""Channels of the network's first level."""
+
+
+class ModelSettings(Settings):
+    """The network: its input size, its shape and its options."""
+
+    architecture: Literal["unet", "resunet"] = "unet"
+    """`resunet`: each block adds its input to its output (residual)."""
+    image_size: Annotated[int, Field(ge=16, le=2048)] = 128
+    """Side of the square input, pixels."""
+    filters: Width = 16
+    """Channels of the first level; each level below doubles them. Multiples of 8 suit tensor cores."""
+    levels: Annotated[int, Field(ge=1, le=8)] = 4
+    """How often the image is halved on the way down."""
+    normalization: Literal["batch", "sync_batch", "group"] = "sync_batch"
+    """`batch`: over the images of one replica; `sync_batch`: over those of all, so that several devices give the losses
+    of one; `group`: over groups of channels of each image."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of the channels that are dropped at the deepest level."""
+    deep_supervision: bool = False
+    """Coarser levels are judged in training as well; the exported model does not have them."""
+    average_mirrored: bool = True
+    """The exported model averages its answer with that for the mirrored image: twice the work, steadier outlines."""
+
+    @model_validator(mode="after")
+    def _can_be_halved(self) -> "ModelSettings":
+        if self.image_size % 2**self.levels:
+            msg = f"image_size {self.image_size} must be a multiple of {2**self.levels} (2 to the power of levels)"
+            raise ValueError(msg)
+        return self

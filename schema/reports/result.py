@@ -1,0 +1,47 @@
+"""What a run or a study leaves under its root: the decision and every slice."""
+
+from typing import ClassVar, Literal
+
+from schema.reports.base import Part, Report
+from schema.reports.blessing import RuleResult
+from schema.reports.evaluation import Evaluation, Slice
+
+
+class ComponentResult(Part):
+    """How long a component took."""
+
+    id: str
+    seconds: float
+    cached: bool
+
+
+class RunResult(Report):
+    """The outcome of a run."""
+
+    FILE: ClassVar = "result.json"
+
+    status: Literal["blessed", "not_blessed"]
+    pushed_version: str | None
+    """Folder of the serving folder that holds this model."""
+    pipeline: str
+    data_span: int
+    """The newest of `data_spans`."""
+    data_spans: list[int]
+    """Those that were read, rising."""
+    policy: str
+    failures: list[str]
+    """Each rule that was broken, in words."""
+    rules: list[RuleResult]
+    slices: list[Slice]
+    components: list[ComponentResult]
+
+
+class StudyResult(Report):
+    """The outcome of a study: a model trained with copies, and as baseline the one trained on originals only."""
+
+    FILE: ClassVar = "study.json"
+
+    pipeline: str
+    policy: str
+    evaluation: Evaluation
+    components: list[ComponentResult]
