@@ -32,7 +32,7 @@ RUN python3 -m venv --without-pip /opt/lungseg \
 
 FROM dependencies AS code
 WORKDIR /src
-COPY pyproject.toml requirements.in README.md ./
+COPY pyproject.toml requirements.in README.md LICENSE ./
 COPY schema schema
 COPY modules modules
 COPY components components
@@ -59,6 +59,7 @@ COPY --from=code /opt/code /opt/lungseg
 ARG VERSION=unknown
 LABEL org.opencontainers.image.title="lungseg" \
       org.opencontainers.image.description="Trains, judges and releases lung segmentation models as one TFX pipeline" \
+      org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}"
 
 # By number, so that Kubernetes can see that it is not root.

@@ -22,31 +22,20 @@ help: ## List the targets
 demo: $(READY) ## The whole job on synthetic images: draw, ingest, train, judge, push (into lungseg-demo/)
 	@$(RUN)/lungseg demo
 
-.PHONY: browser
-browser: ## Chromium from the system's packages, in which the report is tested; without it those tests are skipped
-	@command -v chromium chromium-browser google-chrome >/dev/null \
-	  || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
-	       && apt-get -qq update && apt-get -qq install --yes --no-install-recommends chromium >/dev/null 2>&1; } \
-	  || echo "No Chromium, and none could be installed: the report is not tested in a browser" >&2
+.PHONY: system-packages
+system-packages: ## Chromium, Java, Maven and Docker from Debian's packages, as root; without them some tests are skipped
+	@scripts/install-system-packages
 
 .PHONY: test
-test: lint browser ## Lint, types, unit and end-to-end tests
+test: lint ## Lint, types, unit and end-to-end tests
 	@$(RUN)/pytest $(PARALLEL) -m "not slow"
 
 .PHONY: test-slow
-test-slow: $(READY) java ## What takes longer: several processes, devices and workers, a Flink cluster, kills, studies, releases
+test-slow: $(READY) ## What takes longer: several processes, devices and workers, a Flink cluster, kills, studies, releases
 	@$(RUN)/pytest $(PARALLEL) -m slow
 
-.PHONY: java
-java: ## Java and Maven from the system's packages; without them nothing is tested on Flink
-	@command -v java >/dev/null && command -v mvn >/dev/null \
-	  || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
-	       && apt-get -qq update \
-	       && apt-get -qq install --yes --no-install-recommends default-jre-headless maven >/dev/null 2>&1; } \
-	  || echo "No Java and Maven, and they could not be installed: nothing is tested on Flink" >&2
-
 .PHONY: flink-test
-flink-test: $(READY) java ## The data stages on a Flink cluster of two task managers, one of which dies
+flink-test: $(READY) ## The data stages on a Flink cluster of two task managers, one of which dies
 	@$(RUN)/pytest tests/flink
 
 .PHONY: test-fast
@@ -99,7 +88,7 @@ image: ## The container image; IMAGE=..., BASE_IMAGE=..., REQUIREMENTS=requireme
 	  --build-arg REQUIREMENTS=$(REQUIREMENTS) --build-arg VERSION=$(VERSION) .
 
 .PHONY: image-test
-image-test: $(READY) ## Build the image and test it in containers: as root on Debian; LUNGSEG_IMAGE=... tests one that is there
+image-test: $(READY) ## Build the image and test it in containers; LUNGSEG_IMAGE=... tests one that is there
 	@tests/image/run $(RUN)/pytest
 
 .PHONY: setup
@@ -107,31 +96,9 @@ setup: $(READY) ## Only the environment, in .venv
 
 .PHONY: clean
 clean: ## Remove the environment and all caches
-	@rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@rm -rf $(VENV) .python build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-# PYTHON=... chooses an interpreter; a name on PATH may be a stand-in that does not run, so each one is tried.
-CANDIDATES := $(or $(PYTHON),python3.11 python3.10 python3 python)
-
+# PYTHON=... chooses the interpreter.
 $(READY): requirements.txt requirements-dev.txt pyproject.toml
-	@for candidate in $(CANDIDATES); do \
-	  if "$$candidate" -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 10)))' 2>/dev/null; then \
-	    python=$$(command -v "$$candidate"); break; \
-	  fi; \
-	done; \
-	if [ -z "$${python:-}" ]; then \
-	  echo "lungseg needs Python 3.11 or 3.10; looked for: $(CANDIDATES). Install one, or name it: make PYTHON=/path/to/python" >&2; \
-	  exit 1; \
-	fi; \
-	echo "Setting up $(VENV) with $$("$$python" --version), 3.5 GB; the first time takes minutes"; \
-	if uv --version >/dev/null 2>&1; then \
-	  uv=uv; \
-	  uv venv --quiet --clear --python "$$python" $(VENV); \
-	else \
-	  uv=$(RUN)/uv; \
-	  "$$python" -m venv --clear $(VENV) \
-	    || { echo "Python's venv module is incomplete; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }; \
-	  $(RUN)/python -m pip install --quiet --disable-pip-version-check "$$(grep -oE '^uv==[0-9.]+' requirements-dev.txt)"; \
-	fi; \
-	"$$uv" pip sync --quiet --require-hashes --python $(RUN)/python requirements.txt requirements-dev.txt; \
-	"$$uv" pip install --quiet --no-deps --python $(RUN)/python --editable .; \
-	touch $@
+	@scripts/setup-venv $(VENV) $(PYTHON)
+	@touch $@

@@ -23,6 +23,7 @@ A component names its inputs and outputs in a TFX spec, an executor does its wor
 Settings travel as one model: `Component` writes it into the execution's properties, `Executor` reads it back.
 """
 
+import json
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Final, Generic, TypeVar
@@ -42,6 +43,11 @@ SETTINGS: Final = "settings"
 CODE_VERSION: Final = "code_version"
 PARAMETERS: Final = {SETTINGS: ExecutionParameter(type=str), CODE_VERSION: ExecutionParameter(type=str)}
 """Of every component: its settings as JSON, and what identifies its code, so that the cache does not outlive it."""
+
+
+def write_settings(settings: Settings) -> str:
+    """Write settings as `Component` puts them into the properties of an execution: equal ones give one text."""
+    return json.dumps(settings.model_dump(mode="json"), sort_keys=True)
 
 
 def read_settings(kind: type[SettingsT], properties: Mapping[str, Any]) -> SettingsT:
@@ -67,7 +73,7 @@ class Component(base_component.BaseComponent):
         }
         executor = self.EXECUTOR_SPEC.executor_class.__module__
         properties = {
-            SETTINGS: settings.model_dump_json(),
+            SETTINGS: write_settings(settings),
             CODE_VERSION: code_version(executor, without=self.PRESENTATION),
         }
         super().__init__(spec=self.SPEC_CLASS(**inputs, **outputs, **properties))

@@ -18,7 +18,8 @@ from schema.files import write_whole
 
 Header = TypeVar("Header", bound=BaseModel)
 
-_HEADER: Final = "header"
+_HEADER: Final = "settings"
+"""Its name in the weights of models that are served already."""
 
 
 def write_npz(path: Path, header: BaseModel, arrays: Mapping[str, NDArray[Any]]) -> None:

@@ -164,7 +164,7 @@ def study(
     """Train with and without augmented copies, in as many steps, and compare on the same test images."""
     from pipeline.commands.run import study as run_study
 
-    settings = read_config(config, set_, data, root, external, span, spans, Path("lungseg-study"))
+    settings = read_config(config, set_, data, root, external, span, spans, default_root=Path("lungseg-study"))
     run_study(settings, verbose=verbose)
 
 
@@ -187,8 +187,7 @@ def config_(
             text = describe()
         else:
             # A configuration can be looked at before there are data.
-            loaded = read_config(config, set_, data or Path("data"), root, external)
-            text = loaded.to_yaml()
+            text = read_config(config, set_, data, root, external, default_data=Path("data")).to_yaml()
         console.print(text, end="", soft_wrap=True, emoji=False)
 
 

@@ -40,6 +40,7 @@ def read_config(
     external: list[str] | None,
     span: int | None = None,
     spans: int | None = None,
+    default_data: Path | None = None,
     default_root: Path = Path("lungseg-run"),
 ) -> "Config":
     """Read a configuration as the options of a command have it.
@@ -52,6 +53,7 @@ def read_config(
         external: Of `External`.
         span: Of `Span`.
         spans: Of `Spans`.
+        default_data: The folder of the data where neither the option nor the file names one; None demands one.
         default_root: The root where neither the option nor the file names one.
 
     Raises:
@@ -66,8 +68,15 @@ def read_config(
     ]
     if len(dict(folders)) < len(folders):
         raise UserError("--external: two sets have one name")
-    sets = {name: Path(folder) for name, folder in folders}
-    return load_config(name_or_path, overrides, data=data, root=root, external=sets, default_root=default_root)
+    return load_config(
+        name_or_path,
+        overrides,
+        data=data,
+        root=root,
+        external={name: Path(folder) for name, folder in folders},
+        default_data=default_data,
+        default_root=default_root,
+    )
 
 
 def read_beam(assignments: list[str] | None) -> list[str]:

@@ -6,10 +6,9 @@
 """
 
 import difflib
-import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, get_args
 
 import yaml
 from pydantic import AfterValidator, Field, JsonValue, ValidationError, field_validator, model_validator
@@ -24,23 +23,16 @@ from modules.training.settings import TrainSettings, TuneSettings
 from pipeline.beam import BeamOptionError, BeamSettings
 from pipeline.errors import UserError
 from pipeline.kubeflow.settings import KubeflowSettings
-from pipeline.root import CONFIG_FILE
+from pipeline.root import CONFIG_FILE, NOT_LOCAL, as_given, is_url
 from schema.files import write_whole
 from schema.settings import Settings
 
 PRESETS: Final = Path(__file__).with_name("presets")
 
-_URL: Final = re.compile(r"[a-z][a-z0-9+.-]+:/")
-
-
-def is_url(path: Path) -> bool:
-    """Tell whether a path is a URL, of which `Path` has dropped a slash."""
-    return bool(_URL.match(str(path)))
-
 
 def _local(path: Path) -> Path:
     if is_url(path):
-        raise ValueError("must be a folder that this machine and all workers see: mount the bucket, or copy it")
+        raise ValueError(NOT_LOCAL)
     return path.absolute()
 
 
@@ -59,11 +51,11 @@ class DataSettings(Settings):
     spans: Annotated[int, Field(ge=1)] = 1
     """How many spans to read together, back from the newest."""
     train_buckets: Annotated[int, Field(ge=1)] = 8
-    """Of the buckets that a hash of the patient falls into, those for training."""
+    """Patients fall into buckets by a hash: how many of these are for training."""
     eval_buckets: Annotated[int, Field(ge=1)] = 1
-    """Buckets for validation."""
+    """How many buckets are for validation, by which the best epoch is chosen."""
     test_buckets: Annotated[int, Field(ge=1)] = 1
-    """Buckets for the test."""
+    """How many buckets are for the test, by which the model is judged."""
     external: dict[Name, Folder] = Field(default={})
     """Test sets of other sources by name: folders as `root`, all of whose spans are only tested on."""
 
@@ -109,7 +101,7 @@ class Config(Settings):
     """All that determines a run."""
 
     name: Name = "lungseg"
-    """Of the pipeline."""
+    """What the pipeline is called, in its metadata and on Kubeflow."""
     root: Folder
     """Folder that holds everything a run writes; given with `--root`."""
     data: DataSettings
@@ -183,6 +175,7 @@ def load_config(
     data: Path | None,
     root: Path | None,
     external: Mapping[str, Path] | None = None,
+    default_data: Path | None = None,
     default_root: Path = Path("lungseg-run"),
 ) -> Config:
     """Read a preset or a YAML file and apply the command line's values.
@@ -193,31 +186,38 @@ def load_config(
         data: Folder with `span-N/`; None leaves it to the file.
         root: Folder for everything the run writes; None leaves it to the file.
         external: Folders of external test sets by name; added to those of the file.
+        default_data: The folder where neither names one; None demands one.
         default_root: The root where neither names one.
 
     Raises:
         UserError: A file, key or value is wrong; names it, and the nearest known key.
     """
-    values = _read(name_or_path)
+    values = {"root": default_root, **_read(name_or_path)}
     for key, value in overrides.items():
         if key == "root" or (key == "data.root" and data is not None):
             raise UserError(f"--set {key}: give the folder with --{key.removesuffix('.root')}")
         _assign(values, key, value)
-    if root is not None or "root" not in values:
-        values["root"] = root or default_root
+    if root is not None:
+        values["root"] = root
     section = values.setdefault("data", {})
     if isinstance(section, dict):
-        if data is not None:
-            section["root"] = data
-        if external:
-            of_file = section.get("external")
-            section["external"] = {**of_file, **external} if isinstance(of_file, dict) else dict(external)
+        _set_data(section, data, default_data, external or {})
     try:
         config = Config.model_validate(values)
         config.beam.arguments()
     except (ValidationError, BeamOptionError) as error:
         raise UserError(_explain(error)) from error
     return config
+
+
+def _set_data(section: dict[str, Any], root: Path | None, default: Path | None, external: Mapping[str, Path]) -> None:
+    if root is not None:
+        section["root"] = root
+    elif default is not None:
+        section.setdefault("root", default)
+    if external:
+        of_file = section.get("external")
+        section["external"] = {**of_file, **external} if isinstance(of_file, dict) else dict(external)
 
 
 def load_beam(overrides: Mapping[str, JsonValue]) -> BeamSettings:
@@ -281,25 +281,21 @@ def _explain(error: ValidationError | BeamOptionError) -> str:
     if key == "data.root" and first["type"] == "missing":
         return "no data given: name a folder with `--data`"
     if first["type"] == "extra_forbidden":
-        nearest = difflib.get_close_matches(key, known_keys(Config), n=1, cutoff=0.0)
+        without_places = ".".join(part for part in first["loc"] if isinstance(part, str))
+        nearest = difflib.get_close_matches(without_places, _known_keys(Config), n=1, cutoff=0.0)
         return f"configuration: unknown key '{key}'; the nearest known one is '{nearest[0]}'"
     problem = first["msg"].removeprefix("Value error, ")
-    given = "" if isinstance(first["input"], dict) else f", is {_shown(first['input'])}"
+    value = as_given(first["input"]) if isinstance(first["input"], Path) else first["input"]
+    given = "" if isinstance(value, dict) else f", is {value!r}"
     return f"configuration: {key}: {problem}{given}" if key else f"configuration: {problem}{given}"
 
 
-def _shown(value: object) -> str:
-    """Write a value as the user gave it: `Path` drops a slash of a URL."""
-    return repr(_URL.sub(lambda scheme: f"{scheme[0]}/", str(value)) if isinstance(value, Path) else value)
-
-
-def known_keys(model: type[Settings], prefix: str = "") -> list[str]:
-    """List the dotted keys of settings."""
-    keys: list[str] = []
-    for name, field in model.model_fields.items():
-        kind = field.annotation
-        if isinstance(kind, type) and issubclass(kind, Settings) and not issubclass(kind, Policy):
-            keys += known_keys(kind, f"{prefix}{name}.")
-        else:
-            keys.append(prefix + name)
-    return keys
+def _known_keys(kind: Any, prefix: str = "") -> Iterator[str]:
+    """List the dotted keys of settings, and of those that are in lists and mappings, without their place there."""
+    if isinstance(kind, type) and issubclass(kind, Settings):
+        for name, field in kind.model_fields.items():
+            yield prefix + name
+            yield from _known_keys(field.annotation, f"{prefix}{name}.")
+    else:
+        for argument in get_args(kind):
+            yield from _known_keys(argument, prefix)

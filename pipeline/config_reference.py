@@ -5,6 +5,7 @@
 ...
 """
 
+import json
 import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -53,7 +54,7 @@ def _rows(kind: type[Settings], prefix: str) -> Iterator[str]:
 
 def _row(key: str, field: FieldInfo) -> str:
     cells = (f"`{key}`", _describe(field.annotation, field.metadata), _default(field), _text(field.description))
-    return f"| {' | '.join(cell.replace('|', '&#124;') for cell in cells)} |"
+    return " | ".join(["", *(cell.replace("|", r"\|") for cell in cells), ""]).strip()
 
 
 def _inner_models(kind: type[Settings]) -> list[type[Settings]]:
@@ -99,7 +100,8 @@ def _generic_name(kind: Any) -> str:
     if origin is Literal:
         return " or ".join(f"`{value}`" for value in arguments)
     if origin in (Union, types.UnionType):
-        return " or ".join("nothing" if part is type(None) else _name(part) for part in arguments)
+        either = " or ".join(_name(part) for part in arguments if part is not type(None))
+        return f"{either}, or `null`" if type(None) in arguments else either
     if origin is dict:
         return f"mapping of {_name(arguments[0])} to {_name(arguments[1])}"
     return (
@@ -108,10 +110,10 @@ def _generic_name(kind: Any) -> str:
 
 
 _LIMITS: Final[dict[type, Callable[[Any], str]]] = {
-    Ge: lambda limit: f"at least {limit.ge:g}",
-    Gt: lambda limit: f"above {limit.gt:g}",
-    Le: lambda limit: f"at most {limit.le:g}",
-    Lt: lambda limit: f"below {limit.lt:g}",
+    Ge: lambda limit: f"at least {limit.ge}",
+    Gt: lambda limit: f"above {limit.gt}",
+    Le: lambda limit: f"at most {limit.le}",
+    Lt: lambda limit: f"below {limit.lt}",
     MinLen: lambda _: "not empty",
 }
 
@@ -129,20 +131,18 @@ def _limits(metadata: list[Any]) -> Iterator[str]:
 def _default(field: FieldInfo) -> str:
     if field.default is PydanticUndefined:
         return "`chest`" if field.annotation is Policy else "required"
-    value = field.default
-    if value is None:
-        return "none"
-    if isinstance(value, tuple) and any(_is_section(type(item)) for item in value):
-        return "see the presets" if value else "`[]`"
-    return f"`{_plain(value)}`"
+    return f"`{_plain(field.default)}`"
 
 
 def _plain(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
+    """Write a value as YAML has it, on one line."""
+    if isinstance(value, Settings):
+        value = value.model_dump(exclude_unset=True)
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{key}: {_plain(item)}' for key, item in value.items())}}}"
     if isinstance(value, tuple):
         return f"[{', '.join(map(_plain, value))}]"
-    return str(value) if value != "" else '""'
+    return value if isinstance(value, str) and value else json.dumps(value)
 
 
 def _text(text: str | None) -> str:

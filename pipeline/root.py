@@ -1,5 +1,6 @@
-"""What lies under the root of a run or a study."""
+"""What lies under the root of a run or a study, and which folders can be one."""
 
+import re
 from pathlib import Path
 from typing import Final
 
@@ -13,9 +14,26 @@ REPORT_DIR: Final = "report"
 STUDY_SUFFIX: Final = "-study"
 """Behind the name of a pipeline that is a study."""
 
+NOT_LOCAL: Final = "must be a folder that this machine and all workers see: mount the bucket, or copy it"
+"""What is wrong with a URL where a folder has to be."""
+
+_URL: Final = re.compile(r"[a-z][a-z0-9+.-]+:/")
+
+
+def is_url(path: Path) -> bool:
+    """Tell whether a path is a URL."""
+    return bool(_URL.match(str(path)))
+
+
+def as_given(path: Path) -> str:
+    """Write a path as the user gave it: `Path` drops a slash of a URL."""
+    return _URL.sub(lambda scheme: f"{scheme[0]}/", str(path), count=1)
+
 
 def check_root(root: Path) -> None:
     """Make the root; raise UserError where it cannot be made or written."""
+    if is_url(root):
+        raise UserError(f"root '{as_given(root)}' {NOT_LOCAL}")
     try:
         root.mkdir(parents=True, exist_ok=True)
         probe = root / ".writable"

@@ -7,7 +7,7 @@
 """
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import cv2
 import numpy as np
@@ -147,31 +147,77 @@ def decode(serialized: bytes) -> Record:
     Raises:
         RecordError: it is no tf.train.Example, lacks a feature, or breaks the contract.
     """
-    example = Example()
-    try:
-        example.ParseFromString(serialized)
-    except Exception as error:  # protobuf's DecodeError differs between its implementations
-        raise RecordError(features.UNKNOWN, "(all)", "is no serialized tf.train.Example") from error
-    reader = _Reader(example)
-    record = Record(
-        image=reader.pixels(features.IMAGE),
-        mask=reader.pixels(features.MASK),
-        is_augmented=bool(reader.scalar(features.IS_AUGMENTED, "int64_list")),
-        age=float(reader.scalar(features.AGE, "float_list")),
-        pixel_spacing=float(reader.scalar(features.PIXEL_SPACING, "float_list")),
-        width=int(reader.scalar(features.WIDTH, "int64_list")),
-        height=int(reader.scalar(features.HEIGHT, "int64_list")),
-        **{name: reader.text(name) for name in features.TEXT},
-    )
-    record.check()
-    return record
+    return StoredRecord(serialized).decode()
+
+
+class RecordNames(NamedTuple):
+    """Whose image a record holds; `features.UNKNOWN` where that cannot be read."""
+
+    image_id: str = features.UNKNOWN
+    patient_id: str = features.UNKNOWN
+    source: str = features.UNKNOWN
+
+
+class StoredRecord:
+    """A serialized record, parsed once: its names can be read even where it breaks the contract.
+
+    >>> stored = StoredRecord(encode(record))
+    >>> stored.names().patient_id, stored.fingerprint()["lung_fraction"]
+    ('p1', [0.25])
+    """
+
+    def __init__(self, serialized: bytes) -> None:
+        """Parse a serialized tf.train.Example.
+
+        Raises:
+            RecordError: It is none.
+        """
+        example = Example()
+        try:
+            example.ParseFromString(serialized)
+        except Exception as error:  # protobuf's DecodeError differs between its implementations
+            raise RecordError(features.UNKNOWN, "(all)", "is no serialized tf.train.Example") from error
+        self._feature = example.features.feature
+
+    def decode(self) -> Record:
+        """Decode the whole record.
+
+        Raises:
+            RecordError: It lacks a feature, or breaks the contract.
+        """
+        reader = _Reader(self._feature)
+        record = Record(
+            image=reader.pixels(features.IMAGE),
+            mask=reader.pixels(features.MASK),
+            is_augmented=bool(reader.scalar(features.IS_AUGMENTED, "int64_list")),
+            age=float(reader.scalar(features.AGE, "float_list")),
+            pixel_spacing=float(reader.scalar(features.PIXEL_SPACING, "float_list")),
+            width=int(reader.scalar(features.WIDTH, "int64_list")),
+            height=int(reader.scalar(features.HEIGHT, "int64_list")),
+            **{name: reader.text(name) for name in features.TEXT},
+        )
+        record.check()
+        return record
+
+    def names(self) -> RecordNames:
+        """Read the names, as far as they can be read; bytes that are no UTF-8 become U+FFFD."""
+        texts = {name: self._values(name, "bytes_list") for name in RecordNames._fields}
+        return RecordNames(**{name: str(values[0], "utf-8", "replace") for name, values in texts.items() if values})
+
+    def fingerprint(self) -> dict[str, list[float]]:
+        """Read the values of each feature of the fingerprint as they are stored: one each, if the record is sound."""
+        return {name: self._values(name, "float_list") for name in features.FINGERPRINT}
+
+    def _values(self, name: str, kind: str) -> list[Any]:
+        # Asking a map of protobuf for what is not there would put it there.
+        return list(getattr(self._feature[name], kind).value) if name in self._feature else []
 
 
 class _Reader:
     """Reads single values out of an Example, with errors that name the record and the field."""
 
-    def __init__(self, example: Example) -> None:
-        self._feature = example.features.feature
+    def __init__(self, feature: Any) -> None:
+        self._feature = feature
         self._image_id = features.UNKNOWN
         self._image_id = self.text(features.IMAGE_ID)
 

@@ -61,7 +61,7 @@ class Transform(Settings):
     name: str
     """Name of the class in Albumentations."""
     arguments: dict[str, Any] = Field(default={})
-    """Of its constructor."""
+    """Arguments of its constructor, by name."""
     p: Annotated[float, Field(gt=0, le=1)] = 0.5
     """Probability with which it fires."""
     allow: bool = False
@@ -83,9 +83,13 @@ class Policy(Settings):
     """A list of transforms, applied in order, and how many copies they make."""
 
     name: Annotated[str, Field(min_length=1)]
+    """What reports and metadata call the policy."""
     seed: Annotated[int, Field(ge=0)] = 0
+    """Of all random numbers: with the same seed, an image has the same copies."""
     copies: Copies
+    """Copies of each original, by split; none where a split is not named. External sets get those of `test`."""
     transforms: Annotated[tuple[Transform, ...], Field(min_length=1)]
+    """Applied in this order."""
     max_lung_loss: Annotated[float, Field(ge=0, le=1)] = 0.4
     """Share of an original's lung area by which that of a copy may be smaller."""
     redraws: Annotated[int, Field(ge=0, le=20)] = 3

@@ -17,6 +17,6 @@ class GateSettings(Settings):
     max_bad_share: Annotated[float, Field(ge=0, le=1)] = 0.05
     """Share of the records in quarantine, leaks left aside, in all splits together and in each external set."""
     max_leaks: Annotated[int, Field(ge=0)] = 0
-    """Images and patients that are in two data sets."""
+    """How many images and patients may be in two data sets."""
     severity: Literal["error", "warning", "never"] = "error"
     """From which severity an anomaly of the statistics stops the run."""

@@ -1,8 +1,6 @@
 """Measures a model, and perhaps a baseline, on each image of a set, on all cores of a Beam worker."""
 
-import os
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 import apache_beam as beam
@@ -11,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from components.counters import count
+from components.threads import OrderedPool, count_cpus
 from modules.evaluation import overlap as metrics
 from modules.evaluation import surface_distance as boundary
 from modules.evaluation.bootstrap import BASELINE, CANDIDATE, Floats
@@ -81,7 +80,7 @@ class _Measure(beam.DoFn):
     def setup(self) -> None:
         cv2.setNumThreads(1)
         self._loaded = {name: _load(name, folder) for name, folder in self._models.items()}
-        self._pool = ThreadPoolExecutor(os.cpu_count() or 1)
+        self._pool = OrderedPool(count_cpus(), _BATCH)
 
     def process(self, batch: list[bytes]) -> Iterator[MeasuredImage]:
         count(None, self._set, READ, len(batch))
@@ -96,7 +95,7 @@ class _Measure(beam.DoFn):
             yield _describe(self._set, one, measured)
 
     def teardown(self) -> None:
-        self._pool.shutdown(cancel_futures=True)
+        self._pool.close()
 
     def _decode(self, serialized: bytes) -> Record:
         try:

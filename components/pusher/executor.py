@@ -1,6 +1,7 @@
 """Runs the Pusher."""
 
 import logging
+from pathlib import Path
 
 from tfx import types
 from tfx.components.statistics_gen import stats_artifact_utils
@@ -44,7 +45,7 @@ class Executor(base.Executor[ServingFolderSettings]):
             return
         before = current_version(settings.serving_dir)
         version = push(
-            path_utils.serving_model_path(inputs["model"].uri),
+            Path(path_utils.serving_model_path(inputs["model"].uri)),
             settings.serving_dir,
             settings.candidate_key,
             settings.baseline_key,

@@ -1,10 +1,12 @@
 """The RecordValidator: Examples in, sound and refused ones and a report out."""
 
 from tfx import types
-from tfx.dsl.components.base import base_beam_component, executor_spec
-from tfx.types import channel_utils, component_spec, standard_artifacts
+from tfx.dsl.components.base import executor_spec
+from tfx.types import component_spec, standard_artifacts
+from tfx.types.component_spec import ChannelParameter
 
-from components.record_validator import executor
+from components import base
+from components.record_validator.executor import Executor
 from components.record_validator.settings import RecordValidationSettings
 
 
@@ -12,51 +14,47 @@ class RecordValidatorSpec(component_spec.ComponentSpec):
     """Inputs, outputs and parameters of the RecordValidator."""
 
     INPUTS = {
-        executor.EXAMPLES: component_spec.ChannelParameter(type=standard_artifacts.Examples),
-        executor.REFERENCE_EXAMPLES: component_spec.ChannelParameter(type=standard_artifacts.Examples, optional=True),
+        "examples": ChannelParameter(type=standard_artifacts.Examples),
+        "reference_examples": ChannelParameter(type=standard_artifacts.Examples, optional=True),
     }
     OUTPUTS = {
-        executor.VALIDATED_EXAMPLES: component_spec.ChannelParameter(type=standard_artifacts.Examples),
-        executor.QUARANTINED_EXAMPLES: component_spec.ChannelParameter(type=standard_artifacts.Examples),
-        executor.REPORT: component_spec.ChannelParameter(type=standard_artifacts.ExampleAnomalies),
+        "validated_examples": ChannelParameter(type=standard_artifacts.Examples),
+        "quarantined_examples": ChannelParameter(type=standard_artifacts.Examples),
+        "report": ChannelParameter(type=standard_artifacts.ExampleAnomalies),
     }
-    PARAMETERS = {
-        executor.SETTINGS: component_spec.ExecutionParameter(type=str),
-        executor.CODE_VERSION: component_spec.ExecutionParameter(type=str),
-    }
+    PARAMETERS = base.PARAMETERS
 
 
-class RecordValidator(base_beam_component.BaseBeamComponent):
-    """Puts bad records and leaks between data sets into quarantine; DataGate judges whether they are too many."""
+class RecordValidator(base.BeamComponent):
+    """Puts bad records and leaks between data sets into quarantine; DataGate judges whether they are too many.
+
+    ```python
+    validator = RecordValidator(examples=example_gen.outputs["examples"], settings=RecordValidationSettings())
+    external_validator = RecordValidator(
+        examples=external_example_gen.outputs["examples"],
+        reference_examples=validator.outputs["validated_examples"],
+        settings=RecordValidationSettings(),
+    ).with_id("ExternalRecordValidator")
+    gate = DataGate(validation=validator.outputs["report"], ...)
+    ```
+    """
 
     SPEC_CLASS = RecordValidatorSpec
-    EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(executor.Executor)
+    EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(Executor)
+    PRESENTATION = frozenset({"components.record_validator.thumbnails"})
 
     def __init__(
         self,
         examples: types.BaseChannel,
         settings: RecordValidationSettings,
-        code_version: str,
         reference_examples: types.BaseChannel | None = None,
     ) -> None:
-        """Wires the component.
+        """Wire the component.
 
         Args:
-            examples: originals in the record's contract (see `schema`), split into train, eval and test.
-            settings: what a sound record is.
-            code_version: identifies the code that validates, so that the cache does not outlive it.
-            reference_examples: sound originals, with which those of `examples` are compared as external test sets, each
+            examples: Originals in the record's contract (see `schema`), split into train, eval and test.
+            settings: What a sound record is.
+            reference_examples: Sound originals, with which those of `examples` are compared as external test sets, each
                 split being one, named after it.
         """
-        spec = RecordValidatorSpec(
-            **{
-                executor.EXAMPLES: examples,
-                executor.REFERENCE_EXAMPLES: reference_examples,
-                executor.VALIDATED_EXAMPLES: channel_utils.as_channel([standard_artifacts.Examples()]),
-                executor.QUARANTINED_EXAMPLES: channel_utils.as_channel([standard_artifacts.Examples()]),
-                executor.REPORT: channel_utils.as_channel([standard_artifacts.ExampleAnomalies()]),
-                executor.SETTINGS: settings.model_dump_json(),
-                executor.CODE_VERSION: code_version,
-            }
-        )
-        super().__init__(spec=spec)
+        super().__init__(settings, examples=examples, reference_examples=reference_examples)

@@ -1,140 +1,161 @@
 """Runs the RecordValidator on Beam."""
 
-import json
 import logging
 import os
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Final
 
 import apache_beam as beam
 from tfx import types
-from apache_beam.pvalue import AsDict
+from apache_beam.pvalue import AsDict, PCollection
 from apache_beam.runners.runner import PipelineResult
-from tfx.dsl.components.base import base_beam_executor
-from tfx.dsl.io import fileio
-from tfx.types import artifact_utils
 
-from components.artifacts import all_or_nothing, inherit
-from components.record_validator import report
-from components.record_validator.checks.check_records import Examine, Numbered, ReadNumbered, Refused, is_refused, part
-from components.record_validator.leaks.find_leaks import compare, is_finding
-from components.record_validator.leaks.partitions import EXTERNAL, SPLIT, Kind, Place
+from components import artifacts, base
+from components.record_validator.checks.check_records import (
+    CheckRecords,
+    ReadRecords,
+    is_finding,
+    is_refused,
+    route,
+)
+from components.record_validator.leaks.find_leaks import find_leaks
+from components.record_validator.leaks.leak import Leak
+from components.record_validator.records import (
+    EXTERNAL,
+    SPLIT,
+    Finding,
+    NumberedRecord,
+    Partition,
+    RecordRef,
+    RefusedRecord,
+)
+from components.record_validator.report import build_report
 from components.record_validator.settings import RecordValidationSettings
 from components.record_validator.thumbnails import SHOWN, write_sheet
+from schema.reports.validation import SHEET_FILE, LeakReport, QuarantinedRecord, SetKind, read_lines, write_quarantined
 
-EXAMPLES = "examples"
-REFERENCE_EXAMPLES = "reference_examples"
-VALIDATED_EXAMPLES = "validated_examples"
-QUARANTINED_EXAMPLES = "quarantined_examples"
-REPORT = "report"
-SETTINGS = "settings"
-CODE_VERSION = "code_version"
-
-_LISTING, _LEAKS = "quarantined.jsonl", "leaks.json"
+_QUARANTINED: Final = "quarantined.jsonl"
+_LEAKS: Final = "leaks.jsonl"
+"""Temporary files, a line a model."""
 
 _LOG = logging.getLogger("lungseg.validator")
 
+_Output = tuple[Partition, bool]
+"""What was read from a partition, and whether it is refused."""
 
-class Executor(base_beam_executor.BaseBeamExecutor):
-    """Examines each record, compares them all, and parts the sound from the refused."""
 
-    def Do(
-        self,
-        input_dict: dict[str, list[types.Artifact]],
-        output_dict: dict[str, list[types.Artifact]],
-        exec_properties: dict[str, Any],
-    ) -> None:
-        """Validates.
+class Executor(base.BeamExecutor[RecordValidationSettings]):
+    """Checks each record, compares them all, and parts the sound from the refused."""
+
+    SETTINGS = RecordValidationSettings
+
+    def run(self, inputs: base.Artifacts, outputs: base.Artifacts, settings: RecordValidationSettings) -> None:
+        """Validate.
 
         Args:
-            input_dict: `examples`, one Examples artifact of tf.train.Example records, of whose splits all but `test`
-                are trained on. With `reference_examples`, which are such splits and sound, those of `examples` are
-                external test sets that are compared with them.
-            output_dict: `validated_examples` and `quarantined_examples`, whose records are those of `examples`, byte
-                for byte, with the same splits, span, `spans` and version; `report`, see `report.write`.
-            exec_properties: `settings`, as JSON of `RecordValidationSettings`, and `code_version`, which is not read.
+            inputs: `examples`, of tf.train.Example records, of whose splits all but `test` are trained on. With
+                `reference_examples`, which are such splits and sound, those of `examples` are external test sets that
+                are compared with them.
+            outputs: `validated_examples` and `quarantined_examples`, whose records are those of `examples`, byte for
+                byte, with the same splits, span, `spans` and version; `report`: a `ValidationReport`,
+                `quarantined.jsonl` and, where any record is in quarantine, `thumbnails.png`.
+            settings: What a sound record is.
 
         Raises:
-            RuntimeError: a split or a set is empty, or records got lost on the way.
+            RuntimeError: A split or a set is empty, or records got lost on the way.
         """
-        settings = RecordValidationSettings.model_validate_json(exec_properties[SETTINGS])
-        made = [artifact for artifacts in output_dict.values() for artifact in artifacts]
-        with all_or_nothing(*made):
-            reference = input_dict.get(REFERENCE_EXAMPLES, [])
-            examples, outputs = (
-                input_dict[EXAMPLES],
-                (output_dict[VALIDATED_EXAMPLES], output_dict[QUARANTINED_EXAMPLES]),
-            )
-            for artifacts in outputs:
-                inherit(artifact_utils.get_single_instance(artifacts), artifact_utils.get_single_instance(examples))
-            uris = _uris(examples, EXTERNAL if reference else SPLIT)
-            targets = [_targets(artifacts, uris) for artifacts in outputs]
-            folder = artifact_utils.get_single_instance(output_dict[REPORT]).uri
-            result = self._run(uris, _uris(reference, SPLIT), targets, settings, folder)
-            told = report.Told(self._read_back(_LISTING), self._read_back(_LEAKS))
-            reported = report.write(folder, list(uris), result, settings, told)
-        for one in reported["sets"]:
-            _LOG.info("%(kind)s '%(name)s': %(validated)d validated, %(quarantined)d in quarantine", one)
+        examples, reference = inputs["examples"], inputs.get("reference_examples")
+        validated, refused = outputs["validated_examples"], outputs["quarantined_examples"]
+        for made in (validated, refused):
+            artifacts.inherit(made, examples)
+        folders = _folders(examples, EXTERNAL if reference else SPLIT)
+        reference_folders = _folders(reference, SPLIT) if reference else {}
+        targets = {
+            (partition, is_bad): artifacts.split_folder(made, partition.name)
+            for made, is_bad in ((validated, False), (refused, True))
+            for partition in folders
+        }
+        report = outputs["report"].uri
+        result = self._validate(folders, reference_folders, targets, settings, os.path.join(report, SHEET_FILE))
+        quarantined = sorted(read_lines(self._temporary(_QUARANTINED), QuarantinedRecord), key=_by_name)
+        leaks = read_lines(self._temporary(_LEAKS), LeakReport)
+        validation = build_report(list(folders), result, settings, quarantined, leaks)
+        write_quarantined(report, quarantined)
+        validation.write(report)
+        for set_ in validation.sets:
+            _LOG.info("%s '%s': %d validated, %d in quarantine", set_.kind, set_.name, set_.validated, set_.quarantined)
 
-    def _run(
+    def _validate(
         self,
-        uris: dict[Place, str],
-        reference: dict[Place, str],
-        targets: list[dict[Place, str]],
+        folders: Mapping[Partition, str],
+        reference: Mapping[Partition, str],
+        targets: Mapping[_Output, str],
         settings: RecordValidationSettings,
-        folder: str,
+        sheet: str,
     ) -> PipelineResult:
+        """Write all records to their targets, the temporary files, and the sheet of thumbnails."""
+        partitions = [*folders, *reference]
         with self._make_beam_pipeline() as pipeline:
-            examined = pipeline | "Read" >> ReadNumbered(uris | reference) | beam.ParDo(Examine(settings))
-            facts, faults = examined | "Examined" >> beam.Partition(is_finding, 2)
-            found, leaks = compare(facts, self._get_tmp_dir(), settings, [*uris, *reference], list(uris))
-            findings = (faults, found) | "Findings" >> beam.Flatten() | "Gravest" >> beam.CombinePerKey(min)
+            read = pipeline | "Read" >> ReadRecords({**folders, **reference})
+            checked = read | beam.ParDo(CheckRecords(settings))
+            summaries, faults = checked | "Checked" >> beam.Partition(is_finding, 2)
+            found, leaks = find_leaks(summaries, self._get_tmp_dir(), settings, partitions, list(folders))
+            findings = (faults, found) | "Findings" >> beam.Flatten() | beam.Map(_keyed)
+            gravest = findings | "Gravest" >> beam.CombinePerKey(min)
             # Once more, since records are not held in memory.
-            parted = pipeline | "ReadAgain" >> ReadNumbered(uris) | beam.Map(part, AsDict(findings))
-            _write(parted, targets)
-            refused = parted | beam.Filter(is_refused).with_output_types(Refused)
-            for name, lines in (
-                (_LISTING, refused | beam.Map(report.line)),
-                (_LEAKS, leaks | beam.FlatMap(report.lines_of_leaks)),
-            ):
-                _ = lines | f"Tell[{name}]" >> beam.io.WriteToText(self._path(name), shard_name_template="")
-            first = refused | beam.combiners.Top.Smallest(SHOWN)
-            _ = first | beam.Filter(bool) | beam.Map(write_sheet, os.path.join(folder, report.SHEET))
+            routed = pipeline | "ReadAgain" >> ReadRecords(folders) | beam.Map(route, AsDict(gravest))
+            _write(routed, targets)
+            refused = routed | beam.Filter(is_refused).with_output_types(RefusedRecord)
+            first = refused | beam.combiners.Top.Smallest(SHOWN, key=_ref)
+            _ = first | beam.Filter(bool) | beam.Map(write_sheet, sheet)
+            _ = refused | beam.Map(_to_line) | "WriteQuarantined" >> self._write_lines(_QUARANTINED)
+            _ = leaks | beam.FlatMap(_to_lines) | "WriteLeaks" >> self._write_lines(_LEAKS)
         return pipeline.result
 
-    def _path(self, name: str) -> str:
-        return os.path.join(self._get_tmp_dir(), name)
+    def _write_lines(self, name: str) -> beam.PTransform:
+        return beam.io.WriteToText(str(self._temporary(name)), shard_name_template="")
 
-    def _read_back(self, name: str) -> list[dict[str, Any]]:
-        with fileio.open(self._path(name)) as file:
-            return [json.loads(line) for line in file.read().splitlines()]
-
-
-def _uris(examples: list[types.Artifact], kind: Kind) -> dict[Place, str]:
-    """The folders of all splits; none where there is no artifact."""
-    return {
-        Place(kind, split): artifact_utils.get_split_uri([artifact], split)
-        for artifact in examples
-        for split in artifact_utils.decode_split_names(artifact.split_names)
-    }
+    def _temporary(self, name: str) -> Path:
+        return Path(self._get_tmp_dir(), name)
 
 
-def _targets(made: list[types.Artifact], places: Iterable[Place]) -> dict[Place, str]:
-    return {place: artifact_utils.get_split_uri(made, place.name) for place in places}
+def _folders(examples: types.Artifact, kind: SetKind) -> dict[Partition, str]:
+    """Return the folder of each split."""
+    return {Partition(kind, split): artifacts.split_folder(examples, split) for split in artifacts.splits_of(examples)}
 
 
-def _write(parted: beam.PCollection, targets: list[dict[Place, str]]) -> None:
-    """Writes what is sound to the first of the targets, and what is refused to the second."""
-    folders = {(place, bad): folder for bad, of_kind in enumerate(targets) for place, folder in of_kind.items()}
-    outputs = parted | "Part" >> beam.Partition(_output_of, len(folders), list(folders))
-    for folder, records in zip(folders.values(), outputs, strict=True):
+def _write(routed: PCollection, targets: Mapping[_Output, str]) -> None:
+    """Write sound and refused records of each partition to their folders."""
+    outputs = routed | "Route" >> beam.Partition(_output_of, len(targets), list(targets))
+    for folder, records in zip(targets.values(), outputs, strict=True):
         serialized = records | f"Bytes[{folder}]" >> beam.Map(_serialized)
         _ = serialized | f"Write[{folder}]" >> beam.io.WriteToTFRecord(os.path.join(folder, "data_tfrecord"))
 
 
-def _output_of(parted: Numbered | Refused, _: int, outputs: list[tuple[Place, int]]) -> int:
-    return outputs.index((parted.place, int(is_refused(parted))))
+def _output_of(record: NumberedRecord | RefusedRecord, _: int, outputs: Sequence[_Output]) -> int:
+    return outputs.index((record.partition, is_refused(record)))
 
 
-def _serialized(parted: Numbered | Refused) -> bytes:
-    return parted.serialized
+def _serialized(record: NumberedRecord | RefusedRecord) -> bytes:
+    return record.serialized
+
+
+def _keyed(finding: Finding) -> tuple[str, Finding]:
+    return finding.ref.key, finding
+
+
+def _ref(refused: RefusedRecord) -> RecordRef:
+    return refused.finding.ref
+
+
+def _to_line(refused: RefusedRecord) -> str:
+    return refused.to_report().model_dump_json()
+
+
+def _to_lines(leaks: list[Leak]) -> Iterator[str]:
+    return (leak.to_report().model_dump_json() for leak in leaks)
+
+
+def _by_name(record: QuarantinedRecord) -> tuple[str, str, str, str]:
+    return record.kind, record.name, record.image_id, record.record

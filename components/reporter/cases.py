@@ -4,6 +4,7 @@ The draw follows from what was measured, so the same evaluation shows the same i
 """
 
 import hashlib
+import math
 from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -11,12 +12,14 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from components.reporter.evidence import finite
 from schema import features
 from schema.reports.evaluation import TEST_SET
 
 SHOWN: Final = 3
 """Images a group."""
+
+_Row = dict[Hashable, Any]
+"""What was measured on an image, as pandas gives it."""
 
 
 @dataclass(frozen=True)
@@ -24,15 +27,15 @@ class Case:
     """An image to show.
 
     Attributes:
-        group: heading under which it is shown.
+        group: Heading under which it is shown.
         set: `test`, or the name of an external one.
-        image_id: of the image.
-        original_id: of the original that a copy was made from; the image's own otherwise.
+        image_id: Of the image.
+        original_id: Of the original that a copy was made from; the image's own otherwise.
         dice: 0-1.
-        hd95: a share of the image's width; None where it is not known.
-        hd95_px: the same in pixels.
-        facts: what is known of the image, in words.
-        original: that of a copy, shown beside it.
+        hd95: A share of the image's width; None where it is not known.
+        hd95_px: The same in pixels.
+        facts: What is known of the image, in words.
+        original: That of a copy, shown beside it.
     """
 
     group: str
@@ -47,15 +50,15 @@ class Case:
 
     @property
     def key(self) -> tuple[str, str]:
-        """Names the image among those of all sets."""
+        """The image's name among those of all sets."""
         return self.set, self.image_id
 
 
 def choose(images: pd.DataFrame) -> list[Case]:
-    """Chooses what to show.
+    """Choose what to show.
 
     Args:
-        images: a row an image, as the Evaluator writes them; those without Dice are never chosen.
+        images: A row an image, as the Evaluator writes them; those without Dice are never chosen.
     """
     measured = images.dropna(subset=["dice"]).sort_values(["set", "image_id"], ignore_index=True)
     draw = np.random.default_rng(_seed(measured))
@@ -95,21 +98,25 @@ def _cases(group: str, rows: pd.DataFrame) -> list[Case]:
     return [_case(group, row) for row in rows.to_dict("records")]
 
 
-def _case(group: str, row: dict[Hashable, Any], original: Case | None = None) -> Case:
+def _case(group: str, row: _Row, original: Case | None = None) -> Case:
     return Case(
         group=group,
         set=row["set"],
         image_id=row["image_id"],
         original_id=row["original_id"],
         dice=row["dice"],
-        hd95=finite(row["hd95"]),
-        hd95_px=finite(row["hd95_px"]),
+        hd95=_known(row["hd95"]),
+        hd95_px=_known(row["hd95_px"]),
         facts=_facts(row),
         original=original,
     )
 
 
-def _facts(row: dict[Hashable, Any]) -> tuple[str, ...]:
+def _known(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _facts(row: _Row) -> tuple[str, ...]:
     facts = [row["source"]]
     facts += [row[name] for name in (features.FINDING, features.VIEW, features.SEX) if row[name] != features.UNKNOWN]
     if row[features.AGE] >= 0:

@@ -17,10 +17,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from components.example_validator.charts import draw
-from components.reporter.evidence import History
-from components.reporter.figures import Numbers, write_estimate
+from components.drift_chart import draw
+from components.reporter.figures import write_estimate
+from schema.reports.estimate import Estimate
+from schema.reports.run_report import Training
 from schema.reports.statistics import DriftReport
+from schema.reports.training import TrainingHistory
 
 INK: Final = "#1b2430"
 MUTED: Final = "#5a6472"
@@ -61,9 +63,9 @@ class Chart:
     """A chart as `data:` addresses.
 
     Attributes:
-        wide: for a desk and for paper.
-        narrow: for a phone.
-        text: what it shows, for those who do not see it.
+        wide: For a desk and for paper.
+        narrow: For a phone.
+        text: What it shows, for those who do not see it.
     """
 
     wide: str
@@ -76,31 +78,31 @@ class Row:
     """A line of a forest plot.
 
     Attributes:
-        label: at its left.
-        estimate: its mark and its interval.
-        note: behind the label, such as how many patients there are.
-        heading: above it, where a group begins.
-        judged: whether there are patients enough; drawn hollow and grey otherwise.
+        label: At its left.
+        estimate: Its mark and its interval.
+        note: Behind the label, such as how many patients there are.
+        heading: Above it, where a group begins.
+        judged: Whether there are patients enough; drawn hollow and grey otherwise.
     """
 
     label: str
-    estimate: Numbers
+    estimate: Estimate
     note: str = ""
     heading: str = ""
     judged: bool = True
 
 
 def forest(statistic: str, rows: Sequence[Row], *, axis: str, reference: float | None, signed: bool = False) -> Chart:
-    """Estimates with their intervals, one below the other (forest plot).
+    """Draw estimates with their intervals, one below the other (forest plot).
 
     Args:
-        statistic: which, for how its numbers are written.
-        rows: from top to bottom; those without a value are left out.
-        axis: what the horizontal axis shows.
-        reference: where to draw a vertical line.
-        signed: whether the numbers are differences.
+        statistic: Which, for how its numbers are written.
+        rows: From top to bottom; those without a value are left out.
+        axis: What the horizontal axis shows.
+        reference: Where to draw a vertical line.
+        signed: Whether the numbers are differences.
     """
-    drawn = [row for row in rows if row.estimate["value"] is not None]
+    drawn = [row for row in rows if row.estimate.value is not None]
     values = [write_estimate(statistic, row.estimate, signed=signed) for row in drawn]
     few = ["" if row.judged else ", too few patients to judge" for row in drawn]
     told = [f"{row.label} {value}{note}" for row, value, note in zip(drawn, values, few, strict=True)]
@@ -108,25 +110,26 @@ def forest(statistic: str, rows: Sequence[Row], *, axis: str, reference: float |
     return Chart(_render(make, _WIDE), _render(make, _NARROW), f"{axis}: {'; '.join(told)}")
 
 
-def curves(history: History, other: History | None, best: int | None, other_best: int | None) -> Chart:
-    """Loss, accuracy and Dice over the epochs.
+def curves(training: Training) -> Chart:
+    """Draw loss, accuracy and Dice over the epochs, of both trainings where there are two.
 
-    Args:
-        history: of the training; figures that it lacks are left out.
-        other: of the other training of a study.
-        best: number of the epoch, from 1, whose weights are kept.
-        other_best: likewise.
+    A figure that the history lacks is left out.
     """
-    arms = [_Arm("", history, best, ACCENT)]
-    if other:
-        arms = [_Arm("with copies, ", history, best, ACCENT), _Arm("originals only, ", other, other_best, OTHER)]
+    arms = [_Arm("", training.history, ACCENT)]
+    if training.other_history:
+        arms = [
+            _Arm("with copies, ", training.history, ACCENT),
+            _Arm("originals only, ", training.other_history, OTHER),
+        ]
     make = functools.partial(_curves, arms)
-    return Chart(_render(make, _WIDE), _render(make, _NARROW), _tell_curves(history, best))
+    return Chart(_render(make, _WIDE), _render(make, _NARROW), _tell_curves(training.history))
 
 
 def distributions(drift: DriftReport) -> Chart:
-    """Each feature before and now, a panel each."""
-    told = [f"{one.feature} {one.distance:.2f}{' drifted' if one.drifted else ''}" for one in drift.features]
+    """Draw each feature before and now, a panel each."""
+    told = [
+        f"{feature.feature} {feature.distance:.2f}{' drifted' if feature.drifted else ''}" for feature in drift.features
+    ]
 
     def make(width: int) -> Figure:
         return draw(drift, width, columns=1 if width == _NARROW else 3)
@@ -175,7 +178,7 @@ def _forest_axes(width: int, rows_height: int, limits: tuple[float, float]) -> t
 
 def _draw_row(axes: Axes, row: Row, y: float) -> None:
     colour, line = (ACCENT, 2.4) if row.judged else (MUTED, 1.4)
-    low, value, high = (_height(row.estimate[name]) for name in ("low", "value", "high"))
+    low, value, high = (_height(end) for end in (row.estimate.low, row.estimate.value, row.estimate.high))
     axes.plot([low, high], [y, y], color=colour, linewidth=line, solid_capstyle="butt")
     axes.plot([low, high], [y, y], color=colour, marker="|", markersize=7, markeredgewidth=1.4, linestyle="")
     axes.plot(
@@ -185,7 +188,7 @@ def _draw_row(axes: Axes, row: Row, y: float) -> None:
 
 
 def _write(axes: Axes, x: float, y: float, text: str, **style: Any) -> None:
-    """Writes at `x`, a share of the figure's width, and at `y` of the data."""
+    """Write at `x`, a share of the figure's width, and at `y` of the data."""
     frame = axes.get_position()
     axes.text(
         (x - frame.x0) / frame.width, y, text, transform=axes.get_yaxis_transform(), va="center", zorder=4,
@@ -195,25 +198,24 @@ def _write(axes: Axes, x: float, y: float, text: str, **style: Any) -> None:
 
 
 def _range(rows: Sequence[Row], reference: float | None) -> tuple[float, float]:
-    ends = [row.estimate[name] for row in rows for name in ("low", "value", "high")]
-    known = [one for one in [*ends, reference] if one is not None]
+    ends = [end for row in rows for end in (row.estimate.low, row.estimate.value, row.estimate.high)]
+    known = [end for end in [*ends, reference] if end is not None]
     lowest, highest = (min(known), max(known)) if known else (0.0, 1.0)
     margin = max(0.04 * (highest - lowest), 5e-4)
     return lowest - margin, highest + margin
 
 
 class _Arm(NamedTuple):
-    """A training: what its curves are called, its history, its best epoch and its colour."""
+    """A training: what its curves are called, its history and its colour."""
 
     name: str
-    history: History
-    best: int | None
+    history: TrainingHistory
     colour: str
 
 
 def _curves(arms: Sequence[_Arm], width: int) -> Figure:
     narrow = width == _NARROW
-    names = [name for name in _CURVES if name in arms[0].history]
+    names = [name for name in _CURVES if name in arms[0].history.figures]
     height = 200 * len(names) + 60 if narrow else 320
     figure = Figure(
         figsize=(width / _PIXELS_AN_INCH, height / _PIXELS_AN_INCH), dpi=_PIXELS_AN_INCH, layout="constrained"
@@ -228,8 +230,9 @@ def _curves(arms: Sequence[_Arm], width: int) -> Figure:
         if number == len(names) or not narrow:
             axes.set_xlabel("Epoch")
         for arm in arms:
-            _draw_curve(axes, arm.history.get(name), f"{arm.name}training", arm.colour, (0, (3, 2)))
-            _draw_curve(axes, arm.history.get(f"val_{name}"), f"{arm.name}validation", arm.colour, "-", arm.best)
+            figures, best = arm.history.figures, arm.history.best_epoch
+            _draw_curve(axes, figures.get(name), f"{arm.name}training", arm.colour, (0, (3, 2)))
+            _draw_curve(axes, figures.get(f"val_{name}"), f"{arm.name}validation", arm.colour, "-", best)
     if names:
         handles, labels = figure.axes[0].get_legend_handles_labels()
         columns = 1 if narrow and len(arms) > 1 else 2
@@ -252,18 +255,18 @@ def _draw_curve(
 
 
 def _height(value: float | None) -> float:
-    """The number as matplotlib takes it: gaps are NaN."""
+    """Return the number as matplotlib takes it: gaps are NaN."""
     return float("nan") if value is None else value
 
 
-def _tell_curves(history: History, best: int | None) -> str:
+def _tell_curves(history: TrainingHistory) -> str:
     told = []
     for name in (f"{kind}{curve}" for curve in _CURVES for kind in ("", "val_")):
-        known = [value for value in history.get(name, []) if value is not None]
+        known = [value for value in history.figures.get(name, []) if value is not None]
         if known:
             of = f"validation {name[4:]}" if name.startswith("val_") else f"training {name}"
             told.append(f"{of} from {known[0]:.3f} to {known[-1]:.3f}")
-    end = f"; best epoch {best}" if best else ""
+    end = f"; best epoch {history.best_epoch}" if history.best_epoch else ""
     return "Curves over the epochs: " + "; ".join(told) + end
 
 

@@ -1,51 +1,64 @@
 """The Reporter: everything that was found out about a model in, one page out."""
 
 from tfx import types
-from tfx.dsl.components.base import base_component, executor_spec
-from tfx.types import channel_utils, component_spec, standard_artifacts
+from tfx.dsl.components.base import executor_spec
+from tfx.types import component_spec, standard_artifacts
+from tfx.types.component_spec import ChannelParameter
 from tfx.types.experimental import simple_artifacts
 
-from components.reporter import executor
-from components.reporter.evidence import RUN
+from components import base
+from components.reporter.executor import Executor
+from components.reporter.settings import ReporterSettings
 
 
 class ReporterSpec(component_spec.ComponentSpec):
     """Inputs, outputs and parameters of the Reporter."""
 
     INPUTS = {
-        executor.EXAMPLES: component_spec.ChannelParameter(type=standard_artifacts.Examples),
-        executor.EXTERNAL_EXAMPLES: component_spec.ChannelParameter(type=standard_artifacts.Examples, optional=True),
-        executor.STATISTICS: component_spec.ChannelParameter(type=standard_artifacts.ExampleStatistics, optional=True),
-        executor.ANOMALIES: component_spec.ChannelParameter(type=standard_artifacts.ExampleAnomalies, optional=True),
-        executor.VALIDATION: component_spec.ChannelParameter(type=standard_artifacts.ExampleAnomalies, optional=True),
-        executor.EXTERNAL_VALIDATION: component_spec.ChannelParameter(
-            type=standard_artifacts.ExampleAnomalies, optional=True
-        ),
-        executor.MODEL: component_spec.ChannelParameter(type=standard_artifacts.Model),
-        executor.MODEL_RUN: component_spec.ChannelParameter(type=standard_artifacts.ModelRun),
-        executor.BASELINE_MODEL_RUN: component_spec.ChannelParameter(type=standard_artifacts.ModelRun, optional=True),
-        executor.EVALUATION: component_spec.ChannelParameter(type=standard_artifacts.ModelEvaluation),
-        executor.BLESSING: component_spec.ChannelParameter(type=standard_artifacts.ModelBlessing, optional=True),
-        executor.INFRA_BLESSING: component_spec.ChannelParameter(type=standard_artifacts.InfraBlessing, optional=True),
-        executor.PUSHED_MODEL: component_spec.ChannelParameter(type=standard_artifacts.PushedModel, optional=True),
-        executor.BASELINE_MODEL: component_spec.ChannelParameter(type=standard_artifacts.Model, optional=True),
+        "examples": ChannelParameter(type=standard_artifacts.Examples),
+        "external_examples": ChannelParameter(type=standard_artifacts.Examples, optional=True),
+        "statistics": ChannelParameter(type=standard_artifacts.ExampleStatistics, optional=True),
+        "anomalies": ChannelParameter(type=standard_artifacts.ExampleAnomalies, optional=True),
+        "validation": ChannelParameter(type=standard_artifacts.ExampleAnomalies, optional=True),
+        "external_validation": ChannelParameter(type=standard_artifacts.ExampleAnomalies, optional=True),
+        "model": ChannelParameter(type=standard_artifacts.Model),
+        "model_run": ChannelParameter(type=standard_artifacts.ModelRun),
+        "baseline_model_run": ChannelParameter(type=standard_artifacts.ModelRun, optional=True),
+        "evaluation": ChannelParameter(type=standard_artifacts.ModelEvaluation),
+        "blessing": ChannelParameter(type=standard_artifacts.ModelBlessing, optional=True),
+        "infra_blessing": ChannelParameter(type=standard_artifacts.InfraBlessing, optional=True),
+        "pushed_model": ChannelParameter(type=standard_artifacts.PushedModel, optional=True),
+        "baseline_model": ChannelParameter(type=standard_artifacts.Model, optional=True),
     }
-    OUTPUTS = {executor.REPORT: component_spec.ChannelParameter(type=simple_artifacts.File)}
-    PARAMETERS = {
-        executor.SETTINGS: component_spec.ExecutionParameter(type=str),
-        executor.CODE_VERSION: component_spec.ExecutionParameter(type=str),
-        executor.KIND: component_spec.ExecutionParameter(type=str),
-    }
+    # One of TFX's own types: Kubeflow takes none that is named by the path of a class further down.
+    OUTPUTS = {"report": ChannelParameter(type=simple_artifacts.File)}
+    PARAMETERS = base.PARAMETERS
 
 
-class Reporter(base_component.BaseComponent):
+class Reporter(base.Component):
     """Writes the report on a model, a folder: the decision, what it rests on, and where it comes from.
 
-    Its type is one of TFX's own: Kubeflow takes no type that is named by the path of a class further down.
+    ```python
+    reporter = Reporter(
+        examples=augmenter.outputs["augmented_examples"],
+        model=trainer.outputs["model"],
+        model_run=trainer.outputs["model_run"],
+        evaluation=evaluator.outputs["evaluation"],
+        blessing=evaluator.outputs["blessing"],
+        settings=ReporterSettings(
+            pipeline="lungseg",
+            kind="run",
+            model=ModelSettings(),
+            train=TrainSettings(),
+            evaluate=EvaluateSettings(),
+            policy=load_policy("chest"),
+        ),
+    )
+    ```
     """
 
     SPEC_CLASS = ReporterSpec
-    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
+    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
 
     def __init__(
         self,
@@ -53,9 +66,7 @@ class Reporter(base_component.BaseComponent):
         model: types.BaseChannel,
         model_run: types.BaseChannel,
         evaluation: types.BaseChannel,
-        settings: str,
-        code_version: str,
-        kind: str = RUN,
+        settings: ReporterSettings,
         external_examples: types.BaseChannel | None = None,
         statistics: types.BaseChannel | None = None,
         anomalies: types.BaseChannel | None = None,
@@ -67,49 +78,39 @@ class Reporter(base_component.BaseComponent):
         pushed_model: types.BaseChannel | None = None,
         baseline_model: types.BaseChannel | None = None,
     ) -> None:
-        """Wires the component.
+        """Wire the component.
 
         Args:
-            examples: with augmented copies, as the Augmenter wrote them.
-            model: what was trained.
-            model_run: holds the history of its training.
-            evaluation: what was measured on the test sets.
-            settings: of the run, as JSON, by section: `pipeline` (its name), `model`, `train`, `augment` (the policy)
-                and `evaluate`.
-            code_version: identifies the code that made all this.
-            kind: `run`, or `study` where two trainings, with copies and without, are compared instead of one being
-                judged.
-            external_examples: a split an external test set, named after it.
-            statistics: of the examples before they were augmented.
-            anomalies: of these statistics, with their drift, as the ExampleValidator writes them.
-            validation: the report of the RecordValidator.
-            external_validation: that on external test sets.
-            baseline_model_run: of the other training of a study.
-            blessing: whether the model keeps the rules.
-            infra_blessing: whether its export can be served.
-            pushed_model: whether it is served.
-            baseline_model: the model blessed last; the channel may be empty.
+            examples: With augmented copies, as the Augmenter wrote them.
+            model: What was trained.
+            model_run: Holds the history of its training.
+            evaluation: What was measured on the test sets.
+            settings: Of the run.
+            external_examples: A split an external test set, named after it.
+            statistics: Of the examples before they were augmented.
+            anomalies: Of these statistics, with their drift, as the ExampleValidator writes them.
+            validation: The report of the RecordValidator.
+            external_validation: That on external test sets.
+            baseline_model_run: Of the other training of a study.
+            blessing: Whether the model keeps the rules.
+            infra_blessing: Whether its export can be served.
+            pushed_model: Whether it is served.
+            baseline_model: The model blessed last; the channel may be empty.
         """
-        spec = ReporterSpec(
-            **{
-                executor.EXAMPLES: examples,
-                executor.EXTERNAL_EXAMPLES: external_examples,
-                executor.STATISTICS: statistics,
-                executor.ANOMALIES: anomalies,
-                executor.VALIDATION: validation,
-                executor.EXTERNAL_VALIDATION: external_validation,
-                executor.MODEL: model,
-                executor.MODEL_RUN: model_run,
-                executor.BASELINE_MODEL_RUN: baseline_model_run,
-                executor.EVALUATION: evaluation,
-                executor.BLESSING: blessing,
-                executor.INFRA_BLESSING: infra_blessing,
-                executor.PUSHED_MODEL: pushed_model,
-                executor.BASELINE_MODEL: baseline_model,
-                executor.REPORT: channel_utils.as_channel([simple_artifacts.File()]),
-                executor.SETTINGS: settings,
-                executor.CODE_VERSION: code_version,
-                executor.KIND: kind,
-            }
+        super().__init__(
+            settings,
+            examples=examples,
+            external_examples=external_examples,
+            statistics=statistics,
+            anomalies=anomalies,
+            validation=validation,
+            external_validation=external_validation,
+            model=model,
+            model_run=model_run,
+            baseline_model_run=baseline_model_run,
+            evaluation=evaluation,
+            blessing=blessing,
+            infra_blessing=infra_blessing,
+            pushed_model=pushed_model,
+            baseline_model=baseline_model,
         )
-        super().__init__(spec=spec)

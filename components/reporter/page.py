@@ -3,19 +3,21 @@
 import base64
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, NamedTuple
 
 import jinja2
 
 from components.reporter import charts, figures
 from components.reporter.cases import Case
 from components.reporter.charts import Chart, Row
-from components.reporter.contents import Section
 from components.reporter.pictures import Pictures
-from components.reporter.verdict import DICE
+from components.reporter.slices import DICE
 from schema.features import IS_AUGMENTED
+from schema.reports.blessing import RuleResult
+from schema.reports.estimate import Estimate
 from schema.reports.evaluation import TEST_SET
-from schema.reports.statistics import DISTANCE_NAMES, DriftReport
+from schema.reports.run_report import Comparison, DescribedSlice, RunReport
+from schema.reports.statistics import DISTANCE_NAMES
 
 TABLE: Final = (DICE, "dice_median", "dice_p5", "dice_worst", "iou_mean", "hd95", "hd95_px", "asd", "nsd", "precision",
                 "recall", "pixel_accuracy", "lung_area_error", "brier")  # fmt: skip
@@ -23,21 +25,33 @@ TABLE: Final = (DICE, "dice_median", "dice_p5", "dice_worst", "iou_mean", "hd95"
 
 _ROWS_A_BLOCK: Final = 10
 
-Shown = tuple[Case, Pictures, Pictures | None]
-"""A case with its pictures, and those of the original beside it."""
+
+class Shown(NamedTuple):
+    """A case with its pictures, and those of the original beside it."""
+
+    case: Case
+    pictures: Pictures
+    original: Pictures | None
 
 
-def render(report: Section, shown: Sequence[Shown], quarantined: Sequence[bytes] = ()) -> str:
-    """The page: HTML that needs no other file and no script.
+class _Block(NamedTuple):
+    """Slices of a chart that stand below one heading."""
+
+    heading: str
+    slices: Sequence[DescribedSlice]
+
+
+def render(report: RunReport, shown: Sequence[Shown], quarantined: Sequence[bytes] = ()) -> str:
+    """Render the page: HTML that needs no other file and no script.
 
     Args:
-        report: what it says.
-        shown: images with the model's predictions.
-        quarantined: pictures of records that were refused, PNG.
+        report: What it says.
+        shown: Images with the model's predictions.
+        quarantined: Pictures of records that were refused, PNG.
     """
     groups: dict[str, list[Shown]] = {}
-    for one in shown:
-        groups.setdefault(one[0].group, []).append(one)
+    for member in shown:
+        groups.setdefault(member.case.group, []).append(member)
     return (
         _environment()
         .get_template("index.html.j2")
@@ -54,8 +68,8 @@ def render(report: Section, shown: Sequence[Shown], quarantined: Sequence[bytes]
     )
 
 
-def render_card(report: Section) -> str:
-    """The model card, Markdown, after Mitchell et al. (2019), arXiv 1810.03993."""
+def render_card(report: RunReport) -> str:
+    """Render the model card, Markdown, after Mitchell et al. (2019), arXiv 1810.03993."""
     return _environment().get_template("model_card.md.j2").render(report=report, test_set=TEST_SET, dice=DICE)
 
 
@@ -71,6 +85,7 @@ def _environment() -> jinja2.Environment:
         "number": lambda value, statistic, signed=False: figures.write(statistic, value, signed=signed),
         "estimate": lambda value, statistic, signed=False: figures.write_estimate(statistic, value, signed=signed),
         "interval": lambda value, statistic, signed=False: figures.write_interval(statistic, value, signed=signed),
+        "value": _value,
         "label": figures.label,
         "bound": _bound,
         "cell": _cell,
@@ -79,97 +94,95 @@ def _environment() -> jinja2.Environment:
     return environment
 
 
-def _charts(report: Section) -> dict[str, Chart]:
-    training = report["training"]
+def _charts(report: RunReport) -> dict[str, Chart]:
+    reference = report.slices.reference.value
     drawn = {
-        "curves": charts.curves(
-            training["history"], training["other_history"], training["best_epoch"], training["other_best_epoch"]
-        ),
-        "slices": charts.forest(
-            DICE, slice_rows(report), axis="Mean Dice", reference=report["slices"]["reference"]["value"]
-        ),
+        "curves": charts.curves(report.training),
+        "slices": charts.forest(DICE, slice_rows(report), axis="Mean Dice", reference=reference),
     }
-    if rows := [_row(one, "dice_drop") for one in report["robustness"]]:
-        drawn["robustness"] = charts.forest(
-            "dice_drop", rows, axis="Loss of Dice from original to copy", reference=0, signed=True
-        )
-    if report["external"]:
-        drawn["external"] = charts.forest(
-            DICE, _external_rows(report), axis="Mean Dice", reference=report["slices"]["reference"]["value"]
-        )
-    if comparison := report["comparison"]:
-        drawn["comparison"] = charts.forest(
-            DICE, _difference_rows(comparison), axis=f"Dice, this model minus {comparison['with']}", reference=0,
-            signed=True,
-        )  # fmt: skip
-    drift = report["data"]["drift"]
-    if drift and drift["features"]:
-        drawn["drift"] = charts.distributions(DriftReport.model_validate(drift))
+    if report.robustness:
+        rows = [_row(slice_, slice_.metrics.get("dice_drop")) for slice_ in report.robustness]
+        axis = "Loss of Dice from original to copy"
+        drawn["robustness"] = charts.forest("dice_drop", rows, axis=axis, reference=0, signed=True)
+    if report.external:
+        drawn["external"] = charts.forest(DICE, _external_rows(report), axis="Mean Dice", reference=reference)
+    if comparison := report.comparison:
+        axis = f"Dice, this model minus {comparison.baseline}"
+        rows = _difference_rows(comparison)
+        drawn["comparison"] = charts.forest(DICE, rows, axis=axis, reference=0, signed=True)
+    if report.data.drift and report.data.drift.features:
+        drawn["drift"] = charts.distributions(report.data.drift)
     return drawn
 
 
-def slice_rows(report: Section) -> list[Row]:
-    """The lines of the chart of slices: the whole test split and its subgroups."""
-    blocks = {"Test split": _test_populations(report)}
-    for one in report["slices"]["subgroups"]:
-        blocks.setdefault(one["group"], []).append(one)
-    return _blocks(list(blocks.items()), lambda one: one["metrics"])
+def slice_rows(report: RunReport) -> list[Row]:
+    """Return the lines of the chart of slices: the whole test split and its subgroups."""
+    blocks = [_Block("Test split", _test_populations(report)), *_by_group(report.slices.subgroups)]
+    return _rows(blocks, lambda slice_: slice_.metrics)
 
 
-def _external_rows(report: Section) -> list[Row]:
-    blocks = [("Test split", _test_populations(report))]
-    blocks += [(f"External set {one['set']}", one["slices"]) for one in report["external"]]
-    return _blocks(blocks, lambda one: one["metrics"])
+def _external_rows(report: RunReport) -> list[Row]:
+    external = [_Block(f"External set {external.set}", external.slices) for external in report.external]
+    return _rows([_Block("Test split", _test_populations(report)), *external], lambda slice_: slice_.metrics)
 
 
-def _test_populations(report: Section) -> list[Section]:
-    """All images, originals and copies."""
-    return [one for one in report["slices"]["rows"] if one["set"] == TEST_SET and not set(one["keys"]) - {IS_AUGMENTED}]
+def _test_populations(report: RunReport) -> list[DescribedSlice]:
+    """Return all images, originals and copies."""
+    return [slice_ for slice_ in report.slices.rows if slice_.set == TEST_SET and slice_.keys.keys() <= {IS_AUGMENTED}]
 
 
-def _difference_rows(comparison: Section) -> list[Row]:
-    blocks: dict[str, list[Section]] = {}
-    for one in comparison["populations"]:
-        name = "Test split" if one["set"] == TEST_SET else f"External set {one['set']}"
-        blocks.setdefault(name, []).append(one)
-    for one in comparison["subgroups"]:
-        blocks.setdefault(one["group"], []).append(one)
-    return _blocks(list(blocks.items()), lambda one: one["difference"])
+def _difference_rows(comparison: Comparison) -> list[Row]:
+    by_set: dict[str, list[DescribedSlice]] = {}
+    for slice_ in comparison.populations:
+        by_set.setdefault("Test split" if slice_.set == TEST_SET else f"External set {slice_.set}", []).append(slice_)
+    blocks = [_Block(heading, slices) for heading, slices in by_set.items()]
+    return _rows([*blocks, *_by_group(comparison.subgroups)], lambda slice_: slice_.difference or {})
 
 
-def _blocks(blocks: Sequence[tuple[str, Sequence[Section]]], of: Callable[[Section], Mapping[str, Any]]) -> list[Row]:
-    """Rows with headings; of blocks with many members those with the lowest value."""
+def _by_group(slices: Sequence[DescribedSlice]) -> list[_Block]:
+    groups: dict[str, list[DescribedSlice]] = {}
+    for slice_ in slices:
+        groups.setdefault(slice_.group, []).append(slice_)
+    return [_Block(heading, members) for heading, members in groups.items()]
+
+
+def _rows(blocks: Sequence[_Block], metrics: Callable[[DescribedSlice], Mapping[str, Estimate]]) -> list[Row]:
+    """Return lines with headings; of blocks with many members those with the lowest Dice."""
     rows = []
-    for heading, members in blocks:
-        known = [one for one in members if of(one).get(DICE, {}).get("value") is not None]
-        lowest = sorted(known, key=lambda one: of(one)[DICE]["value"])[:_ROWS_A_BLOCK]
-        few = f"{heading} (the {_ROWS_A_BLOCK} lowest of {len(known)})"
-        shown = [one for one in known if one in lowest]
-        title = few if len(known) > _ROWS_A_BLOCK else heading
-        rows += [_row(one, DICE, title if not number else "", of(one)) for number, one in enumerate(shown)]
+    for heading, slices in blocks:
+        dice = {slice_.slice: metrics(slice_).get(DICE, Estimate()) for slice_ in slices}
+        known = {name: estimate.value for name, estimate in dice.items() if estimate.value is not None}
+        lowest = sorted(known, key=lambda name: known[name])[:_ROWS_A_BLOCK]
+        shown = [slice_ for slice_ in slices if slice_.slice in lowest]
+        title = f"{heading} (the {_ROWS_A_BLOCK} lowest of {len(known)})" if len(known) > len(shown) else heading
+        rows += [_row(slice_, dice[slice_.slice], "" if number else title) for number, slice_ in enumerate(shown)]
     return rows
 
 
-def _row(of: Section, statistic: str, heading: str = "", metrics: Mapping[str, Any] | None = None) -> Row:
-    missing = figures.as_numbers(None)
+def _row(slice_: DescribedSlice, estimate: Estimate | None, heading: str = "") -> Row:
     return Row(
         # The group stands above.
-        label=of["label"].removeprefix(f"{of['group']} ") if of["keys"] else of["label"],
-        estimate=(of["metrics"] if metrics is None else metrics).get(statistic, missing),
-        note=f"({of['patients']})" if of["enough"] else f"({of['patients']}) too few",
+        label=slice_.label.removeprefix(f"{slice_.group} ") if slice_.keys else slice_.label,
+        estimate=estimate or Estimate(),
+        note=f"({slice_.patients})" if slice_.enough else f"({slice_.patients}) too few",
         heading=heading,
-        judged=of["enough"],
+        judged=slice_.enough,
     )
 
 
-def _bound(rule: Section) -> str:
-    """The bound of a rule, written as its statistic is."""
-    signed = rule["kind"].startswith("max_")
-    return figures.write(rule["metric"], rule["bound"], signed=signed).removeprefix("+")
+def _value(metrics: Mapping[str, Estimate] | None, statistic: str) -> float | None:
+    """Return the value of a statistic, None where it is not known."""
+    return (metrics or {}).get(statistic, Estimate()).value
+
+
+def _bound(rule: RuleResult) -> str:
+    """Write the bound of a rule as its statistic is written."""
+    signed = rule.kind in ("max_drop", "max_regression")
+    return figures.write(rule.metric, rule.bound, signed=signed).removeprefix("+")
 
 
 def _cell(text: object) -> str:
-    """Text that cannot break out of a cell of a Markdown table."""
+    """Return text that cannot break out of a cell of a Markdown table."""
     return " ".join(str(text).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").split())
 
 

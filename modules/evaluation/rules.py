@@ -83,6 +83,6 @@ def _compare(rule: Rule, measured: Estimate) -> tuple[bool, str]:
     if rule.kind == "max_drop":
         return value <= bound, f"copies are worse than originals by {value:.4f}, may be by {bound:g}"
     worst = measured.high or 0.0
-    change = f"changed for the worse by {value:.4f}" if value > 0 else f"better by {-value:.4f}"
+    change = f"changed for the worse by {value:.4f}" if value > 0 else f"better by {abs(value):.4f}"
     perhaps = f"perhaps worse by {worst:.4f}" if worst > 0 else "surely not worse"
     return worst <= bound, f"{change}, {perhaps}, may be worse by {bound:g}"

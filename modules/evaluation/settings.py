@@ -28,7 +28,9 @@ class Rule(Settings):
     slice: dict[SliceKey | Literal["set"], str | int] = Field(default={})
     """Key and value, such as `{is_augmented: 0}`; `set` names an external test set; empty for the whole test split."""
     at_least: FiniteFloat | None = None
+    """The lowest value that passes, for statistics that are better the higher they are."""
     at_most: FiniteFloat | None = None
+    """The highest value that passes, for statistics that are better the lower they are."""
     max_drop: Annotated[FiniteFloat, Field(ge=0)] | None = None
     """By how much copies may be worse than their originals in the mean."""
     max_regression: Annotated[FiniteFloat, Field(ge=0)] | None = None
@@ -84,16 +86,17 @@ class EvaluateSettings(Settings):
     )
     """Keys to slice each set by, one or several a slice; a whole set, and what rules name, is a slice in any case."""
     rules: tuple[Rule, ...] = (Rule(metric="dice_mean", at_least=0.9), Rule(metric="dice_mean", max_regression=0.01))
+    """What a model must reach: it is blessed if all hold. One of them must bound the whole test split."""
     tolerance: Annotated[float, Field(gt=0, lt=1)] = 0.01
-    """Of the surface Dice, as a share of the image's width."""
+    """How far apart outlines may be that the surface Dice (`nsd`) takes for equal, as a share of the image's width."""
     small_lungs: _Share = 0.2
     """Share of the image below which its lungs count as small."""
     min_patients: _Count = 10
-    """A slice of fewer is too small to judge: rules on it fail."""
+    """A slice of fewer patients is too small to judge: rules on it fail."""
     resamples: Annotated[int, Field(ge=100)] = 1000
-    """How many times patients are drawn for an interval."""
+    """How many times patients are drawn for an interval (bootstrap)."""
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
-    """Of the intervals."""
+    """Of the intervals: how often they are to hold the true value."""
 
     def all_slices(self) -> list[tuple[SliceKey, ...]]:
         """The keys of each slice, those that rules ask for among them, without the whole of a set."""

@@ -18,7 +18,7 @@ class ModelSettings(Settings):
     """The network: its input size, its shape and its options."""
 
     architecture: Literal["unet", "resunet"] = "unet"
-    """`resunet`: each block adds its input to its output (residual)."""
+    """`unet`: Ronneberger et al., 2015, arXiv 1505.04597; `resunet`: each block of it adds its input to its output."""
     image_size: Annotated[int, Field(ge=16, le=2048)] = 128
     """Side of the square input, pixels."""
     filters: Width = 16
@@ -26,8 +26,8 @@ class ModelSettings(Settings):
     levels: Annotated[int, Field(ge=1, le=8)] = 4
     """How often the image is halved on the way down."""
     normalization: Literal["batch", "sync_batch", "group"] = "sync_batch"
-    """`batch`: over the images of one replica; `sync_batch`: over those of all, so that several devices give the losses
-    of one; `group`: over groups of channels of each image."""
+    """What activations are normalised over. `batch`: the images of one replica; `sync_batch`: those of all, so that
+    several devices give the losses of one; `group`: groups of channels of each image."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Share of the channels that are dropped at the deepest level."""
     deep_supervision: bool = False

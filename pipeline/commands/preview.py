@@ -10,9 +10,14 @@ import numpy as np
 
 from pipeline.commands.predict import outlined
 from pipeline.errors import UserError
-from pipeline.ingest.formats.masks import read_mask, resize_mask
-from pipeline.ingest.formats.raster import EXTENSIONS, ImageError, Pixels, read_image, resize_image
+from pipeline.ingest.formats.base import ImageError
+from pipeline.ingest.formats.extensions import MASK_EXTENSIONS, stem_of
+from pipeline.ingest.formats.masks import decode_mask
+from pipeline.ingest.formats.registry import decode_image
+from pipeline.ingest.formats.resize import resize_image, resize_mask
+from pipeline.ingest.storage.files import read_file
 from schema import features
+from schema.record import Pixels
 
 _SIDE: Final = 320
 _CAPTION: Final = 51
@@ -30,16 +35,16 @@ def write_preview(
     size: int = 512,
     progress: Callable[[int], None] = lambda _: None,
 ) -> None:
-    """Writes a PNG: a row an image, the original and its copies with the mask's outline and what fired.
+    """Write a PNG: a row an image, the original and its copies with the mask's outline and what fired.
 
     Args:
         policy_name: a policy that ships with the project, or a YAML file.
-        images: image files; each one's mask has its stem (or that and `_mask`).
+        images: image files, DICOM too; each one's mask has its stem (or that and `_mask`).
         output: the PNG to write.
         masks: folder of the masks; by default `masks/` or `mask/` beside the images' folder.
         copies: columns behind the original; the same copies that a run would make.
         size: side to which images are brought before, as at ingest, pixels.
-        progress: told how many images are done.
+        progress: called with the number of images that are done.
 
     Raises:
         UserError: the policy, an image or a mask cannot be used, or the sheet cannot be written.
@@ -59,50 +64,48 @@ def write_preview(
     rows = []
     for done, (image, mask) in enumerate(pairs, start=1):
         pixels, lungs = _read(image, mask, size)
-        name = image.stem
+        name = stem_of(image.name)
         original = Record(pixels, lungs, image_id=name, patient_id=name, source=name, width=size, height=size)
         drawn = [draw_copy(original, transform, policy, number).copy for number in range(1, copies + 1)]
         tiles = [_tile(pixels, lungs, name)]
-        tiles += [_tile(one.image, one.mask, one.augmentation) if one else _left_out() for one in drawn]
+        tiles += [_tile(copy.image, copy.mask, copy.augmentation) if copy else _left_out() for copy in drawn]
         rows.append(np.hstack(tiles))
         progress(done)
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         output.write_bytes(cv2.imencode(".png", np.vstack(rows))[1].tobytes())
     except OSError as error:
-        msg = f"'{output}' cannot be written: {error.strerror}"
-        raise UserError(msg) from error
+        raise UserError(f"'{output}' cannot be written: {error.strerror}") from error
 
 
 def find_mask(image: Path, folder: Path | None) -> Path:
-    """The mask file of an image.
+    """Find the mask file of an image.
 
     Raises:
         UserError: the image does not exist, or it has no mask.
     """
     if not image.is_file():
-        msg = f"image '{image}' does not exist"
-        raise UserError(msg)
+        raise UserError(f"image '{image}' does not exist")
     folders = [folder] if folder else [image.resolve().parent.parent / name for name in _MASK_FOLDERS]
     for candidate in folders:
         for suffix in _MASK_SUFFIXES:
-            for extension in EXTENSIONS:
-                mask = candidate / f"{image.stem}{suffix}{extension}"
+            for extension in MASK_EXTENSIONS:
+                mask = candidate / f"{stem_of(image.name)}{suffix}{extension}"
                 if mask.is_file() and mask != image.resolve():
                     return mask
-    msg = f"image '{image}' has no mask in {' or '.join(str(one) for one in folders)}: name the folder with --masks"
-    raise UserError(msg)
+    searched = " or ".join(map(str, folders))
+    raise UserError(f"image '{image}' has no mask in {searched}: name the folder with --masks")
 
 
 def _read(image: Path, mask: Path, size: int) -> tuple[Pixels, Pixels]:
     path = image
     try:
-        pixels = resize_image(read_image(path), size)
+        pixels = decode_image(read_file(str(path))).pixels
         path = mask
-        return pixels, resize_mask(read_mask(path), size)
+        lungs = decode_mask(read_file(str(path)))
+        return resize_image(pixels, size), resize_mask(lungs, size)
     except ImageError as error:
-        msg = f"'{path}' {error}"
-        raise UserError(msg) from error
+        raise UserError(f"'{path}' {error}") from error
 
 
 def _tile(image: Pixels, mask: Pixels, caption: str) -> Pixels:
@@ -115,7 +118,7 @@ def _left_out() -> Pixels:
 
 
 def _caption(text: str) -> Pixels:
-    """Three lines below a picture; what does not fit is cut."""
+    """Write three lines below a picture; what does not fit is cut."""
     strip = np.full((_CAPTION, _SIDE, 3), 255, np.uint8)
     for line, part in enumerate(textwrap.wrap(text.replace(features.TRANSFORM_SEPARATOR, " "), 44)[:3]):
         cv2.putText(strip, part, (4, 14 + 15 * line), cv2.FONT_HERSHEY_SIMPLEX, 0.36, (0, 0, 0), 1, cv2.LINE_AA)

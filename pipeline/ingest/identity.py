@@ -1,4 +1,4 @@
-"""Pseudonyms in place of names and identifiers.
+"""What records are called and whom they show, by pseudonyms where a file's header tells it.
 
 >>> pseudonym(b"0123456789abcdef", "DOE^JOHN")
 '69f16290762b58d7'
@@ -7,10 +7,13 @@
 import hashlib
 import hmac
 import os
+from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from pipeline.errors import UserError
+from pipeline.ingest.formats.base import DicomMetadata, ImageError
+from pipeline.ingest.metadata import Description
 
 KEY_VARIABLE: Final = "LUNGSEG_PATIENT_KEY"
 """The environment variable that may hold the key."""
@@ -19,8 +22,51 @@ _SHORTEST_KEY: Final = 16
 _PSEUDONYM_LENGTH: Final = 16
 
 
+class Identity(NamedTuple):
+    """The name of a sample's records, and what is known of them."""
+
+    image_id: str
+    description: Description
+
+
+def identify_by_name(image_id: str, description: Description) -> Identity:
+    """Identify a sample whose files tell nothing: without a patient's name it shows a patient of its own."""
+    return Identity(image_id, replace(description, patient_id=description.patient_id or image_id))
+
+
+def identify_by_header(
+    uid: str, metadata: DicomMetadata, description: Description, key: bytes, *, without_uid: str, without_patient: str
+) -> Identity:
+    """Identify a sample by its DICOM header, for a UID leads to a person, and file names are often made of it.
+
+    Args:
+        uid: of the image or series, as in the header.
+        metadata: what the header tells.
+        description: what is known beside; the header gives what this leaves open.
+        key: of the pseudonyms.
+        without_uid: what is wrong where there is no UID; follows the sample's name.
+        without_patient: the same where nothing names the patient.
+
+    Raises:
+        ImageError: there is no UID, or no patient.
+    """
+    if not uid:
+        raise ImageError(without_uid)
+    if not (description.patient_id or metadata.patient_id):
+        raise ImageError(without_patient)
+    header = Description(
+        patient_id=pseudonym(key, metadata.patient_id),
+        source=description.source,
+        view=metadata.view,
+        sex=metadata.sex,
+        age=metadata.age,
+        pixel_spacing=metadata.pixel_spacing,
+    )
+    return Identity(pseudonym(key, uid), description.or_else(header))
+
+
 def pseudonym(key: bytes, text: str) -> str:
-    """Hashes a name or identifier, so that only a holder of the key can tell whose it is.
+    """Hash a name or identifier, so that only a holder of the key can tell whose it is.
 
     The same key and text give the same pseudonym on any machine: a patient's images stay together over spans.
     Without a key a hash would not hide anything, for patient numbers can be tried one by one.
@@ -34,7 +80,7 @@ def pseudonym(key: bytes, text: str) -> str:
 
 
 def load_key(path: Path | None) -> bytes | None:
-    """Reads the key of the pseudonyms, without white space at its ends.
+    """Read the key of the pseudonyms, without white space at its ends.
 
     Args:
         path: of a file that holds it; where None, the environment variable `KEY_VARIABLE` is read.

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from pipeline.errors import ComponentError, UserError
-from pipeline.ingest.beam.progress import watching
+from pipeline.ingest.beam.progress import watch_progress
 from pipeline.ingest.layouts.base import Input, Layout
 from pipeline.ingest.layouts.registry import find_layout
 from pipeline.ingest.pairing import Rejection
-from pipeline.ingest.samples import Reading
-from pipeline.ingest.storage.files import delete_file, join, move, read_file, sizes_in
+from pipeline.ingest.samples import ReadOptions
+from pipeline.ingest.shard_writer import shard_name
+from pipeline.ingest.storage.files import delete_file, file_sizes, join, move, read_file
 from pipeline.ingest.storage.span import REJECTED_FILE, new_span, span_folder
-from pipeline.ingest.storage.tfrecord import shard_name
 
 if TYPE_CHECKING:
     from pipeline.ingest.beam.summary import Summary
@@ -68,12 +68,12 @@ def ingest(
     beam_args: Sequence[str] = _IN_MEMORY,
     progress: Callable[[int, int], None] | None = None,
 ) -> IngestReport:
-    """Writes `output/span-N/records-*-of-*.tfrecord` and `rejected.csv`; the same input gives the same bytes.
+    """Write `output/span-N/records-*-of-*.tfrecord` and `rejected.csv`; the same input gives the same bytes.
 
     All paths are local or URLs that Beam's FileSystems know. Whatever the runner, each record is written once.
 
     Args:
-        layout: a name in `layouts.LAYOUTS`, or of another package's layout.
+        layout: a name in `layouts.registry.LAYOUTS`, or of another package's layout.
         root: the input folder, or the file that lists it.
         output: where spans lie; created where missing.
         span: number of the new span, 0 or more.
@@ -94,12 +94,12 @@ def ingest(
     """
     _check_arguments(span, size, shards, max_rejected, empty_slices)
     found = find_layout(layout, root)
-    given = Input(root.rstrip("/") or root, source, mapping)
-    reading = Reading(size, patient_key, empty_slices)
+    input_ = Input(root.rstrip("/") or root, source, mapping)
+    options = ReadOptions(size, patient_key, empty_slices)
     with new_span(output, span) as folder:
-        summary = _run(found, given, reading, folder, shards, beam_args, progress)
-        if summary.mistake:
-            raise UserError(summary.mistake)
+        summary = _run(found, input_, options, folder, shards, beam_args, progress)
+        if summary.error:
+            raise UserError(summary.error)
         if not summary.written or summary.rejected / summary.found > max_rejected:
             listed = join(output, REJECTED_FILE)
             move(join(folder, REJECTED_FILE), listed)
@@ -127,14 +127,14 @@ def _check_arguments(span: int, size: int, shards: int, max_rejected: float, emp
 
 def _run(
     layout: Layout,
-    given: Input,
-    reading: Reading,
+    input_: Input,
+    options: ReadOptions,
     folder: str,
     shards: int,
     beam_args: Sequence[str],
     progress: Callable[[int, int], None] | None,
 ) -> "Summary":
-    """Runs the pipeline, which writes all of a span into a folder, and takes the summary out of it."""
+    """Run the pipeline, which writes all of a span into a folder, and take the summary out of it."""
     import apache_beam as beam
     from apache_beam.options.pipeline_options import PipelineOptions
 
@@ -142,11 +142,11 @@ def _run(
     from pipeline.ingest.beam.summary import SUMMARY_FILE, Summary, WriteSummary
 
     pipeline = beam.Pipeline(options=PipelineOptions(list(beam_args)))
-    found = pipeline | "Find" >> layout.find(given)
-    kinds = dict(zip(("samples", "rejections", "mistakes"), found | beam.Partition(_kind, 3), strict=True))
-    written = kinds | "Write shards" >> WriteShards(folder, shards, layout.records, reading)
+    listed = pipeline | "List" >> layout.find(input_)
+    kinds = dict(zip(("samples", "rejections", "errors"), listed | beam.Partition(_kind_of, 3), strict=True))
+    written = kinds | "Write shards" >> WriteShards(folder, shards, layout.records_per_sample, options)
     _ = {**kinds, "shards": written} | "Write summary" >> WriteSummary(folder)
-    with watching(folder, progress), _telling_causes():
+    with watch_progress(folder, progress), _causes_raised():
         pipeline.run().wait_until_finish()
     summary = Summary.from_json(read_file(join(folder, SUMMARY_FILE)))
     delete_file(join(folder, SUMMARY_FILE))
@@ -154,8 +154,8 @@ def _run(
 
 
 @contextmanager
-def _telling_causes() -> Iterator[None]:
-    """Raises what was raised on a worker, which runners hand on in other guises: with the name of the step, as text."""
+def _causes_raised() -> Iterator[None]:
+    """Raise what was raised on a worker, which runners hand on in other guises: with the name of the step, as text."""
     try:
         yield
     except Exception as error:
@@ -166,18 +166,18 @@ def _telling_causes() -> Iterator[None]:
         raise
 
 
-def _kind(found: object, _: int) -> int:
-    return 1 if isinstance(found, Rejection) else 2 if isinstance(found, UserError) else 0
+def _kind_of(listed: object, _: int) -> int:
+    return 1 if isinstance(listed, Rejection) else 2 if isinstance(listed, UserError) else 0
 
 
 def _reconcile(summary: "Summary", folder: str) -> None:
-    """What was found must have been written or refused, and lie in the folder: runners have been seen to lose some."""
+    """Make sure that what was found was written or refused, and is there: runners have been seen to lose some."""
     problem = None
     if summary.written + summary.rejected != summary.found:
         problem = f"{summary.found} files found, {summary.written} written, {summary.rejected} refused"
     expected = {shard_name(index, len(summary.sizes)): size for index, size in summary.sizes.items()}
-    there = {name: size for name, size in sizes_in(folder).items() if name != REJECTED_FILE}
-    odd = sorted({name for name, _ in expected.items() ^ there.items()})
+    present = {name: size for name, size in file_sizes(folder).items() if name != REJECTED_FILE}
+    odd = sorted({name for name, _ in expected.items() ^ present.items()})
     if odd:
         problem = f"{folder} does not hold what was written: {', '.join(odd[:3])}"
     if problem:

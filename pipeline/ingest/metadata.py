@@ -1,4 +1,8 @@
-"""What is known of an image beside its pixels, and the CSV file that says so."""
+"""What is known of an image beside its pixels, and the CSV file that says so.
+
+>>> [describe(row, Description(patient_id="", source="clinic")).age for row in read_rows("clinic/metadata.csv")]
+[47.0, 12.5]
+"""
 
 import csv
 import io
@@ -8,14 +12,11 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Final
 
 from pipeline.errors import UserError
-from pipeline.ingest.formats.raster import EXTENSIONS, ImageError
+from pipeline.ingest.formats.base import ImageError
+from pipeline.ingest.formats.extensions import stem_of
+from pipeline.ingest.plausibility import MAX_AGE, MAX_PIXEL_SPACING, is_plausible_age, is_plausible_spacing
 from pipeline.ingest.storage.files import exists, join, open_file
 from schema import features
-
-IMAGE_FILES: Final = (*EXTENSIONS, ".dcm")
-"""What the name of an image file ends with, in lower case."""
-VOLUME_FILES: Final = (".nii", ".nii.gz")
-"""What the name of a file of a volume ends with, in lower case."""
 
 _METADATA_FILE: Final = "metadata.csv"
 _IMAGE: Final = "image"
@@ -29,8 +30,6 @@ _SEXES: Final = {
     "other": "other",
     "unknown": features.UNKNOWN,
 }
-_OLDEST: Final = 130
-_WIDEST_SPACING: Final = 100  # mm
 
 
 class CellError(ValueError):
@@ -50,7 +49,7 @@ class Description:
     pixel_spacing: float = features.UNKNOWN_SPACING
 
     def or_else(self, other: "Description") -> "Description":
-        """What is known here, and elsewhere what `other` knows."""
+        """Return what is known here, and elsewhere what `other` knows."""
         nothing = Description(patient_id="", source="")
         names = [field.name for field in fields(self)]
         return replace(self, **{name: getattr(other, name) for name in names
@@ -73,18 +72,18 @@ class Row:
 
     @property
     def place(self) -> str:
-        """File and line, for what follows an image's name."""
+        """Name of the file, and line, for messages."""
         return f"{self.path.rpartition('/')[2]}, line {self.line}"
 
 
 def find_metadata(root: str) -> str | None:
-    """Path of the metadata file of an input folder; None where there is none."""
+    """Return the path of the metadata file of an input folder; None where there is none."""
     path = join(root, _METADATA_FILE)
     return path if exists(path) else None
 
 
 def read_rows(path: str, column: str = _IMAGE) -> Iterator[Row]:
-    """Reads a CSV file row by row; the first line names the columns, blank lines are passed over.
+    """Read a CSV file row by row; the first line names the columns, blank lines are passed over.
 
     Args:
         path: of the file, in UTF-8.
@@ -108,7 +107,7 @@ def read_rows(path: str, column: str = _IMAGE) -> Iterator[Row]:
 
 
 def read_columns(path: str) -> list[str]:
-    """The names of the columns of a CSV file.
+    """Read the names of the columns of a CSV file.
 
     Raises:
         UserError: the file cannot be read, or is no CSV file in UTF-8.
@@ -117,37 +116,29 @@ def read_columns(path: str) -> list[str]:
         return _read_header(lines)
 
 
-def stem_of(name: str) -> str:
-    """Drops the extension of an image or volume only: what follows another dot may be part of a UID."""
-    for extension in (*IMAGE_FILES, *VOLUME_FILES):
-        if name.lower().endswith(extension):
-            return name[: -len(extension)]
-    return name
-
-
 def image_stem(row: Row) -> str:
-    """Stem of the image that a row of `metadata.csv` describes."""
+    """Return the stem of the image that a row of `metadata.csv` describes."""
     return stem_of(row.cells[_IMAGE])
 
 
 def describe(row: Row, defaults: Description) -> Description:
-    """Replaces what the row gives; cells left empty keep the defaults.
+    """Describe an image by a row of a table; what its cells leave empty keeps the defaults.
 
     Raises:
         CellError: sex, age or pixel spacing is out of its domain.
     """
     known: dict[str, Any] = {name: row.cells[name] for name in _TEXTS if name in row.cells}
     if features.SEX in row.cells:
-        known[features.SEX] = _sex(row)
+        known[features.SEX] = _read_sex(row)
     if features.AGE in row.cells:
-        known[features.AGE] = _age(row)
+        known[features.AGE] = _read_age(row)
     if features.PIXEL_SPACING in row.cells:
-        known[features.PIXEL_SPACING] = _spacing(row)
+        known[features.PIXEL_SPACING] = _read_spacing(row)
     return replace(defaults, **known)
 
 
 def describe_by_row(source: str, stem: str, row: Row | None) -> Description:  # noqa: ARG001
-    """For layouts with a metadata file: without a row, nothing but the source is known.
+    """Describe an image for layouts with a metadata file: without a row, nothing but the source is known.
 
     Raises:
         CellError: as `describe`.
@@ -158,7 +149,7 @@ def describe_by_row(source: str, stem: str, row: Row | None) -> Description:  # 
 
 @contextmanager
 def _open_table(path: str) -> Iterator[Any]:
-    """Yields the `csv.reader` of a file."""
+    """Yield the `csv.reader` of a file."""
     lines = None
     try:
         with open_file(path) as file, io.TextIOWrapper(file, encoding="utf-8-sig", newline="") as text:
@@ -176,29 +167,29 @@ def _read_header(lines: Iterator[list[str]]) -> list[str]:
     return [name.strip() for name in next(lines, [])]
 
 
-def _sex(row: Row) -> str:
+def _read_sex(row: Row) -> str:
     given = row.cells[features.SEX]
     if given.lower() not in _SEXES:
         raise CellError(f"has the sex '{given}' in {row.place}: not female, male, other or unknown")
     return _SEXES[given.lower()]
 
 
-def _age(row: Row) -> float:
-    age = _number(row, features.AGE, "age")
-    if not 0 <= age <= _OLDEST:
-        raise CellError(f"has the age '{row.cells[features.AGE]}' in {row.place}: not within 0 to {_OLDEST}")
+def _read_age(row: Row) -> float:
+    age = _read_number(row, features.AGE, "age")
+    if not is_plausible_age(age):
+        raise CellError(f"has the age '{row.cells[features.AGE]}' in {row.place}: not within 0 to {MAX_AGE}")
     return age
 
 
-def _spacing(row: Row) -> float:
-    spacing = _number(row, features.PIXEL_SPACING, "pixel spacing")
-    if not 0 < spacing <= _WIDEST_SPACING:
+def _read_spacing(row: Row) -> float:
+    spacing = _read_number(row, features.PIXEL_SPACING, "pixel spacing")
+    if not is_plausible_spacing(spacing):
         given = row.cells[features.PIXEL_SPACING]
-        raise CellError(f"has the pixel spacing '{given}' in {row.place}: not above 0 and up to {_WIDEST_SPACING} mm")
+        raise CellError(f"has the pixel spacing '{given}' in {row.place}: not above 0 and up to {MAX_PIXEL_SPACING} mm")
     return spacing
 
 
-def _number(row: Row, column: str, name: str) -> float:
+def _read_number(row: Row, column: str, name: str) -> float:
     given = row.cells[column]
     try:
         return float(given)

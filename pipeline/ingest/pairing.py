@@ -1,4 +1,8 @@
-"""Finds the masks of each image by name."""
+"""Pairs images and masks by the stems of their names.
+
+>>> pair_by_stem("a", "images", {"images/a.png": ["images/a.png"]}, {"masks": ["masks/a.png"]})
+Pair(image='images/a.png', files=('images/a.png',), masks=('masks/a.png',))
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -35,7 +39,7 @@ class Pair:
 def pair_by_stem(
     stem: str, image_folder: str, images: Mapping[str, Sequence[str]], masks: Mapping[str, Sequence[str]]
 ) -> Pair | list[Rejection]:
-    """Pairs what has one stem: one image with one mask of each folder.
+    """Pair what has one stem: one image with one mask of each folder.
 
     Args:
         stem: that the files share.
@@ -50,17 +54,19 @@ def pair_by_stem(
     if not images:
         return [Rejection(file, f"is a mask without an image in {image_folder}/") for file in found]
     names = sorted(images)
-    reason = _ambiguity(stem, names) or _mask_problem(masks)
+    reason = _image_problem(stem, names) or _mask_problem(masks)
     if reason:
         return [Rejection(name, reason) for name in names]
     return Pair(names[0], tuple(sorted(images[names[0]])), tuple(found))
 
 
-def _ambiguity(stem: str, images: Sequence[str]) -> str | None:
+def _image_problem(stem: str, images: Sequence[str]) -> str | None:
+    """Return what is wrong where several images have one stem."""
     return None if len(images) == 1 else f"is one of {len(images)} images named '{stem}': {', '.join(images)}"
 
 
 def _mask_problem(masks: Mapping[str, Sequence[str]]) -> str | None:
+    """Return what is wrong where a folder has no mask of an image, or several."""
     for folder, files in masks.items():
         if not files:
             return f"has no mask in {folder}/"

@@ -1,34 +1,33 @@
 """What a layout lists, and how it becomes records.
 
 >>> sample = ImageSample(root="clinic", name="images/a.png", masks=("masks/a.png",), image_id="a",
-...                      description=Description(source="clinic"))
->>> [record] = sample.read(Reading(size=512))
+...                      description=Description(patient_id="", source="clinic"))
+>>> [record] = sample.read(ReadOptions(size=512))
 >>> record.patient_id
 'a'
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import reduce
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import Protocol
 
 import numpy as np
 
-from pipeline.ingest.beam.memory_limit import PIXELS
-from pipeline.ingest.formats.dicom.header import DicomFacts, is_dicom, read_dicom
-from pipeline.ingest.formats.masks import decode_mask, resize_mask
-from pipeline.ingest.formats.raster import ImageError, Pixels, decode_image, resize_image
-from pipeline.ingest.identity import pseudonym
+from pipeline.ingest.formats.base import Decoded, DicomMetadata, ImageError
+from pipeline.ingest.formats.masks import decode_mask
+from pipeline.ingest.formats.registry import decode_image
+from pipeline.ingest.formats.resize import resize_image, resize_mask
+from pipeline.ingest.identity import Identity, identify_by_header, identify_by_name
 from pipeline.ingest.metadata import Description
 from pipeline.ingest.pairing import Pair
-from pipeline.ingest.storage.files import join, read_file, read_within
-
-if TYPE_CHECKING:
-    from schema.record import Record
+from pipeline.ingest.storage.files import join, read_file
+from pipeline.ingest.storage.memory_limit import PIXELS, read_within
+from schema.record import Pixels, Record
 
 
 @dataclass(frozen=True)
-class Reading:
+class ReadOptions:
     """How samples are read.
 
     Attributes:
@@ -43,8 +42,12 @@ class Reading:
     empty_slices: float = 0.1
     seed: int = 0
 
-    def key_for_dicom(self) -> bytes:
-        """The key of the pseudonyms; raises ImageError where there is none."""
+    def require_patient_key(self) -> bytes:
+        """Return the key of the pseudonyms, which DICOM files need.
+
+        Raises:
+            ImageError: there is none.
+        """
         if self.patient_key is None:
             raise ImageError("is DICOM, whose patient needs a key: give --patient-key FILE or set LUNGSEG_PATIENT_KEY")
         return self.patient_key
@@ -55,25 +58,18 @@ class Sample(Protocol):
 
     @property
     def name(self) -> str:
-        """Of the image, below the input folder, as rejections name it; no two samples share one."""
+        """Name of the image below the input folder, as rejections have it; no two samples share one."""
 
     @property
     def files(self) -> tuple[str, ...]:
         """Paths of all that is read."""
 
-    def read(self, reading: Reading) -> Iterator["Record"]:
-        """The records: one of an image, many of a volume.
+    def read(self, options: ReadOptions) -> Iterator[Record]:
+        """Read the records: one of an image, many of a volume.
 
         Raises:
             ImageError: it cannot be taken; the message follows the sample's name.
         """
-
-
-class Decoded(NamedTuple):
-    """The pixels of an image file, uint8 [height, width], and what its header tells."""
-
-    pixels: Pixels
-    facts: DicomFacts | None = None
 
 
 @dataclass(frozen=True)
@@ -95,8 +91,8 @@ class ImageSample:
     description: Description
 
     @classmethod
-    def of(cls, root: str, pair: Pair, stem: str, description: Description) -> "ImageSample":
-        """The sample of an image and its masks, paired by a stem, after which the record is called."""
+    def from_pair(cls, root: str, pair: Pair, stem: str, description: Description) -> "ImageSample":
+        """Make the sample of an image and its masks, paired by a stem, after which the record is called."""
         return cls(root, pair.image, pair.masks, stem, description)
 
     @property
@@ -104,63 +100,54 @@ class ImageSample:
         """Paths of the image and its masks."""
         return tuple(join(self.root, name) for name in (self.name, *self.masks))
 
-    def read(self, reading: Reading) -> Iterator["Record"]:
-        """The one record of the image.
+    def read(self, options: ReadOptions) -> Iterator[Record]:
+        """Read the one record of the image.
 
         Raises:
             ImageError: image or mask cannot be taken; a mask is named by its path below `root`.
         """
-        from schema.record import Record
-
         with read_within(PIXELS, self.files[0]) as data:
             decoded = self.decode(data)
-            image_id, description = self._identify(decoded.facts, reading)
+            image_id, description = self._identify(decoded.metadata, options)
             height, width = decoded.pixels.shape
             mask = reduce(np.maximum, [self._read_mask(name, decoded.pixels) for name in self.masks])
-            image, mask = resize_image(decoded.pixels, reading.size), resize_mask(mask, reading.size)
+            image, mask = resize_image(decoded.pixels, options.size), resize_mask(mask, options.size)
         yield Record(image=image, mask=mask, image_id=image_id, width=width, height=height, **vars(description))
 
     def decode(self, data: bytes) -> Decoded:
-        """Decodes the image file.
+        """Decode the image file.
 
         Raises:
             ImageError: it cannot be taken.
         """
-        return Decoded(*read_dicom(data)) if is_dicom(data) else Decoded(decode_image(data))
+        return decode_image(data)
 
-    def fits(self, mask: Pixels, image: Pixels) -> bool:
-        """Whether a mask has the size that one of this image has."""
+    def mask_fits(self, mask: Pixels, image: Pixels) -> bool:
+        """Tell whether a mask has the size that one of this image has."""
         return mask.shape == image.shape
 
-    def _identify(self, facts: DicomFacts | None, reading: Reading) -> tuple[str, Description]:
-        """Name and description of the record. A UID identifies a person, and file names are often made of it."""
-        if facts is None:
-            return self.image_id, replace(self.description, patient_id=self.description.patient_id or self.image_id)
-        key = reading.key_for_dicom()
-        if not facts.instance_uid:
-            raise ImageError("is DICOM without a SOPInstanceUID, by which images are told apart")
-        if not (self.description.patient_id or facts.patient_id):
-            raise ImageError("is DICOM without a PatientID: name the patient in metadata.csv")
-        header = Description(
-            patient_id=pseudonym(key, facts.patient_id),
-            source=self.description.source,
-            view=facts.view,
-            sex=facts.sex,
-            age=facts.age,
-            pixel_spacing=facts.pixel_spacing,
+    def _identify(self, metadata: DicomMetadata | None, options: ReadOptions) -> Identity:
+        if metadata is None:
+            return identify_by_name(self.image_id, self.description)
+        return identify_by_header(
+            metadata.instance_uid,
+            metadata,
+            self.description,
+            options.require_patient_key(),
+            without_uid="is DICOM without a SOPInstanceUID, by which images are told apart",
+            without_patient="is DICOM without a PatientID: name the patient in metadata.csv",
         )
-        return pseudonym(key, facts.instance_uid), self.description.or_else(header)
 
     def _read_mask(self, name: str, image: Pixels) -> Pixels:
         try:
             mask = decode_mask(read_file(join(self.root, name)))
         except ImageError as error:
             raise ImageError(f"has the mask {name}, which {error}") from error
-        if not self.fits(mask, image):
-            raise ImageError(f"is {_size(image)}, but its mask {name} is {_size(mask)}")
+        if not self.mask_fits(mask, image):
+            raise ImageError(f"is {_format_size(image)}, but its mask {name} is {_format_size(mask)}")
         return mask
 
 
-def _size(pixels: Pixels) -> str:
+def _format_size(pixels: Pixels) -> str:
     height, width = pixels.shape
     return f"{width} x {height}"

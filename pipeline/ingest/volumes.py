@@ -2,31 +2,30 @@
 
 >>> sample = VolumeSample(root="clinic", name="volumes/a.nii.gz", slices=("volumes/a.nii.gz",), mask="masks/a.nii.gz",
 ...                       image_id="a", description=Description(patient_id="", source="clinic"))
->>> [record.image_id for record in sample.read(Reading(size=512))]
+>>> [record.image_id for record in sample.read(ReadOptions(size=512))]
 ['a-z0000', 'a-z0001', ...]
 """
 
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.ingest.formats.dicom.header import DicomSlice, is_dicom, read_slice
-from pipeline.ingest.formats.masks import resize_mask
-from pipeline.ingest.formats.nifti import read_nifti
-from pipeline.ingest.formats.raster import ImageError, Pixels, resize_image
+from pipeline.ingest.formats.base import ImageError
+from pipeline.ingest.formats.dicom.image import DicomSlice, decode_slice
+from pipeline.ingest.formats.dicom.parser import is_dicom
+from pipeline.ingest.formats.nifti import decode_nifti
+from pipeline.ingest.formats.resize import resize_image, resize_mask
 from pipeline.ingest.formats.series import stack_slices
-from pipeline.ingest.formats.volume import Volume, lung_window
-from pipeline.ingest.identity import pseudonym
+from pipeline.ingest.formats.volume import Volume, apply_lung_window
+from pipeline.ingest.identity import identify_by_header, identify_by_name
 from pipeline.ingest.metadata import Description
-from pipeline.ingest.samples import Reading
+from pipeline.ingest.samples import ReadOptions
 from pipeline.ingest.storage.files import join, read_file
-
-if TYPE_CHECKING:
-    from schema.record import Record
+from schema.record import Pixels, Record
 
 _VIEW: Final = "axial"
 
@@ -67,8 +66,8 @@ class VolumeSample:
         """Paths of the volume and its mask."""
         return tuple(join(self.root, name) for name in (*self.slices, self.mask))
 
-    def read(self, reading: Reading) -> Iterator["Record"]:
-        """A record for each axial slice with lung and for a share of the others, from the feet to the head.
+    def read(self, options: ReadOptions) -> Iterator[Record]:
+        """Read a record for each axial slice with lung and for a share of the others, from the feet to the head.
 
         Which of those without lung are kept follows from the seed and the image_id alone. Slices of one grey level,
         outside the scan, are left out.
@@ -76,77 +75,73 @@ class VolumeSample:
         Raises:
             ImageError: volume or mask cannot be taken, or they do not belong together; the mask is named.
         """
-        scan = self._read_scan(reading)
+        scan = self._read_scan(options)
         mask = self._read_mask(scan.volume)
         for index in range(mask.slice_count):
             image_id = f"{scan.image_id}-z{index:04d}"
-            lungs = _resize_lungs(mask.slice(index) > 0, reading.size)
-            if not lungs.any() and _draw(reading.seed, image_id) >= reading.empty_slices:
+            lungs = _resize_lungs(mask.slice(index) > 0, options.size)
+            if not lungs.any() and _draw_share(options.seed, image_id) >= options.empty_slices:
                 continue
-            image = resize_image(lung_window(scan.volume.slice(index)), reading.size)
+            image = resize_image(apply_lung_window(scan.volume.slice(index)), options.size)
             if image.min() < image.max():
-                yield _record(scan, image_id, image, lungs)
+                yield _make_record(scan, image_id, image, lungs)
 
-    def _read_scan(self, reading: Reading) -> _Scan:
+    def _read_scan(self, options: ReadOptions) -> _Scan:
         first = read_file(join(self.root, self.slices[0]))
         if not is_dicom(first):
-            description = replace(self.description, patient_id=self.description.patient_id or self.image_id)
-            return _Scan(read_nifti(first), self.image_id, description)
-        key = reading.key_for_dicom()
-        volume, facts, series_uid = stack_slices(self._read_slice(name) for name in self.slices)
-        if not series_uid:
-            raise ImageError("is DICOM without a SeriesInstanceUID, by which series are told apart")
-        if not (self.description.patient_id or facts.patient_id):
-            raise ImageError("is DICOM without a PatientID")
-        header = Description(
-            patient_id=pseudonym(key, facts.patient_id),
-            source=self.description.source,
-            sex=facts.sex,
-            age=facts.age,
+            return _Scan(decode_nifti(first), *identify_by_name(self.image_id, self.description))
+        key = options.require_patient_key()
+        volume, metadata, series_uid = stack_slices(self._read_slice(name) for name in self.slices)
+        identity = identify_by_header(
+            series_uid,
+            metadata,
+            self.description,
+            key,
+            without_uid="is DICOM without a SeriesInstanceUID, by which series are told apart",
+            without_patient="is DICOM without a PatientID",
         )
-        return _Scan(volume, pseudonym(key, series_uid), self.description.or_else(header))
+        return _Scan(volume, *identity)
 
     def _read_slice(self, name: str) -> DicomSlice:
         try:
-            return read_slice(read_file(join(self.root, name)))
+            return decode_slice(read_file(join(self.root, name)))
         except ImageError as error:
             raise ImageError(f"has the slice {name}, which {error}") from error
 
     def _read_mask(self, volume: Volume) -> Volume:
         try:
-            mask = read_nifti(read_file(join(self.root, self.mask)))
+            mask = decode_nifti(read_file(join(self.root, self.mask)))
             lung = sum(np.count_nonzero(mask.slice(index) > 0) for index in range(mask.slice_count))
             if lung in (0, np.prod(mask.voxels.shape)):
                 raise ImageError("covers the whole volume" if lung else "is empty")
         except ImageError as error:
             raise ImageError(f"has the mask {self.mask}, which {error}") from error
         if not volume.matches(mask):
-            raise ImageError(f"is {_size(volume)}, but its mask {self.mask} is {_size(mask)} or lies elsewhere")
+            size, mask_size = _format_size(volume), _format_size(mask)
+            raise ImageError(f"is {size}, but its mask {self.mask} is {mask_size} or lies elsewhere")
         return mask
 
 
 def _resize_lungs(lungs: NDArray[np.bool_], size: int) -> Pixels:
-    """The mask of a slice, which may be empty: uint8 [size, size] of 0 and 255."""
+    """Resize the mask of a slice, which may be empty: uint8 [size, size] of 0 and 255."""
     try:
         return resize_mask(np.where(lungs, np.uint8(255), np.uint8(0)), size)
     except ImageError:  # no lung is left
         return np.zeros((size, size), np.uint8)
 
 
-def _draw(seed: int, image_id: str) -> float:
-    """A number of [0, 1) that follows from its arguments alone."""
+def _draw_share(seed: int, image_id: str) -> float:
+    """Return a number of [0, 1) that follows from its arguments alone."""
     digest = hashlib.sha256(f"{seed}/{image_id}".encode()).digest()
     return int.from_bytes(digest[:8], "big") / 2**64
 
 
-def _size(volume: Volume) -> str:
+def _format_size(volume: Volume) -> str:
     height, width = volume.slice_shape
     return f"{width} x {height} x {volume.slice_count}"
 
 
-def _record(scan: _Scan, image_id: str, image: Pixels, lungs: Pixels) -> "Record":
-    from schema.record import Record
-
+def _make_record(scan: _Scan, image_id: str, image: Pixels, lungs: Pixels) -> Record:
     height, width = scan.volume.slice_shape
     description = replace(scan.description, view=_VIEW, pixel_spacing=scan.volume.pixel_spacing)
     return Record(image=image, mask=lungs, image_id=image_id, width=width, height=height, **vars(description))

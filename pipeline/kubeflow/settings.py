@@ -1,6 +1,6 @@
 """Where and with what the steps run on Kubeflow: the section `kubeflow` of a configuration."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -15,21 +15,26 @@ class Resources(Settings):
     """What a step asks the cluster for; what is not named is left to the cluster."""
 
     cpu: Quantity | None = None
-    """Cores: request and limit."""
+    """Cores, as request and limit, such as `500m` or `4`."""
     memory: Quantity | None = None
-    """Request and limit."""
+    """Memory, as request and limit, such as `16Gi`."""
     gpus: Annotated[int, Field(ge=0)] = 0
+    """Number of GPUs."""
     gpu_type: str = "nvidia.com/gpu"
-    """Name of the resource in the cluster."""
+    """What the cluster calls a GPU as a resource."""
 
 
 class Toleration(Settings):
     """A taint that a step's node may have, as Kubernetes names it."""
 
     key: str | None = None
-    operator: Annotated[str, Field(pattern="^(Exists|Equal)$")] = "Equal"
+    """Of the taint; without one, `Exists` tolerates every taint."""
+    operator: Literal["Exists", "Equal"] = "Equal"
+    """`Equal`: the taint must have this value; `Exists`: it may have any."""
     value: str | None = None
-    effect: Annotated[str, Field(pattern="^(NoSchedule|PreferNoSchedule|NoExecute)$")] | None = None
+    """Of the taint."""
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
+    """Of the taint; without one, all effects are tolerated."""
 
     @model_validator(mode="after")
     def _as_kubernetes_takes_it(self) -> "Toleration":
@@ -46,13 +51,16 @@ class Placement(Settings):
     """On which nodes a step may run."""
 
     node_selector: dict[str, str] = Field(default={})
+    """Labels that the node must have, and their values."""
     tolerations: tuple[Toleration, ...] = ()
+    """Taints that the node may have."""
 
 
 class Secret(Settings):
     """A secret of the cluster, by name; its content never passes through here."""
 
     name: str
+    """What the cluster calls it."""
     mount_path: MountPath | None = None
     """Where its keys appear as files."""
     env: dict[str, str] = Field(default={})
@@ -69,10 +77,10 @@ class KubeflowSettings(Settings):
     volumes: dict[MountPath, str] = Field(default={"/lungseg": "lungseg"})
     """Persistent volume claims by the folder at which every step sees them."""
     resources: dict[str, Resources] = Field(default={})
-    """By component."""
+    """What the step of a component asks the cluster for, by component."""
     placement: dict[str, Placement] = Field(default={})
-    """By component."""
+    """On which nodes the step of a component may run, by component."""
     secrets: tuple[Secret, ...] = ()
-    """For every step."""
+    """What every step is given of the cluster's secrets."""
     shared_memory: Quantity | None = "8Gi"
     """Of `/dev/shm` for the training, through which several GPUs talk to each other (NCCL)."""

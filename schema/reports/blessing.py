@@ -19,9 +19,9 @@ class RuleResult(Part):
     keys: dict[SliceKey, str]
     kind: Bound
     bound: float
-    measured: Estimate
+    measured: Estimate = Estimate()
     """What is compared with the bound: the statistic, the drop, or by how much the model is worse than the baseline;
-    without a value where there is nothing to compare."""
+    without a value where there is nothing to compare, and in files from before there were formats."""
     baseline: float | None
     """The baseline's value of the statistic."""
     passed: bool

@@ -3,12 +3,14 @@
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import ClassVar, Final, Literal, get_args
+from typing import ClassVar, Final, Literal, TypeVar, get_args
 
 from pydantic import JsonValue
 
 from schema.files import write_whole
 from schema.reports.base import Part, Report
+
+PartT = TypeVar("PartT", bound=Part)
 
 SHEET_FILE: Final = "thumbnails.png"
 """Beside the report: the first quarantined records as pictures, where there are any."""
@@ -141,5 +143,10 @@ def write_quarantined(folder: str | os.PathLike[str], records: Iterable[Quaranti
 
 def read_quarantined(folder: str | os.PathLike[str]) -> list[QuarantinedRecord]:
     """Read the list of quarantined records that lies in a folder."""
-    lines = (Path(folder) / QUARANTINED_FILE).read_text().splitlines()
-    return [QuarantinedRecord.model_validate_json(line) for line in lines]
+    return read_lines(Path(folder) / QUARANTINED_FILE, QuarantinedRecord)
+
+
+def read_lines(path: Path, kind: type[PartT]) -> list[PartT]:
+    """Read a file that holds a model in each line."""
+    # As bytes, since texts may hold characters, such as U+2028, that `str.splitlines` takes for the end of a line.
+    return [kind.model_validate_json(line) for line in path.read_bytes().splitlines()]

@@ -41,9 +41,7 @@ def run_component(source: Path, target: Path) -> None:
     examples_utils.set_payload_format(examples, example_gen_pb2.FORMAT_TF_EXAMPLE)
     policy = load_policy("chest").model_copy(update={"copies": {"train": 1}})
     executor.Executor().Do(
-        {executor.EXAMPLES: [examples]},
-        {executor.AUGMENTED_EXAMPLES: [augmented]},
-        {executor.POLICY: policy.to_json(), executor.CODE_VERSION: ""},
+        {"examples": [examples]}, {"augmented_examples": [augmented]}, {"settings": policy.model_dump_json()}
     )
 
 

@@ -59,25 +59,19 @@ def run_evaluator(model_dir: Path, source: Path, target: Path) -> None:
     from tfx.types import standard_artifacts
 
     from components.evaluator import executor
+    from components.evaluator.settings import EvaluatorSettings
     from modules.evaluation.settings import EvaluateSettings
 
     examples, model = standard_artifacts.Examples(), standard_artifacts.Model()
     examples.uri, examples.split_names, model.uri = str(source), '["test"]', str(model_dir)
-    outputs = {
-        executor.EVALUATION: standard_artifacts.ModelEvaluation(),
-        executor.BLESSING: standard_artifacts.ModelBlessing(),
-    }
+    outputs = {"evaluation": standard_artifacts.ModelEvaluation(), "blessing": standard_artifacts.ModelBlessing()}
     for key, artifact in outputs.items():
         artifact.uri = str(target / key)
         (target / key).mkdir(parents=True)
     executor.Executor().Do(
-        {executor.EXAMPLES: [examples], executor.MODEL: [model]},
+        {"examples": [examples], "model": [model]},
         {key: [artifact] for key, artifact in outputs.items()},
-        {
-            executor.SETTINGS: EvaluateSettings(slices=SLICES[1:]).model_dump_json(),
-            executor.BASELINE_NAME: "",
-            executor.CODE_VERSION: "",
-        },
+        {"settings": EvaluatorSettings(evaluate=EvaluateSettings(slices=SLICES[1:])).model_dump_json()},
     )
 
 

@@ -24,6 +24,8 @@ from pathlib import Path
 
 from measure import DISTINCT, peak_megabytes, seconds
 
+from components.threads import count_cpus
+
 SIZE = 512
 ROUNDS = 5
 FEW, IMAGES = 100, 3000
@@ -111,7 +113,7 @@ def main() -> None:
     if arguments:
         print(json.dumps(child(arguments[0], [Path(folder) for folder in arguments[1:]])))
         return
-    cores = os.cpu_count() or 1
+    cores = count_cpus()
     print(f"{platform.processor() or platform.machine()}, {cores} cores, {SIZE} x {SIZE}")
     print(f"{'images a second':20}{'ingest':>10}{'with start':>12}{'bare loop':>12}{'ratio a core':>14}")
     with tempfile.TemporaryDirectory() as name:

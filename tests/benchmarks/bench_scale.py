@@ -101,7 +101,7 @@ def write_images(folder: Path, count: int, of: Path | None = None) -> Path:
 def configure(data: Path, root: Path) -> "Config":
     from pipeline.config import load_config
 
-    return load_config("demo", {"train.epochs": "1"}, data=data, root=root)
+    return load_config("demo", {"train.epochs": 1}, data=data, root=root)
 
 
 def train(data: Path, root: Path) -> Path:
@@ -120,19 +120,21 @@ def run_graph(data: Path, root: Path, model: Path, records: int) -> list[Stage]:
     from tfx.dsl.components.common.importer import Importer
     from tfx.types import standard_artifacts
 
-    from pipeline import graph
+    from components.evaluator.component import Evaluator
+    from components.evaluator.settings import EvaluatorSettings
+    from pipeline import data_graph, graph
     from pipeline.runners import LocalRunner
 
     config, meter = configure(data, root), Meter()
     runner = LocalRunner(root, meter)
     imported = Importer(source_uri=str(model), artifact_type=standard_artifacts.Model).with_id("Importer")
-    prepared = graph._prepare(config, graph._validate(config))
-    nodes = [
-        *prepared.nodes,
-        graph._transform(config, prepared),
-        imported,
-        graph._evaluator(config, prepared, imported.outputs["result"]),
-    ]
+    prepared = data_graph.prepare(config, data_graph.validate(config))
+    evaluator = Evaluator(
+        examples=prepared.examples,
+        model=imported.outputs["result"],
+        settings=EvaluatorSettings(evaluate=config.evaluate),
+    )
+    nodes = [*prepared.nodes, graph._transform(config, prepared), imported, evaluator]
     runner.run(graph._pipeline(config, "scale", nodes, runner.connection))
     return [
         Stage(

@@ -15,8 +15,11 @@ from tfx.orchestration.local.local_dag_runner import LocalDagRunner
 from tfx.orchestration.pipeline import Pipeline
 from tfx.types import channel, component_spec, standard_artifacts
 
+from components import base
 from components.baseline_resolver import executor
 from components.baseline_resolver.component import BaselineResolver
+from components.code_version import code_version
+from components.serving_folder import ServingFolderSettings
 
 Resolve = Callable[[], list[types.Artifact]]
 
@@ -25,6 +28,10 @@ def push(serving: Path, name: str, content: str = "") -> None:
     (serving / name / "variables").mkdir(parents=True)
     (serving / name / "saved_model.pb").write_text(content or name)
     (serving / name / "variables" / "variables.index").write_text(f"variables of {name}")
+
+
+def settings_of(serving: Path, candidate_key: str = "") -> ServingFolderSettings:
+    return ServingFolderSettings(serving_dir=serving, candidate_key=candidate_key, baseline_key="none")
 
 
 @pytest.fixture
@@ -39,9 +46,7 @@ def resolve(tmp_path: Path, serving: Path) -> Resolve:
         model.uri = str(tmp_path / "model")
         (tmp_path / "model").mkdir()
         outputs: dict[str, list[types.Artifact]] = {"model": [model]}
-        executor.Executor().Do(
-            {"examples": []}, outputs, {"serving_dir": str(serving), "candidate": "{}", "rival": "none"}
-        )
+        executor.Executor().Do({"examples": []}, outputs, {"settings": settings_of(serving).model_dump_json()})
         return outputs["model"]
 
     return do
@@ -111,11 +116,15 @@ def test_the_serving_folder_stays_as_it_was(resolve: Resolve, serving: Path) -> 
 
 def test_the_component_is_wired() -> None:
     examples = channel.OutputChannel(standard_artifacts.Examples, None, "examples")
-    resolver = BaselineResolver(examples=examples, serving_dir="/serving", candidate="{}", rival="none")
+    settings = settings_of(Path("/serving"), "c")
+    resolver = BaselineResolver(examples=examples, settings=settings)
     assert resolver.id == "BaselineResolver"
     assert resolver.inputs == {"examples": examples}
     assert {key: output.type for key, output in resolver.outputs.items()} == {"model": standard_artifacts.Model}
-    assert resolver.exec_properties == {"serving_dir": "/serving", "candidate": "{}", "rival": "none"}
+    assert resolver.exec_properties == {
+        "settings": base.write_settings(settings),
+        "code_version": code_version("components.baseline_resolver.executor"),
+    }
 
 
 @component
@@ -154,9 +163,7 @@ def test_in_a_pipeline_the_same_candidate_keeps_its_baseline(tmp_path: Path, ser
 
     def run(candidate: str) -> list[str]:
         data = Data()
-        resolver = BaselineResolver(
-            examples=data.outputs["examples"], serving_dir=str(serving), candidate=candidate, rival="none"
-        )
+        resolver = BaselineResolver(examples=data.outputs["examples"], settings=settings_of(serving, candidate))
         judge = Judge(JudgeSpec(baseline=resolver.outputs["model"], seen=str(tmp_path / "seen")))
         LocalDagRunner().run(
             Pipeline(

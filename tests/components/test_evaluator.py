@@ -13,9 +13,11 @@ import pytest
 import tensorflow as tf
 from tfx.types import Artifact, channel_utils, standard_artifacts
 
+from components.code_version import code_version
 from components.evaluator.component import Evaluator
 from components.evaluator.executor import Executor
 from components.evaluator.measure import MeasureError, set_against_original
+from components.evaluator.settings import EvaluatorSettings
 from modules.evaluation.measures import COLUMNS, MEASURES
 from modules.evaluation.settings import EvaluateSettings
 from modules.evaluation.slicing import MeasuredImage
@@ -97,9 +99,7 @@ Evaluate = Callable[..., Outputs]
 
 @pytest.fixture
 def evaluate(tmp_path: Path) -> Evaluate:
-    def run(
-        model: Artifact, examples: Artifact, settings: EvaluateSettings = SETTINGS, **others: list[Artifact]
-    ) -> Outputs:
+    def run(model: Artifact, examples: Artifact, baseline_name: str = "", **others: list[Artifact]) -> Outputs:
         outputs = {"evaluation": standard_artifacts.ModelEvaluation(), "blessing": standard_artifacts.ModelBlessing()}
         for key, artifact in outputs.items():
             artifact.uri = str(tmp_path / key)
@@ -108,7 +108,7 @@ def evaluate(tmp_path: Path) -> Evaluate:
         Executor(Executor.Context(tmp_dir=str(tmp_path / "tmp"), unique_id="1")).Do(
             {"examples": [examples], "model": [model], **others},
             {key: [artifact] for key, artifact in outputs.items()},
-            {"settings": settings.model_dump_json(), "baseline_name": "", "code_version": ""},
+            {"settings": EvaluatorSettings(evaluate=SETTINGS, baseline_name=baseline_name).model_dump_json()},
         )
         return outputs
 
@@ -118,8 +118,8 @@ def evaluate(tmp_path: Path) -> Evaluate:
 def read(outputs: Outputs) -> tuple[Evaluation, BlessingDecision, pd.DataFrame]:
     evaluation, blessing = Path(outputs["evaluation"].uri), Path(outputs["blessing"].uri)
     return (
-        Evaluation.model_validate_json((evaluation / "evaluation.json").read_text()),
-        BlessingDecision.model_validate_json((blessing / "decision.json").read_text()),
+        Evaluation.read(evaluation),
+        BlessingDecision.read(blessing),
         pd.read_csv(evaluation / "images.csv").set_index("image_id").sort_index(),
     )
 
@@ -164,8 +164,9 @@ def test_a_worse_model_is_not_blessed_against_the_baseline(
 
 
 def test_an_equal_model_is_blessed(evaluate: Evaluate, good: Artifact, examples: Artifact) -> None:
-    evaluation, decision, _ = read(evaluate(good, examples, baseline_model=[good]))
+    evaluation, decision, _ = read(evaluate(good, examples, "originals only", baseline_model=[good]))
     assert decision.blessed
+    assert evaluation.baseline == "originals only"
     difference = evaluation.slices[0].difference
     assert difference is not None
     assert (difference["dice_mean"].low, difference["dice_mean"].high) == (0, 0)
@@ -268,11 +269,13 @@ def test_a_copy_without_its_original_has_no_drop() -> None:
 
 
 def test_the_component(examples: Artifact) -> None:
+    settings = EvaluatorSettings(evaluate=SETTINGS, baseline_name="b")
     component = Evaluator(
         examples=channel_utils.as_channel([examples]),
         model=channel_utils.as_channel([standard_artifacts.Model()]),
-        settings=SETTINGS,
-        code_version="1",
+        settings=settings,
     )
+    assert set(component.inputs) == {"examples", "model"}
     assert set(component.outputs) == {"evaluation", "blessing"}
-    assert EvaluateSettings.model_validate_json(component.exec_properties["settings"]) == SETTINGS
+    assert EvaluatorSettings.model_validate_json(component.exec_properties["settings"]) == settings
+    assert component.exec_properties["code_version"] == code_version("components.evaluator.executor")

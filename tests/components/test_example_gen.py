@@ -20,7 +20,8 @@ from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils, standard_artifacts
 
 from components.artifacts import spans_of
-from components.example_gen import executor, read
+from components.code_version import code_version
+from components.example_gen import component, executor, read
 from components.example_gen.component import ExampleGen
 from components.example_gen.spans import Span, choose, existing, number_in
 from pipeline.errors import ComponentError
@@ -66,13 +67,13 @@ class Unheard:
         pass
 
 
-def make(data: Path, *, code_version: str = "c0de", **spans: Any) -> ExampleGen:
+def make(data: Path, **spans: Any) -> ExampleGen:
     split = example_gen_pb2.SplitConfig.Split
     config = example_gen_pb2.SplitConfig(
         splits=[split(name=name, hash_buckets=1) for name in SPLITS], partition_feature_name="patient_id"
     )
     output = example_gen_pb2.Output(split_config=config)
-    return ExampleGen(input_base=str(data), output_config=output, code_version=code_version, **spans)
+    return ExampleGen(data_root=data, output_config=output, **spans)
 
 
 @pytest.fixture
@@ -257,13 +258,16 @@ def test_no_span_at_all(generate: Generate, data: Path) -> None:
 
 
 @pytest.mark.usefixtures("four")
-def test_the_cache_keeps_what_did_not_change(generate: Generate, write_span: WriteSpan) -> None:
+def test_the_cache_keeps_what_did_not_change(
+    generate: Generate, write_span: WriteSpan, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert [generate(spans=3).cached for _ in range(2)] == [False, True]
     write_span(1, "a", "b", "new")  # is not read
     again = generate(spans=3)
     assert (again.cached, told(examples_of(again))) == (True, ("2,9,10", 10, 6, 1))
     assert not generate(spans=2).cached
-    assert not generate(spans=3, code_version="other").cached
+    monkeypatch.setattr(component, "code_version", lambda *_: "other")
+    assert not generate(spans=3).cached
 
 
 @pytest.mark.usefixtures("four")
@@ -407,7 +411,7 @@ def test_choose(data: Path, write_span: WriteSpan) -> None:
         Span(3, f"{data}/span-3/records-*"),
         Span(12, f"{data}/span-12/records-*"),
     ]
-    assert [one.span for one in choose(str(data), newest=3, number=5)] == [0, 3]
+    assert [span.span for span in choose(str(data), newest=3, number=5)] == [0, 3]
     assert choose(str(data / "elsewhere"), newest=3, number=5) == []
     assert [number_in(pattern) for pattern in ("span-0/records-*", "/data/span-12/records-*")] == [0, 12]
 
@@ -421,13 +425,15 @@ def test_spans_of_examples() -> None:
 
 
 def test_the_component_is_wired() -> None:
-    component = make(Path("/data"))
-    assert (component.id, component.inputs) == ("ExampleGen", {})
-    assert {key: output.type for key, output in component.outputs.items()} == {"examples": standard_artifacts.Examples}
-    properties = component.exec_properties
+    example_gen = make(Path("/data"))
+    assert (example_gen.id, example_gen.inputs) == ("ExampleGen", {})
+    outputs = {key: output.type for key, output in example_gen.outputs.items()}
+    assert outputs == {"examples": standard_artifacts.Examples}
+    properties = example_gen.exec_properties
     assert json.loads(properties["input_config"])["splits"] == [{"name": "records", "pattern": "span-{SPAN}/records-*"}]
+    version = code_version("components.example_gen.executor", "components.example_gen.driver")
     # What Kubeflow's runs set anew.
-    assert json.loads(properties["custom_config"])["custom_config"]["value"] == {"spans": 1, "code_version": "c0de"}
+    assert json.loads(properties["custom_config"])["custom_config"]["value"] == {"spans": 1, "code_version": version}
     assert properties.get("range_config") is None
     named = json.loads(make(Path("/data"), span=7).exec_properties["range_config"])["static_range"]
     assert named == {"start_span_number": 7, "end_span_number": 7}

@@ -1,6 +1,5 @@
 """The ExampleValidator: what breaks the schema is told, drift is told apart from noise, whoever serves."""
 
-import json
 import logging
 import shutil
 from collections.abc import Callable, Mapping
@@ -16,12 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chi2
 from tensorflow_data_validation import generate_statistics_from_dataframe, validate_statistics
-from tensorflow_metadata.proto.v0 import schema_pb2
+from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2
 from tfx.types import artifact_utils, channel, standard_artifacts
 
+from components.code_version import code_version
+from components.drift_chart import to_png
 from components.example_validator import executor
-from components.example_validator.anomalies import read_anomalies
-from components.example_validator.charts import to_png
+from components.example_validator.anomalies import PROTO_FILE, list_anomalies
 from components.example_validator.component import ExampleValidator
 from components.example_validator.drift import raise_thresholds, read_drift
 from components.example_validator.noise import jensen_shannon_noise, l_infinity_noise
@@ -29,7 +29,7 @@ from components.example_validator.settings import DriftSettings
 from modules.serving.saved_model import STATISTICS_FILE
 from schema import features
 from schema.record import Record
-from schema.reports.statistics import Anomaly, Distribution, DriftReport, FeatureDrift
+from schema.reports.statistics import Anomaly, AnomalyReport, Distribution, DriftReport, FeatureDrift
 
 IMAGES = Path(__file__).parents[3] / "shared/data/shenzhen"
 
@@ -102,19 +102,22 @@ def validate(tmp_path: Path) -> Validate:
             folder.mkdir()
             (folder / "FeatureStats.pb").write_bytes(serialize(table))
         inputs = {"statistics": [statistics], "schema": [schema], "baseline_model": [model] if model else []}
-        properties = {"settings": settings.model_dump_json(), "code_version": "c0de"}
-        executor.Executor().Do(inputs, {"anomalies": [anomalies]}, properties)
+        executor.Executor().Do(inputs, {"anomalies": [anomalies]}, {"settings": settings.model_dump_json()})
         return anomalies
 
     return do
 
 
 def drift_of(anomalies: types.Artifact) -> DriftReport:
-    return DriftReport.model_validate_json(Path(anomalies.uri, "drift.json").read_bytes())
+    return DriftReport.read(anomalies.uri)
+
+
+def anomalies_of(anomalies: types.Artifact) -> list[Anomaly]:
+    return AnomalyReport.read(anomalies.uri).anomalies
 
 
 def names(drift: DriftReport) -> list[str]:
-    return [one.feature for one in drift.drifted]
+    return [feature.feature for feature in drift.drifted]
 
 
 def test_what_breaks_the_schema_is_an_error(validate: Validate, caplog: pytest.LogCaptureFixture) -> None:
@@ -122,7 +125,9 @@ def test_what_breaks_the_schema_is_an_error(validate: Validate, caplog: pytest.L
     anomalies = validate({"train": records(30), "eval": bad})
     assert anomalies.split_names == '["train", "eval"]'
     assert anomalies.span == 5
-    lungs, sex = read_anomalies(anomalies)
+    written = anomalies_pb2.Anomalies.FromString(Path(anomalies.uri, "Split-eval", PROTO_FILE).read_bytes())
+    assert set(written.anomaly_info) == {"lung_fraction", "sex"}
+    lungs, sex = anomalies_of(anomalies)
     assert lungs == Anomaly(
         split="eval", feature="lung_fraction", severity="error", is_drift=False,
         text="Unexpectedly high value: 1.5>1(upto six significant digits)",
@@ -132,10 +137,21 @@ def test_what_breaks_the_schema_is_an_error(validate: Validate, caplog: pytest.L
     assert [one.getMessage() for one in caplog.records if one.name == "lungseg.validator"] == [str(lungs), str(sex)]
 
 
+def test_an_anomaly_is_one_line_and_that_of_the_whole_split_comes_first() -> None:
+    found = anomalies_pb2.Anomalies()
+    found.anomaly_info["age"].severity = anomalies_pb2.AnomalyInfo.WARNING
+    found.anomaly_info["age"].description = "Out of range:\n 200."
+    found.dataset_anomaly_info.severity = anomalies_pb2.AnomalyInfo.ERROR
+    found.dataset_anomaly_info.short_description = "Too few examples"
+    of_all, age = list_anomalies("train", found)
+    assert age == Anomaly(split="train", feature="age", severity="warning", is_drift=False, text="Out of range: 200.")
+    assert (of_all.feature, of_all.severity, str(of_all)) == ("", "error", "split 'train': Too few examples")
+
+
 def test_without_a_model_that_serves_nothing_is_compared(validate: Validate, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "lungseg.drift")
     anomalies = validate({"train": records(30)})
-    assert read_anomalies(anomalies) == []
+    assert anomalies_of(anomalies) == []
     reason = "there was no model to compare with"
     assert drift_of(anomalies) == DriftReport(baseline=None, severity="warning", new_examples=30, reason=reason)
     assert not Path(anomalies.uri, "drift.png").exists()
@@ -171,7 +187,7 @@ def test_more_of_the_same_is_no_drift(
     assert (drift.baseline, drift.baseline_examples, drift.new_examples) == (3, 300, 60)
     assert names(drift) == []
     assert len(drift.features) == 11, "is_augmented and augmentation are the same for all originals"
-    assert read_anomalies(anomalies) == []
+    assert anomalies_of(anomalies) == []
     assert caplog.messages[-1] == "none since version 3 (11 features)"
     assert cv2.imread(f"{anomalies.uri}/drift.png").std() > 10
 
@@ -203,7 +219,7 @@ def test_drift_is_a_warning(darker: Validate, caplog: pytest.LogCaptureFixture) 
     assert sum(intensity.new.shares) == pytest.approx(1)
     assert all(one.distance <= one.threshold for one in others)
     assert all(one.threshold >= one.noise for one in drift.features)
-    found = read_anomalies(anomalies)
+    found = anomalies_of(anomalies)
     told = [(one.split, one.feature, one.severity, one.is_drift) for one in found]
     assert told == [("train", "mean_intensity", "warning", True), ("train", "source", "warning", True)]
     warnings = [one for one in caplog.records if one.name.startswith("lungseg")]
@@ -215,14 +231,14 @@ def test_drift_is_a_warning(darker: Validate, caplog: pytest.LogCaptureFixture) 
 
 
 def test_drift_can_be_an_error(darker: Validate) -> None:
-    assert {one.severity for one in read_anomalies(darker(drift="error"))} == {"error"}
+    assert {one.severity for one in anomalies_of(darker(severity="error"))} == {"error"}
 
 
 def test_a_feature_that_breaks_the_schema_and_drifts_is_an_error(
     validate: Validate, baseline: Callable[[bytes | None], types.Artifact]
 ) -> None:
     new = records(60, mean_intensity=np.linspace(0.9, 1.4, 60))
-    (found,) = read_anomalies(validate({"train": new}, baseline(serialize(records(300)))))
+    (found,) = anomalies_of(validate({"train": new}, baseline(serialize(records(300)))))
     assert (found.feature, found.severity, found.is_drift) == ("mean_intensity", "error", False)
 
 
@@ -232,7 +248,7 @@ def test_what_an_earlier_release_did_not_know_is_not_compared(
     before = serialize(records(300).drop(columns="pixel_spacing"))
     anomalies = validate({"train": records(60, seed=1)}, baseline(before))
     assert "pixel_spacing" not in [one.feature for one in drift_of(anomalies).features]
-    assert read_anomalies(anomalies) == []
+    assert anomalies_of(anomalies) == []
 
 
 @pytest.mark.parametrize("degrees", [1, 2, 9, 18])
@@ -348,12 +364,14 @@ def test_the_component_is_wired() -> None:
     schema = channel.OutputChannel(standard_artifacts.Schema, None, "schema")
     model = channel.OutputChannel(standard_artifacts.Model, None, "model")
     needed = {"statistics": statistics, "schema": schema}
-    validator = ExampleValidator(**needed, baseline_model=model, settings=SETTINGS, code_version="c0de")
+    validator = ExampleValidator(**needed, baseline_model=model, settings=SETTINGS)
     assert validator.id == "ExampleValidator"
     assert validator.inputs == {**needed, "baseline_model": model}
     assert {key: output.type for key, output in validator.outputs.items()} == {
         "anomalies": standard_artifacts.ExampleAnomalies
     }
-    assert validator.exec_properties["code_version"] == "c0de"
-    assert json.loads(validator.exec_properties["settings"]) == {"drift": "warning", "significance": 0.005}
-    assert ExampleValidator(**needed, settings=SETTINGS, code_version="c0de").inputs == needed
+    assert validator.exec_properties == {
+        "settings": '{"severity": "warning", "significance": 0.005}',
+        "code_version": code_version("components.example_validator.executor"),
+    }
+    assert ExampleValidator(**needed, settings=SETTINGS).inputs == needed

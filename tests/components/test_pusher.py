@@ -1,6 +1,5 @@
 """The Pusher: what both blessings allow is pushed, once, and everything else is not."""
 
-import json
 import logging
 import re
 from collections.abc import Callable
@@ -14,8 +13,13 @@ from tensorflow_data_validation import generate_statistics_from_dataframe
 from tensorflow_metadata.proto.v0 import statistics_pb2
 from tfx.types import artifact_utils, channel, standard_artifacts
 
+from components import base
+from components.code_version import code_version
 from components.pusher import executor
 from components.pusher.component import Pusher
+from components.serving_folder import ServingFolderSettings
+from modules.serving import serving_dir
+from schema.reports.serving import PushRecord, ServingPointer
 
 Push = Callable[..., types.Artifact]
 
@@ -50,8 +54,8 @@ def statistics_of(folder: Path, age: float) -> types.Artifact:
 
 def mean_age(version: str) -> float:
     """Of what the model of a version learned from."""
-    with tf.io.gfile.GFile(f"{version}/assets.extra/statistics/FeatureStats.pb", "rb") as file:
-        stored = statistics_pb2.DatasetFeatureStatisticsList.FromString(file.read())
+    path = Path(version, "assets.extra/statistics/FeatureStats.pb")
+    stored = statistics_pb2.DatasetFeatureStatisticsList.FromString(path.read_bytes())
     return float(stored.datasets[0].features[0].num_stats.mean)
 
 
@@ -65,12 +69,13 @@ def push(tmp_path: Path, serving: Path, caplog: pytest.LogCaptureFixture) -> Pus
     """Calls the executor with a model that gives `value`, and that learned from data of some mean age."""
     caplog.set_level(logging.INFO, "lungseg.pusher")
 
-    def do(
-        value: float = 0, blessed: int = 1, served: int = 1, age: float | None = None, to: str = str(serving)
-    ) -> types.Artifact:
+    settings = ServingFolderSettings(serving_dir=serving, candidate_key="c", baseline_key="none")
+
+    def do(value: float = 0, blessed: int = 1, served: int = 1, age: float | None = None) -> types.Artifact:
         number = len(list(tmp_path.glob("model*")))
         model, pushed = standard_artifacts.Model(), standard_artifacts.PushedModel()
         model.uri, pushed.uri = str(tmp_path / f"model{number}"), str(tmp_path / f"pushed{number}")
+        Path(pushed.uri).mkdir()  # as TFX does
         tf.saved_model.save(Constant(float(value)), f"{model.uri}/Format-Serving")
         inputs: dict[str, list[types.Artifact]] = {
             "model": [model],
@@ -79,9 +84,7 @@ def push(tmp_path: Path, serving: Path, caplog: pytest.LogCaptureFixture) -> Pus
         }
         if age is not None:
             inputs["statistics"] = [statistics_of(tmp_path / f"statistics{number}", age)]
-        executor.Executor().Do(
-            inputs, {"pushed_model": [pushed]}, {"serving_dir": to, "candidate": "c", "rival": "none"}
-        )
+        executor.Executor().Do(inputs, {"pushed_model": [pushed]}, {"settings": settings.model_dump_json()})
         return pushed
 
     return do
@@ -105,7 +108,9 @@ def test_a_blessed_model_is_pushed(push: Push, serving: Path, caplog: pytest.Log
     assert float(tf.saved_model.load(f"{serving}/2")()) == 2.5
     assert names(serving) == ["1", "2", "current.json"]
     assert names(Path(pushed.uri)) == ["pushed.json"], "no second copy"
-    assert json.loads(Path(pushed.uri, "pushed.json").read_text()) == {"version": 2, "destination": f"{serving}/2"}
+    assert PushRecord.read(pushed.uri) == PushRecord(version=2, destination=f"{serving}/2")
+    pointer = ServingPointer.read(serving)
+    assert (pointer.version, pointer.candidate_key, pointer.baseline_key) == (2, "c", "none")
     assert told(caplog) == ["version 1", "version 2"]
 
 
@@ -127,23 +132,19 @@ def test_statistics_of_the_training_data_are_kept_beside_the_model(push: Push, s
     assert float(tf.saved_model.load(f"{serving}/2")()) == 2
 
 
-def test_statistics_come_before_what_makes_a_folder_a_model(push: Push, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A store knows no folders to rename: a push that is killed there must leave no model without them."""
-    copy = tf.io.gfile.copy
+def test_no_model_appears_without_its_statistics(push: Push, serving: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are there before the model gets its number: a push that is killed then leaves no model."""
+    seen: list[float] = []
 
-    def die(source: str, target: str, overwrite: bool = False) -> None:
-        if source.endswith("saved_model.pb"):
-            raise OSError("killed")
-        copy(source, target, overwrite)
+    def die(partial: Path, _: Path) -> None:
+        seen.append(mean_age(str(partial)))
+        raise OSError("killed")
 
-    monkeypatch.setattr(tf.io.gfile, "copy", die)
-    try:
-        with pytest.raises(OSError, match="killed"):
-            push(age=40.0, to="ram://kept")
-        assert mean_age("ram://kept/1") == 40
-        assert not tf.io.gfile.exists("ram://kept/1/saved_model.pb")
-    finally:
-        tf.io.gfile.rmtree("ram://kept")
+    monkeypatch.setattr(serving_dir, "_rename_to_next", die)
+    with pytest.raises(OSError, match="killed"):
+        push(age=40.0)
+    assert seen == [40]
+    assert names(serving) == []
 
 
 @pytest.mark.parametrize("pointer", [True, False], ids=["by the pointer", "by the files"])
@@ -191,11 +192,12 @@ def test_the_component_is_wired() -> None:
     infra = channel.OutputChannel(standard_artifacts.InfraBlessing, None, "infra_blessing")
     statistics = channel.OutputChannel(standard_artifacts.ExampleStatistics, None, "statistics")
     needed = {"model": model, "blessing": blessing, "infra_blessing": infra}
-    properties = {"serving_dir": "/serving", "candidate": "c", "rival": "none"}
-    pusher = Pusher(**needed, statistics=statistics, **properties)
+    settings = ServingFolderSettings(serving_dir=Path("/serving"), candidate_key="c", baseline_key="none")
+    pusher = Pusher(**needed, statistics=statistics, settings=settings)
     assert pusher.id == "Pusher"
     assert pusher.inputs == {**needed, "statistics": statistics}
-    assert Pusher(**needed, **properties).inputs == needed
+    assert Pusher(**needed, settings=settings).inputs == needed
     outputs = {key: output.type for key, output in pusher.outputs.items()}
     assert outputs == {"pushed_model": standard_artifacts.PushedModel}
-    assert pusher.exec_properties == properties
+    version = code_version("components.pusher.executor")
+    assert pusher.exec_properties == {"settings": base.write_settings(settings), "code_version": version}

@@ -8,7 +8,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import cv2
 import keras
@@ -18,14 +17,18 @@ import tensorflow as tf
 from tfx import types
 from tfx.types import artifact_utils, channel, standard_artifacts
 
+from components import base
+from components.code_version import code_version
 from components.serving_probe import executor, probe, training_graph
 from components.serving_probe.component import ServingProbe
 from components.serving_probe.requests import broken, variants, write_requests
+from components.serving_probe.settings import ProbeSettings
 from modules.network.settings import ModelSettings
 from modules.network.unet import unet
 from modules.network.weights import read_settings, write_weights
 from modules.serving.export import export_model
 from schema.record import Record, encode
+from schema.reports.probe import ProbeCheck, ProbeResult
 
 MakeRecord = Callable[..., Record]
 Run = Callable[..., types.Artifact]
@@ -71,8 +74,8 @@ def exported(transform: Callable[..., Path], records: list[bytes], tmp_path_fact
     transform(records, folder / "graph", SETTINGS.image_size)
     keras.utils.set_random_seed(1)
     network = unet(SETTINGS)
-    served = str(folder / "Format-Serving")
-    export_model(network, str(folder / "graph" / "transform_fn"), served, average_mirrored=True)
+    served = folder / "Format-Serving"
+    export_model(network, str(folder / "graph" / "transform_fn"), str(served), average_mirrored=True)
     write_weights(network, SETTINGS, served)
     return folder
 
@@ -90,7 +93,7 @@ def run(tmp_path: Path, records: list[bytes], caplog: pytest.LogCaptureFixture) 
         Path(blessing.uri).mkdir()
         write_shards(tmp_path / "in" / "Split-test", sent)
         inputs: dict[str, list[types.Artifact]] = {"model": [model], "examples": [examples]}
-        executor.Executor().Do(inputs, {"infra_blessing": [blessing]}, {"split": "test"})
+        executor.Executor().Do(inputs, {"infra_blessing": [blessing]}, {"settings": ProbeSettings().model_dump_json()})
         return blessing
 
     return do
@@ -105,27 +108,19 @@ def write_shards(folder: Path, records: Sequence[bytes]) -> None:
                 writer.write(one)
 
 
-def report_of(blessing: types.Artifact) -> dict[str, Any]:
-    return dict(json.loads(Path(blessing.uri, "probe.json").read_text()))
-
-
-def failed_of(checks: Sequence[dict[str, Any]]) -> dict[str, str]:
-    return {one["check"]: one["detail"] for one in checks if not one["passed"]}
-
-
-def details_of(checks: Sequence[dict[str, Any]]) -> dict[str, str]:
-    return {one["check"]: one["detail"] for one in checks}
+def failed_of(checks: Sequence[ProbeCheck]) -> dict[str, str]:
+    return {check.check: check.detail for check in checks if not check.passed}
 
 
 def test_an_export_passes(run: Run, exported: Path, caplog: pytest.LogCaptureFixture) -> None:
     blessing = run(exported)
     assert blessing.get_int_custom_property("blessed") == 1
     assert sorted(path.name for path in Path(blessing.uri).iterdir()) == ["INFRA_BLESSED", "probe.json"]
-    report = report_of(blessing)
-    assert failed_of(report["checks"]) == {}
-    assert report["blessed"] is True
-    assert [one["check"] for one in report["checks"]] == CHECKS
-    details = details_of(report["checks"])
+    result = ProbeResult.read(blessing.uri)
+    assert failed_of(result.checks) == {}
+    assert result.blessed is True
+    assert [check.check for check in result.checks] == CHECKS
+    details = {check.check: check.detail for check in result.checks}
     assert details["serves stored PNG"] == "20 x 40, 32 x 24"
     assert details["serves PNG of one row"] == "20 x 1"
     assert details["serves PNG of half the size"] == "10 x 20"
@@ -133,10 +128,11 @@ def test_an_export_passes(run: Run, exported: Path, caplog: pytest.LogCaptureFix
     assert details["mask pixels"] == "15 masks"
     pixels = 4 * (20 * 40 + 32 * 24)
     assert re.fullmatch(f"[0-6] of {pixels} pixels differ", details["training graph"])
-    for images in ("1", "8"):
-        assert 0 < report["latency_ms"][images]["median"] <= report["latency_ms"][images]["p95"]
+    assert [latency.images for latency in result.latency] == [1, 8]
+    for latency in result.latency:
+        assert 0 < latency.median_ms <= latency.p95_ms
     (line,) = [record.getMessage() for record in caplog.records]
-    assert line == f"26 checks passed, one image in {report['latency_ms']['1']['median']:.0f} ms"
+    assert line == f"26 checks passed, one image in {result.latency[0].median_ms:.0f} ms"
 
 
 def test_an_export_without_weights_does_not(
@@ -147,10 +143,10 @@ def test_an_export_without_weights_does_not(
     blessing = run(tmp_path / "model")
     assert blessing.get_int_custom_property("blessed") == 0
     assert sorted(path.name for path in Path(blessing.uri).iterdir()) == ["INFRA_NOT_BLESSED", "probe.json"]
-    report = report_of(blessing)
+    result = ProbeResult.read(blessing.uri)
     detail = "no weights lie beside the model (assets.extra/weights.npz) to compare it with"
-    assert failed_of(report["checks"]) == {"training graph": detail}
-    assert report["blessed"] is False
+    assert failed_of(result.checks) == {"training graph": detail}
+    assert result.blessed is False
     assert [record.getMessage() for record in caplog.records] == [f"not blessed: training graph: {detail}"]
 
 
@@ -167,18 +163,18 @@ def answered(exported: Path, originals: list[bytes]) -> tuple[list[bytes], list[
 
 
 @pytest.fixture
-def copied(exported: Path, tmp_path: Path) -> str:
-    return str(shutil.copytree(exported / "Format-Serving", tmp_path / "copied"))
+def copied(exported: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(exported / "Format-Serving", tmp_path / "copied"))
 
 
-def test_the_same_weights_give_the_same_masks(copied: str, answered: tuple[list[bytes], list[bytes]]) -> None:
+def test_the_same_weights_give_the_same_masks(copied: Path, answered: tuple[list[bytes], list[bytes]]) -> None:
     passed, detail = training_graph.compare(copied, *answered)
     assert passed, detail
     shares = [np.mean(tf.io.decode_png(mask).numpy() == 255) for mask in answered[1]]
     assert 0.05 < np.mean(shares) < 0.95, "both kinds of pixels are there to differ"
 
 
-def test_other_weights_are_found_out(copied: str, answered: tuple[list[bytes], list[bytes]]) -> None:
+def test_other_weights_are_found_out(copied: Path, answered: tuple[list[bytes], list[bytes]]) -> None:
     network = unet(SETTINGS)
     network.set_weights([weight + 0.2 for weight in network.get_weights()])
     write_weights(network, SETTINGS, copied)
@@ -187,14 +183,14 @@ def test_other_weights_are_found_out(copied: str, answered: tuple[list[bytes], l
     assert re.fullmatch(r"\d{2,} of 6272 pixels differ", detail)
 
 
-def test_an_answer_without_mirroring_is_found_out(copied: str, answered: tuple[list[bytes], list[bytes]]) -> None:
+def test_an_answer_without_mirroring_is_found_out(copied: Path, answered: tuple[list[bytes], list[bytes]]) -> None:
     settings = SETTINGS.model_copy(update={"average_mirrored": False})
     keras.utils.set_random_seed(1)
     write_weights(unet(settings), settings, copied)
     assert training_graph.compare(copied, *answered)[0] is False
 
 
-def test_up_to_a_thousandth_of_the_pixels_may_differ(copied: str, answered: tuple[list[bytes], list[bytes]]) -> None:
+def test_up_to_a_thousandth_of_the_pixels_may_differ(copied: Path, answered: tuple[list[bytes], list[bytes]]) -> None:
     images, masks = answered
 
     def with_changes(count: int) -> tuple[bool, str]:
@@ -208,7 +204,7 @@ def test_up_to_a_thousandth_of_the_pixels_may_differ(copied: str, answered: tupl
     assert with_changes(7) == (False, "7 of 6272 pixels differ")
 
 
-def test_nothing_to_compare(copied: str) -> None:
+def test_nothing_to_compare(copied: Path) -> None:
     expected = (False, "0 masks and 0 transformed images came back, so nothing can be compared")
     assert training_graph.compare(copied, [], []) == expected
     assert read_settings(copied) == SETTINGS
@@ -238,17 +234,16 @@ class Bad(tf.Module):
 
 
 @pytest.fixture(scope="module")
-def bad(tmp_path_factory: pytest.TempPathFactory) -> str:
-    folder = str(tmp_path_factory.mktemp("bad") / "model")
+def bad(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("bad") / "model"
     model = Bad()
     signatures = {"serving_default": model.serve, "evaluate": model.evaluate}
-    tf.saved_model.save(model, folder, signatures=signatures)
+    tf.saved_model.save(model, str(folder), signatures=signatures)
     return folder
 
 
-def test_what_a_bad_model_does_wrong(bad: str, originals: list[bytes]) -> None:
-    answer = executor.probe(bad, originals)
-    failed = failed_of(answer["checks"])
+def test_what_a_bad_model_does_wrong(bad: Path, originals: list[bytes]) -> None:
+    failed = failed_of(executor.probe(bad, originals).checks)
     assert failed.pop("evaluate").startswith("TypeError: ")
     assert failed == {
         "signature rest": "there is no signature rest",
@@ -291,23 +286,23 @@ def test_what_loose_signatures_do_wrong(tmp_path: Path, originals: list[bytes]) 
         "transform_features": model.transform_features,
     }
     tf.saved_model.save(model, str(tmp_path), signatures=signatures)
-    answer = executor.probe(str(tmp_path), originals)
-    failed = failed_of(answer["checks"])
+    result = executor.probe(tmp_path, originals)
+    failed = failed_of(result.checks)
     assert failed["signature serving_default"] == "takes image_bytes string [] instead of image_bytes string [N]"
     assert failed["signature evaluate"] == "gives no value an example: loss"
     assert failed["evaluate"] == "gives loss [] for 8"
     assert failed["transform_features"] == "gives image [7] for 8"
     assert failed["serves JPEG"].startswith("InvalidArgumentError: ")
     assert failed["batch"] == failed["mask size"] == failed["serves on"] == "no image was answered"
-    assert answer["latency_ms"] == {}
+    assert result.latency == []
 
 
 def test_what_cannot_be_loaded(tmp_path: Path, originals: list[bytes]) -> None:
     (tmp_path / "saved_model.pb").write_bytes(b"damaged")
-    answer = executor.probe(str(tmp_path), originals)
-    assert [one["check"] for one in answer["checks"]] == ["loads", "training graph"]
-    assert len(failed_of(answer["checks"])) == 2
-    assert "\n" not in failed_of(answer["checks"])["loads"]
+    result = executor.probe(tmp_path, originals)
+    assert [check.check for check in result.checks] == ["loads", "training graph"]
+    assert len(failed_of(result.checks)) == 2
+    assert "\n" not in failed_of(result.checks)["loads"]
 
 
 def test_without_the_refusal_the_project_could_be_imported(
@@ -329,15 +324,16 @@ def test_without_the_refusal_the_project_could_be_imported(
 
 
 @pytest.mark.parametrize(
-    ("script", "detail"),
+    ("script", "timeout", "detail"),
     [
         (
             "import sys; print('first', file=sys.stderr); print('out of memory', file=sys.stderr); sys.exit(3)",
+            300,
             "ended with 3 and without an answer: out of memory",
         ),
-        ("import os; os.abort()", "ended with -6 and without an answer: it wrote no error"),
-        ("pass", "ended with 0 and without an answer: it wrote no error"),
-        ("import time; time.sleep(60)", "no answer within 2 s"),
+        ("import os; os.abort()", 300, "ended with -6 and without an answer: it wrote no error"),
+        ("pass", 300, "ended with 0 and without an answer: it wrote no error"),
+        ("import time; time.sleep(60)", 2, "no answer within 2 s"),
     ],
 )
 def test_a_process_that_crashes_or_hangs_blesses_nothing(
@@ -347,18 +343,16 @@ def test_a_process_that_crashes_or_hangs_blesses_nothing(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
     script: str,
+    timeout: float,
     detail: str,
 ) -> None:
     (tmp_path / "script.py").write_text(script)
     monkeypatch.setattr(executor, "_SCRIPT", tmp_path / "script.py")
-    monkeypatch.setattr(executor, "_TIMEOUT_SECONDS", 2)
+    monkeypatch.setattr(executor, "_TIMEOUT_SECONDS", timeout)
     blessing = run(exported)
     assert blessing.get_int_custom_property("blessed") == 0
-    assert report_of(blessing) == {
-        "blessed": False,
-        "checks": [{"check": "process", "passed": False, "detail": detail}],
-        "latency_ms": {},
-    }
+    check = ProbeCheck(check="process", passed=False, detail=detail)
+    assert ProbeResult.read(blessing.uri) == ProbeResult(blessed=False, checks=[check], latency=[])
     assert sorted(path.name for path in Path(blessing.uri).iterdir()) == ["INFRA_NOT_BLESSED", "probe.json"]
     assert [record.getMessage() for record in caplog.records] == [f"not blessed: process: {detail}"]
 
@@ -429,4 +423,5 @@ def test_the_component_is_wired() -> None:
     assert component.inputs == {"model": model, "examples": examples}
     outputs = {key: output.type for key, output in component.outputs.items()}
     assert outputs == {"infra_blessing": standard_artifacts.InfraBlessing}
-    assert component.exec_properties == {"split": "test"}
+    version = code_version("components.serving_probe.executor")
+    assert component.exec_properties == {"settings": base.write_settings(ProbeSettings()), "code_version": version}

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -11,7 +12,10 @@ import tensorflow as tf
 from command_line import Outcome, lungseg, run_pipeline
 
 from modules.evaluation.measures import STATISTICS
+from pipeline.config import load_config
 from schema import record
+from schema.reports.result import RunResult
+from schema.reports.training import TrainingHistory
 
 pytestmark = pytest.mark.e2e
 
@@ -64,6 +68,10 @@ def read_records(folder: Path) -> Iterator[record.Record]:
         yield record.decode(serialized)
 
 
+def dice_of(slice_: dict[str, Any]) -> float:
+    return float(slice_["metrics"]["dice_mean"]["value"])
+
+
 def versions(root: Path) -> list[str]:
     return sorted(path.name for path in (root / "serving").iterdir() if path.name.isdecimal())
 
@@ -85,6 +93,12 @@ def test_runs_each_component_once(first: Outcome) -> None:
     assert not any(ran.values())
     for name in COMPONENTS:
         assert name in first.output
+
+
+def test_the_result_and_the_configuration_can_be_read_back(first: Outcome, root: Path) -> None:
+    assert RunResult.read(root).model_dump(mode="json") == first.result
+    config = load_config(str(root / "config.yaml"), {}, data=None, root=None)
+    assert (config.root, config.train.epochs, config.evaluate.min_patients) == (root, 4, 3)
 
 
 def test_shows_no_library_noise(first: Outcome, root: Path) -> None:
@@ -122,18 +136,17 @@ def test_slices_tell_copies_from_originals(first: Outcome) -> None:
     assert originals["examples"] == copies["examples"]
     overall = slices["overall"]
     assert overall["examples"] == originals["examples"] + copies["examples"]
-    mean = (originals["metrics"]["dice_mean"] + copies["metrics"]["dice_mean"]) / 2
-    assert overall["metrics"]["dice_mean"] == pytest.approx(mean)
+    dice = overall["metrics"]["dice_mean"]
+    assert dice["value"] == pytest.approx(np.mean([dice_of(originals), dice_of(copies)]))
     assert set(overall["metrics"]) == set(STATISTICS)
-    low, high = overall["intervals"]["dice_mean"]
-    assert low < overall["metrics"]["dice_mean"] < high
+    assert dice["low"] < dice["value"] < dice["high"]
 
 
 def test_the_report_is_there(first: Outcome, root: Path) -> None:
     assert sorted(path.name for path in (root / "report").iterdir()) == ["index.html", "model_card.md", "report.json"]
     assert f"{root}/report/index.html" in first.output
     page = (root / "report/index.html").read_text()
-    assert f"{first.result['slices'][0]['metrics']['dice_mean']:.3f}" in page
+    assert f"{dice_of(first.result['slices'][0]):.3f}" in page
     assert json.loads((root / "report/report.json").read_text())
 
 
@@ -149,7 +162,7 @@ def test_data_have_no_anomalies(first: Outcome, root: Path) -> None:
 
 def test_training_was_watched(first: Outcome, root: Path) -> None:
     (file,) = (root / "artifacts/Trainer/model_run").glob("*/history.json")
-    history = json.loads(file.read_text())
+    history = TrainingHistory.read(file.parent).figures
     assert set(history) == {"loss", "accuracy", "dice", "val_loss", "val_accuracy", "val_dice"}
     assert all(len(values) == 4 for values in history.values())
 
@@ -208,7 +221,7 @@ def test_an_equal_model_replaces_it_and_can_be_taken_back(second: Outcome, root:
     first, pushed = second.result["pushed_version"], equal.result["pushed_version"]
     assert versions(root) == [first, pushed]
     (rule,) = [one for one in equal.result["rules"] if one["kind"] == "max_regression"]
-    before = {one["slice"]: one["metrics"]["dice_mean"] for one in second.result["slices"]}
+    before = {one["slice"]: dice_of(one) for one in second.result["slices"]}
     assert rule["baseline"] == pytest.approx(before["is_augmented:0"])
     done = lungseg("promote", "--root", root, "--to", first)
     assert done.returncode == 0, done.stderr

@@ -137,13 +137,14 @@ def test_the_result_is_that_of_a_local_run(first: Runs, local: tuple[Path, Outco
     assert len(there) > 100
     assert there == here
     slices = read(cluster, first, "Evaluator", "evaluation", "evaluation.json")["slices"]
-    of_cluster = {one["slice"]: one["metrics"] for one in slices}
-    of_local = {one["slice"]: one["metrics"] for one in outcome.result["slices"]}
+    of_cluster, of_local = (
+        {one["slice"]: one["metrics"] for one in found} for found in (slices, outcome.result["slices"])
+    )
     assert set(of_local) == set(of_cluster)
     for name, metrics in of_local.items():
         for metric in ("dice_mean", "iou_mean", "pixel_accuracy", "hd95"):
-            value = of_cluster[name][metric]
-            assert metrics[metric] == pytest.approx(value["value"], abs=1e-3), f"{metric} on {name}"
+            expected = pytest.approx(of_cluster[name][metric]["value"], abs=1e-3)
+            assert metrics[metric]["value"] == expected, f"{metric} on {name}"
 
 
 def test_a_later_run_takes_the_new_span_and_compares_with_what_serves(
@@ -160,7 +161,7 @@ def test_a_later_run_takes_the_new_span_and_compares_with_what_serves(
 
 def test_parameters_of_the_run_reach_the_steps(second: Runs, cluster: Cluster) -> None:
     history = read(cluster, second, "Trainer", "model_run", "history.json")
-    assert len(history["loss"]) == 3
+    assert len(history["figures"]["loss"]) == 3
     rules = read(cluster, second, "Evaluator", "blessing", "decision.json")["rules"]
     assert [(rule["metric"], rule["bound"]) for rule in rules] == [("dice_mean", 0.4)]
 

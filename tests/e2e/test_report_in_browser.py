@@ -1,6 +1,5 @@
 """The report as a browser shows it: whole, alone, readable on a desk, on a phone and on paper."""
 
-import json
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -11,13 +10,15 @@ import keras
 import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
-from report_inputs import properties, write_run, write_study
+from report_artifacts import Inputs, artifact
+from report_inputs import Data, Models, settings, write_run, write_study
 from tfx.types.experimental import simple_artifacts
 
 from components.reporter import executor
 from modules.serving.export import export_model
 from pipeline.commands.phantoms import phantom
 from schema.record import Record, encode
+from schema.reports.run_report import RunReport
 
 pytestmark = pytest.mark.e2e
 
@@ -45,17 +46,18 @@ def records(first: int, count: int, source: str | None = None) -> list[Record]:
     made = []
     for number in range(first, first + count):
         image, mask = phantom(0, number, 1, SIZE)
+        patient = number - (number % 4 == 3)
         original = Record(
             image=np.asarray(image),
             mask=np.asarray(mask),
             image_id=f"{source or 'phantom'}-{number}",
-            patient_id=f"p{number - (number % 4 == 3)}",
-            source=source or SOURCES[number % 2],
+            patient_id=f"p{patient}",
+            source=source or SOURCES[patient % 2],
             width=SIZE,
             height=SIZE,
             finding=FINDINGS[0 if number % 3 else number % 2 + 1],
             view="PA",
-            sex=("female", "male")[number % 2],
+            sex=("female", "male")[patient % 2],
             age=float(10 + 7 * number % 80) if number % 5 else -1.0,
         )
         copy = replace(
@@ -70,29 +72,33 @@ def records(first: int, count: int, source: str | None = None) -> list[Record]:
     return made
 
 
-@pytest.fixture(scope="module")
-def exported(transform: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A network that takes for lung what is darker than the training images' mean, exported as the Trainer does."""
-    folder = tmp_path_factory.mktemp("exported")
-    transform([encode(one) for one in records(1, 4)], folder / "graph", SIZE)
+def export(folder: Path, graph: Path, threshold: float) -> Path:
+    """A network that takes for lung what is darker than the training images' mean by a threshold, as it is exported."""
     image = keras.Input((SIZE, SIZE, 1))
     model = keras.Model(image, keras.layers.Conv2D(1, 1)(image))
-    model.set_weights([-np.ones((1, 1, 1, 1)), np.zeros(1)])
-    export_model(model, str(folder / "graph/transform_fn"), str(folder / "model"))
-    return folder / "model"
+    model.set_weights([-np.ones((1, 1, 1, 1)), np.full(1, -threshold)])
+    export_model(model, str(graph / "transform_fn"), str(folder))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(transform: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Inputs:
+    """What the Reporter reads of a run."""
+    folder = tmp_path_factory.mktemp("run")
+    graph = transform([encode(record) for record in records(1, 4)], folder / "graph", SIZE)
+    models = Models(export(folder / "candidate", graph, 0.0), export(folder / "baseline", graph, 0.1))
+    splits = {"train": records(1, 12), "eval": records(13, 4), "test": records(17, 32)}
+    return write_run(folder / "inputs", Data(splits, {"hannover": records(49, 14, "hannover")}), models)
 
 
 @pytest.fixture(scope="module", params=["run", "study"])
-def report(request: pytest.FixtureRequest, exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def report(request: pytest.FixtureRequest, run: Inputs, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a report."""
     folder = tmp_path_factory.mktemp(request.param)
-    splits = {"train": records(1, 12), "eval": records(13, 4), "test": records(17, 32)}
-    write = write_run if request.param == "run" else write_study
-    inputs = write(folder / "inputs", splits, {"hannover": records(49, 14, "hannover")}, exported)
-    made = simple_artifacts.File()
-    made.uri = str(folder / "report")
-    (folder / "report").mkdir()
-    executor.Executor().Do(inputs, {"report": [made]}, properties(request.param))
+    inputs = run if request.param == "run" else write_study(folder / "inputs", run)
+    made = artifact(simple_artifacts.File, folder / "report")
+    properties = {"settings": settings(request.param).model_dump_json(), "code_version": ""}
+    executor.Executor().Do(inputs, {"report": [made]}, properties)
     return folder / "report"
 
 
@@ -100,7 +106,7 @@ def report(request: pytest.FixtureRequest, exported: Path, tmp_path_factory: pyt
 def browser() -> Iterator[Browser]:
     found = next((path for name in BROWSERS if (path := shutil.which(name))), None)
     if found is None:
-        pytest.skip(f"none of the browsers {', '.join(BROWSERS)} is installed")
+        pytest.skip("no Chromium on PATH: `make system-packages` installs it")
     with sync_playwright() as playwright:
         launched = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
         yield launched
@@ -120,7 +126,7 @@ def shown(request: pytest.FixtureRequest, browser: Browser, report: Path) -> Ite
     page.route(lambda url: not url.startswith("data:") and url != address, lambda route: route.abort())
     page.goto(address)
     page.wait_for_load_state("networkidle")
-    charts = CHARTS[json.loads((report / "report.json").read_text())["kind"]]
+    charts = CHARTS[RunReport.read(report).kind]
     yield Shown(page, charts, console, [one for one in requests if not one.startswith("data:") and one != address])
     page.close()
 
@@ -160,6 +166,12 @@ def test_each_size_gets_its_charts(shown: Shown) -> None:
     assert all(drawn < 400 if window < 700 else drawn > 900 for drawn, _ in widths)
     # Text of 12 pixels that is shrunk further could not be read.
     assert all(seen >= 0.9 * drawn for drawn, seen in widths)
+
+
+def test_tells_the_decision_first(shown: Shown, report: Path) -> None:
+    decision = RunReport.read(report).decision
+    assert decision.headline in ("May serve: version 4", "Augmentation helps")
+    assert shown.page.locator("h1").inner_text() == decision.headline
 
 
 def test_has_landmarks_and_one_heading(shown: Shown) -> None:

@@ -1,11 +1,13 @@
 """A study with an external set, and an external set that is trained on."""
 
-import json
 import shutil
 from pathlib import Path
 
 import pytest
 from command_line import lungseg
+
+from schema.reports.result import StudyResult
+from schema.reports.training import TrainingHistory
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -28,20 +30,22 @@ def test_a_study(phantom_data: Path, other_data: Path, tmp_path: Path) -> None:
     external = ("--external", f"north={other_data}")
     done = lungseg("study", "--data", phantom_data, "--root", tmp_path, *SETTINGS, *external)
     assert done.returncode == 0, done.stdout + done.stderr
-    study = json.loads((tmp_path / "study.json").read_text())
-    assert study["evaluation"]["baseline"] == "originals only"
-    slices = {one["slice"]: one for one in study["evaluation"]["slices"]}
-    assert slices["set:north,is_augmented:0"]["examples"] == 12
+    evaluation = StudyResult.read(tmp_path).evaluation
+    assert evaluation.baseline == "originals only"
+    slices = {slice_.slice: slice_ for slice_ in evaluation.slices}
+    assert slices["set:north,is_augmented:0"].examples == 12
     for name in ("overall", "is_augmented:0", "set:north"):
-        of = slices[name]
-        difference = of["metrics"]["dice_mean"]["value"] - of["baseline"]["dice_mean"]["value"]
-        assert of["difference"]["dice_mean"]["value"] == pytest.approx(difference)
-        assert of["difference"]["dice_mean"]["low"] <= difference <= of["difference"]["dice_mean"]["high"]
+        plain, without, change = (
+            of_model["dice_mean"] for of_model in (slices[name].metrics, slices[name].baseline, slices[name].difference)
+        )
+        difference = plain.value - without.value
+        assert change.value == pytest.approx(difference)
+        assert change.low <= difference <= change.high
     assert "set:north" in done.stdout
     assert (tmp_path / "report" / "index.html").exists()
     assert not (tmp_path / "serving").exists(), "a study releases nothing"
     histories = {
-        name: json.loads(next((tmp_path / "artifacts" / name / "model_run").glob("*/history.json")).read_text())
+        name: TrainingHistory.read(*(tmp_path / "artifacts" / name / "model_run").iterdir()).figures
         for name in ("Trainer", "OriginalsTrainer")
     }
     assert len(histories["Trainer"]["loss"]) == len(histories["OriginalsTrainer"]["loss"]) == 2

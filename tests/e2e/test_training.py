@@ -11,15 +11,17 @@ from pathlib import Path
 import pytest
 from command_line import Outcome, run_pipeline
 
+from schema.reports.training import TrainingHistory
+
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 SMALL = ("--config", "demo", "--set", "model.image_size=32", "--set", "model.levels=2", "--set", "train.warmup=0")
 LENIENT = ("--set", "evaluate.rules=[{metric: dice_mean, at_least: 0.1}]", "--set", "evaluate.min_patients=1")
 
 
-def history_of(root: Path) -> dict[str, list[float]]:
+def history_of(root: Path) -> dict[str, list[float | None]]:
     files = sorted((root / "artifacts/Trainer/model_run").glob("*/history.json"), key=lambda one: int(one.parent.name))
-    return json.loads(files[-1].read_text())
+    return TrainingHistory.read(files[-1].parent).figures
 
 
 @pytest.fixture(scope="module")

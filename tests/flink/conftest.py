@@ -6,7 +6,8 @@ import pytest
 from flink_cluster import FlinkCluster, UnavailableError, fetch_jars, flink_cluster
 
 
-@pytest.fixture(scope="session")
+# Used by itself, so that nothing else is prepared where there is none.
+@pytest.fixture(scope="session", autouse=True)
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FlinkCluster]:
     folder = tmp_path_factory.mktemp("flink")
     try:

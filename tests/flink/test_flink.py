@@ -117,6 +117,6 @@ def test_a_whole_run_gives_the_same(here: Run, there: Run) -> None:
 def test_copies_are_the_same_in_one_process_in_several_and_on_two_task_managers(
     here: Run, there: Run, tmp_path: Path
 ) -> None:
-    in_processes = augment(here.made[VALIDATED], here.config.augment.resolve(), tmp_path, PROCESSES)
+    in_processes = augment(here.made[VALIDATED], here.config.augment.effective_policy, tmp_path, PROCESSES)
     assert hashes(here.made[VALIDATED]) == hashes(there.made[VALIDATED])
     assert hashes(here.made[AUGMENTED]) == hashes(in_processes) == hashes(there.made[AUGMENTED])

@@ -20,11 +20,12 @@ from typing import Any
 import numpy as np
 from fuzz_inputs import make_input, mask_for_nifti, seeds
 
-from pipeline.ingest.formats.dicom.header import read_dicom, read_slice
+from pipeline.ingest.formats.base import ImageError
+from pipeline.ingest.formats.dicom.image import decode_slice
 from pipeline.ingest.formats.masks import decode_mask
-from pipeline.ingest.formats.raster import ImageError, count_pixels, decode_image
+from pipeline.ingest.formats.registry import count_pixels, decode_image
 from pipeline.ingest.metadata import Description
-from pipeline.ingest.samples import Reading
+from pipeline.ingest.samples import ReadOptions
 from pipeline.ingest.volumes import VolumeSample
 
 MEMORY = 2**30
@@ -54,13 +55,11 @@ def decode(kind: str, data: bytes, odd: bool, folder: Path) -> None:
     if kind == "nifti":
         decode_volume(data, odd, folder)
     elif kind == "dicom" and odd:
-        assert read_slice(data).hounsfield.dtype == np.int16
-    elif kind == "dicom":
-        check_image(read_dicom(data).pixels)
+        assert decode_slice(data).hounsfield.dtype == np.int16
     elif odd:
         check_mask(decode_mask(data))
     else:
-        check_image(decode_image(data))
+        check_image(decode_image(data).pixels)
 
 
 def decode_volume(data: bytes, is_mask: bool, folder: Path) -> None:
@@ -68,7 +67,7 @@ def decode_volume(data: bytes, is_mask: bool, folder: Path) -> None:
     (folder / "mask.nii").write_bytes(data if is_mask else mask_for_nifti())
     (folder / "volume.nii").write_bytes(make_sound_volume() if is_mask else data)
     sample = VolumeSample(str(folder), "volume.nii", ("volume.nii",), "mask.nii", "a", Description("", "clinic"))
-    for record in sample.read(Reading(size=32)):
+    for record in sample.read(ReadOptions(size=32)):
         record.check()
         check_image(record.image)
 

@@ -30,6 +30,7 @@ def test_only_what_is_named_reaches_the_build() -> None:
     rules = (REPOSITORY / ".dockerignore").read_text().splitlines()
     assert rules[0] == "*"
     assert {rule.removeprefix("!") for rule in rules if rule.startswith("!")} == {
+        "LICENSE",
         "README.md",
         "components",
         "modules",

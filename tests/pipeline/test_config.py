@@ -1,5 +1,7 @@
 """The configuration: what a user may write, and what each mistake is answered with."""
 
+import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -7,28 +9,31 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import ValidationError
+from pydantic import JsonValue, ValidationError
 
 from components.augmenter.policy import POLICIES
 from modules.evaluation.settings import EvaluateSettings
 from modules.network.settings import ModelSettings
 from modules.training.settings import TrainSettings
-from pipeline.config import PRESETS, Config, load_config
+from pipeline import config_reference
+from pipeline.cli_options import read_config
+from pipeline.config import PRESETS, Config, _known_keys, load_config
 from pipeline.errors import UserError
+
+Lungseg = Callable[..., tuple[int, str, str]]
 
 NAMES = sorted(path.stem for path in PRESETS.glob("*.yaml"))
 DATA, ROOT = Path("/data"), Path("/root")
 
 
-def load(name: str = "cpu", data: Path | None = DATA, **overrides: str) -> Config:
+def load(name: str = "cpu", data: Path | None = DATA, **overrides: JsonValue) -> Config:
     """Keys are written with two underscores for the dot."""
-    return load_config(name, {key.replace("__", "."): text for key, text in overrides.items()}, data=data, root=ROOT)
+    return load_config(name, {key.replace("__", "."): value for key, value in overrides.items()}, data=data, root=ROOT)
 
 
 def refused(*assignments: str, name: str = "cpu", data: Path | None = DATA) -> str:
-    overrides = dict(one.split("=", 1) for one in assignments)
     with pytest.raises(UserError) as caught:
-        load_config(name, overrides, data=data, root=ROOT)
+        read_config(name, list(assignments), data, ROOT, None)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -45,9 +50,9 @@ def test_a_preset_is_valid_and_all_its_values_arrive(name: str) -> None:
     assert config.model == ModelSettings.model_validate(written["model"])
     assert config.train == TrainSettings.model_validate(written["train"])
     assert config.evaluate == EvaluateSettings.model_validate(written["evaluate"])
-    assert config.augment.resolve().copies_of("train") >= 1
-    assert config.augment.resolve().copies_of("eval") == 0
-    assert config.augment.resolve().copies_of("test") >= 1  # there is no comparison with originals without
+    assert config.augment.effective_policy.copies_of("train") >= 1
+    assert config.augment.effective_policy.copies_of("eval") == 0
+    assert config.augment.effective_policy.copies_of("test") >= 1  # there is no comparison with originals without
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -98,35 +103,35 @@ def test_an_empty_file_is_all_defaults(tmp_path: Path) -> None:
     ],
 )
 def test_set(assignment: str, value: object) -> None:
-    key, text = assignment.split("=", 1)
-    found: Any = load_config("cpu", {key: text}, data=DATA, root=ROOT)
-    for part in key.split("."):
+    found: Any = read_config("cpu", [assignment], DATA, ROOT, None)
+    for part in assignment.partition("=")[0].split("."):
         found = found[part] if isinstance(found, dict) else getattr(found, part)
     assert found == value
     assert type(found) is type(value)
 
 
 def test_set_keeps_what_the_preset_says_beside_it() -> None:
-    preset, changed = load("demo"), load("demo", train__epochs="3")
+    preset, changed = load("demo"), load("demo", train__epochs=3)
     assert changed.train == preset.train.model_copy(update={"epochs": 3})
     assert changed.model_copy(update={"train": preset.train}) == preset
 
 
 def test_set_several_values_of_one_section_that_the_preset_lacks() -> None:
-    config = load("cpu", beam__workers="2", beam__mode="multi_processing", augment__copies__test="0")
+    config = load("cpu", beam__workers=2, beam__mode="multi_processing", augment__copies__test=0)
     assert (config.beam.workers, config.beam.mode) == (2, "multi_processing")
-    assert config.augment.resolve().copies_of("test") == 0
+    assert config.augment.effective_policy.copies_of("test") == 0
 
 
 def test_set_replaces_rules_as_a_whole() -> None:
-    config = load("cpu", evaluate__rules="[{metric: iou_mean, at_least: 0.5}]")
-    assert [(one.metric, one.at_least, one.slice) for one in config.evaluate.rules] == [("iou_mean", 0.5, {})]
+    config = load("cpu", evaluate__rules=[{"metric": "iou_mean", "at_least": 0.5}])
+    assert [(rule.metric, rule.at_least, rule.slice) for rule in config.evaluate.rules] == [("iou_mean", 0.5, {})]
 
 
 @settings(max_examples=25, deadline=None)
 @given(st.floats(min_value=1e-300, max_value=1, allow_subnormal=False))
 def test_any_number_as_python_writes_it(rate: float) -> None:
-    assert load(train__learning_rate=repr(rate)).train.learning_rate == rate
+    config = read_config("cpu", [f"train.learning_rate={rate!r}"], DATA, ROOT, None)
+    assert config.train.learning_rate == rate
 
 
 @pytest.mark.parametrize(
@@ -138,11 +143,16 @@ def test_any_number_as_python_writes_it(rate: float) -> None:
         ("evaluate.rule=1", "evaluate.rules"),
         ("epochs=3", "train.epochs"),
         ("data.rot=/x", "data.root"),
+        ("records=1", "record_validation"),
+        ("evaluate.rules=[{metric: dice_mean, at_lest: 0.5}]", "evaluate.rules.at_least"),
+        ("kubeflow.resources.Trainer.cpus=1", "kubeflow.resources.cpu"),
+        ("augment.policy={name: a, copies: {}, transforms: [{name: Blur}], sed: 1}", "augment.policy.seed"),
     ],
 )
 def test_an_unknown_key_names_the_nearest(assignment: str, nearest: str) -> None:
-    key = assignment.partition("=")[0]
-    assert refused(assignment) == f"configuration: unknown key '{key}'; the nearest known one is '{nearest}'"
+    message = refused(assignment)
+    assert message.startswith(f"configuration: unknown key '{assignment.partition('=')[0]}")
+    assert message.endswith(f"'; the nearest known one is '{nearest}'")
 
 
 @pytest.mark.parametrize(
@@ -161,7 +171,7 @@ def test_an_unknown_key_names_the_nearest(assignment: str, nearest: str) -> None
         ("tune.learning_rate=[0.1, 0.01]", "tune: learning_rate must be a lower and a higher value, is 0.1 and 0.01"),
         ("tune.filters=[]", "tune.filters: Tuple should have at least 1 item after validation, not 0, is []"),
         ("model.architecture=vnet", "model.architecture: Input should be 'unet' or 'resunet', is 'vnet'"),
-        ("beam.mode=multi_threading", "beam.mode: String should match pattern '^(in_memory|multi_processing)$', "
+        ("beam.mode=multi_threading", "beam.mode: Input should be 'in_memory' or 'multi_processing', "
          "is 'multi_threading'"),
         ("data.eval_buckets=0", "data.eval_buckets: Input should be greater than or equal to 1, is 0"),
         ("name=a_b", "name: String should match pattern '^[a-z0-9]([a-z0-9-]*[a-z0-9])?$', is 'a_b'"),
@@ -282,3 +292,130 @@ def test_a_policy_file_that_is_no_text(tmp_path: Path) -> None:
     (tmp_path / "policy.yaml").write_bytes(b"\x89PNG\r\n")
     expected = f"augmentation policy {tmp_path}/policy.yaml is no YAML: "
     assert refused(f"augment.policy={tmp_path}/policy.yaml").startswith(expected)
+
+
+EXTERNAL = {"north": Path("/north"), "south": Path("/south")}
+POLICY = """name: mine
+copies: { train: 1, test: 2 }
+transforms: [{ name: Affine, arguments: { rotate: [-5.0, 5], scale: [0.9, 1.1] }, p: 0.00001 }]
+"""
+
+
+def round_trip(lungseg: Lungseg, folder: Path, config: Config, *arguments: object) -> None:
+    """What `lungseg config` prints is a file of which the same configuration comes."""
+    code, output, errors = lungseg("config", *arguments)
+    assert (code, errors) == (0, "")
+    (folder / "printed.yaml").write_text(output)
+    assert load_config(str(folder / "printed.yaml"), {}, data=None, root=None) == config
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "assignments",
+    [
+        [],
+        ["beam.runner=flink", "beam.job_endpoint=flink:8099", "beam.worker_pool=localhost:50000"],
+        ["kubeflow.shared_memory=null", "kubeflow.placement.Trainer.tolerations=[{operator: Exists}]"],
+        ["data.span=3", "train.xla=true", "train.weight_decay=1e-7", "record_validation.ignore=[near_duplicate]"],
+    ],
+    ids=["as it is", "on Flink", "without shared memory", "others"],
+)
+def test_what_is_printed_loads_back(lungseg: Lungseg, tmp_path: Path, name: str, assignments: list[str]) -> None:
+    config = read_config(name, assignments, DATA, ROOT, None)
+    options = [option for assignment in assignments for option in ("--set", assignment)]
+    round_trip(lungseg, tmp_path, config, "--config", name, "--data", DATA, "--root", ROOT, *options)
+
+
+def test_a_policy_of_its_own_and_external_sets_load_back(lungseg: Lungseg, tmp_path: Path) -> None:
+    policy = tmp_path / "policy.yaml"
+    policy.write_text(POLICY)
+    rule = {"metric": "hd95", "at_most": 0.1, "slice": {"set": "north", "is_augmented": 0}}
+    rules: JsonValue = [{"metric": "dice_mean", "at_least": 0.5}, rule]
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump({"evaluate": {"rules": rules}, "data": {"root": str(DATA)}}))
+    overrides: dict[str, JsonValue] = {"augment.policy": str(policy)}
+    config = load_config(str(tmp_path / "mine.yaml"), overrides, data=None, root=ROOT, external=EXTERNAL)
+    external = [option for name, folder in EXTERNAL.items() for option in ("--external", f"{name}={folder}")]
+    arguments = ("--config", tmp_path / "mine.yaml", "--root", ROOT, "--set", f"augment.policy={policy}", *external)
+    round_trip(lungseg, tmp_path, config, *arguments)
+
+
+def test_a_configuration_can_be_printed_before_there_are_data(lungseg: Lungseg, tmp_path: Path) -> None:
+    code, output, _ = lungseg("config")
+    assert code == 0
+    assert yaml.safe_load(output)["data"]["root"] == str(tmp_path / "data")
+
+
+def test_a_policy_file_is_read_once(tmp_path: Path) -> None:
+    policy = tmp_path / "policy.yaml"
+    policy.write_text(POLICY)
+    config = load("cpu", augment__policy=str(policy))
+    before = config.to_yaml()
+    policy.write_text(POLICY.replace("test: 2", "test: 5"))
+    assert config.augment.effective_policy.copies_of("test") == 2
+    assert config.to_yaml() == before
+    assert load("cpu", augment__policy=str(policy)).augment.effective_policy.copies_of("test") == 5
+
+
+def test_a_written_configuration_is_whole(tmp_path: Path) -> None:
+    config = load_config("demo", {}, data=DATA, root=tmp_path / "root")
+    config.write()
+    assert [path.name for path in (tmp_path / "root").iterdir()] == ["config.yaml"]
+    assert load_config(str(tmp_path / "root" / "config.yaml"), {}, data=None, root=None) == config
+
+
+NOT_LOCAL = "must be a folder that this machine and all workers see: mount the bucket, or copy it"
+
+
+@pytest.mark.parametrize("command", ["run", "study", "config"])
+@pytest.mark.parametrize(
+    ("arguments", "place"),
+    [
+        (["--data", "d", "--root", "gs://b/run"], "root: {}, is 'gs://b/run'"),
+        (["--data", "s3://b/data"], "data.root: {}, is 's3://b/data'"),
+        (["--data", "d", "--external", "x=gs://b/x"], "data.external.x: {}, is 'gs://b/x'"),
+        (["--data", "d", "--config", "root.yaml"], "root: {}, is 'gs://b/run'"),
+        (["--config", "data.yaml"], "data.root: {}, is 's3://b/data'"),
+        (["--data", "d", "--config", "external.yaml"], "data.external.x: {}, is 'gs://b/x'"),
+    ],
+)
+def test_a_url_is_no_folder(lungseg: Lungseg, tmp_path: Path, command: str, arguments: list[str], place: str) -> None:
+    files = {
+        "root.yaml": "root: gs://b/run",
+        "data.yaml": "data: { root: s3://b/data }",
+        "external.yaml": "data: { external: { x: gs://b/x } }",
+    }
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    expected = f"lungseg: configuration: {place.format(NOT_LOCAL)}\n"
+    assert lungseg(command, *arguments) == (2, "", expected)
+    assert {path.name for path in tmp_path.iterdir()} == set(files)
+
+
+def test_a_demonstration_at_a_url(lungseg: Lungseg, tmp_path: Path) -> None:
+    assert lungseg("demo", "--root", "gs://b/run") == (2, "", f"lungseg: root 'gs://b/run' {NOT_LOCAL}\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_reference_is_that_of_the_code(lungseg: Lungseg) -> None:
+    page = Path(config_reference.__file__).with_name("CONFIGURATION.md").read_text()
+    assert page == config_reference.reference(), (
+        "write it anew: python -m pipeline config --reference > pipeline/CONFIGURATION.md"
+    )
+    assert lungseg("config", "--reference") == (0, page, "")
+
+
+def test_every_key_has_a_type_a_default_and_a_meaning() -> None:
+    rows = [line for line in config_reference.reference().splitlines() if line.startswith("| `")]
+    assert len(rows) > 100
+    for row in rows:
+        key, kind, default, meaning = (cell.strip() for cell in re.split(r"(?<!\\)\|", row)[1:-1])
+        assert kind, key
+        assert default, key
+        assert meaning.endswith("."), key
+
+
+def test_the_readme_sets_keys_that_there_are() -> None:
+    text = (Path(__file__).parents[2] / "README.md").read_text()
+    keys = set(re.findall(r"--set '?([a-z_.]+[a-z_])=", text))
+    assert len(keys) > 5
+    assert keys - set(_known_keys(Config)) == {"augment.copies.train"}, "of which only the copies are a setting"

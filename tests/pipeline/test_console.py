@@ -13,7 +13,6 @@ import pytest
 from rich.console import Console
 from tfx.types import standard_artifacts
 
-from pipeline.commands.run_result import SliceResult
 from pipeline.console import RunView, bar, show_result, show_study, terminal
 from pipeline.runners import ComponentRun
 from schema.reports.blessing import RuleResult
@@ -206,15 +205,19 @@ def test_a_failure_ends_the_status(screen: io.StringIO) -> None:
 
 
 def result_of(*slices: str, failures: tuple[str, ...] = ()) -> RunResult:
-    metrics = {"dice_mean": 0.98765, "iou_mean": 0.9, "hd95": 0.02, "nsd": 1}
+    dice = {"value": 0.98765, "low": 0.97, "high": 0.99}
+    others = {name: Estimate(value=value) for name, value in {"iou_mean": 0.9, "hd95": 0.02, "nsd": 1}.items()}
     found = [
-        SliceResult(
+        Slice(
             slice=name,
+            set="test",
             keys={"source": "A", "is_augmented": "1"} if "," in name else {},
             examples=12 + index,
             patients=6,
-            metrics=metrics,
-            intervals={"dice_mean": (0.97, 0.99)} if index == 0 else {},
+            enough=False,
+            metrics={"dice_mean": Estimate(**dice) if index == 0 else Estimate(value=0.98765), **others},
+            baseline=None,
+            difference=None,
         )
         for index, name in enumerate(slices)
     ]
@@ -225,6 +228,7 @@ def result_of(*slices: str, failures: tuple[str, ...] = ()) -> RunResult:
         "keys": {},
         "kind": "at_least",
         "bound": 0.9,
+        "baseline": None,
         "reason": "is what it is",
     }
     return RunResult(

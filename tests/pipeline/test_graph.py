@@ -2,27 +2,34 @@
 
 import importlib
 import json
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tensorflow as tf
+from pydantic import JsonValue
 from tfx.dsl.compiler import compiler
 from tfx.orchestration import metadata
 from tfx.proto.orchestration import pipeline_pb2
 
+from components import code_version
 from components.augmenter.policy import Policy
-from modules.evaluation.settings import EvaluateSettings
+from components.evaluator.settings import EvaluatorSettings
+from components.serving_folder import ServingFolderSettings
+from modules.preprocessing import PreprocessingSettings
 from modules.serving.serving_dir import push
-from pipeline import graph
+from modules.training.settings import TrainerSettings
 from pipeline.config import PRESETS, Config, load_config
-from pipeline.graph import code_version, create_pipeline, create_study
+from pipeline.graph import candidate_key, create_pipeline, create_study
 from schema import features
 
 Nodes = dict[str, pipeline_pb2.PipelineNode]
 
 
-def load(preset: str = "demo", /, **overrides: str) -> Config:
-    values = {key.replace("__", "."): text for key, text in overrides.items()}
+def load(preset: str = "demo", /, **overrides: JsonValue) -> Config:
+    values = {key.replace("__", "."): value for key, value in overrides.items()}
     return load_config(preset, values, data=Path("/data"), root=Path("/root"))
 
 
@@ -41,6 +48,16 @@ def nodes() -> Nodes:
 
 def parameter(nodes: Nodes, component_id: str, name: str) -> str:
     return str(nodes[component_id].parameters.parameters[name].field_value.string_value)
+
+
+def settings(nodes: Nodes, component_id: str) -> dict[str, Any]:
+    return dict(json.loads(parameter(nodes, component_id, "settings")))
+
+
+def serving(nodes: Nodes) -> ServingFolderSettings:
+    """What the BaselineResolver is told of the serving folder, which is the same that the Pusher is told."""
+    assert settings(nodes, "Pusher") == settings(nodes, "BaselineResolver")
+    return ServingFolderSettings.model_validate_json(parameter(nodes, "BaselineResolver", "settings"))
 
 
 def inputs(nodes: Nodes, component_id: str) -> dict[str, str]:
@@ -172,9 +189,9 @@ def test_a_study_compares_two_trainings(study: Nodes) -> None:
         "model": "Trainer.model",
         "baseline_model": "OriginalsTrainer.model",
     }
-    assert parameter(study, "Evaluator", "baseline_name") == "originals only"
+    assert settings(study, "Evaluator")["baseline_name"] == "originals only"
     assert inputs(study, "Reporter")["baseline_model_run"] == "OriginalsTrainer.model_run"
-    assert parameter(study, "Reporter", "kind") == "study"
+    assert settings(study, "Reporter")["kind"] == "study"
     assert not {"BaselineResolver", "ServingProbe", "Pusher"} & set(study), "nothing is released"
 
 
@@ -187,13 +204,13 @@ def test_a_study_trains_alike_but_for_the_copies(study: Nodes) -> None:
 
 
 def test_a_warm_start_takes_the_baseline() -> None:
-    warm = nodes_of(load(train__warm_start="true"))
+    warm = nodes_of(load(train__warm_start=True))
     assert inputs(warm, "Trainer")["base_model"] == "BaselineResolver.model"
     assert warm["Trainer"].inputs.inputs["base_model"].min_count == 0
 
 
 def test_a_search_comes_before_the_training() -> None:
-    tuned = nodes_of(load(tune__trials="2"))
+    tuned = nodes_of(load(tune__trials=2))
     assert inputs(tuned, "Tuner") == {
         "examples": "Transform.transformed_examples",
         "transform_graph": "Transform.transform_graph",
@@ -205,10 +222,12 @@ def test_a_search_comes_before_the_training() -> None:
 
 
 def test_a_search_is_part_of_what_makes_the_candidate() -> None:
-    plain, tuned = (parameter(nodes_of(config), "BaselineResolver", "candidate") for config in (
-        load(), load(tune__trials="2"),
-    ))  # fmt: skip
-    assert plain != tuned
+    assert candidate_key(load()) != candidate_key(load(tune__trials=2))
+
+
+def test_a_search_leaves_a_training_without_one_in_the_cache() -> None:
+    trained = [parameter(nodes_of(load(tune__trial_epochs=epochs)), "Trainer", "custom_config") for epochs in (2, 3)]
+    assert trained[0] == trained[1]
 
 
 def test_everything_lies_under_the_root() -> None:
@@ -219,7 +238,7 @@ def test_everything_lies_under_the_root() -> None:
 
 def test_metadata_and_beam_arguments() -> None:
     connection = metadata.sqlite_metadata_connection_config("/root/metadata.sqlite")
-    pipeline = create_pipeline(load(beam__mode="multi_processing", beam__workers="3"), connection)
+    pipeline = create_pipeline(load(beam__mode="multi_processing", beam__workers=3), connection)
     assert pipeline.metadata_connection_config == connection
     assert pipeline.beam_pipeline_args == [
         "--direct_running_mode=multi_processing",
@@ -232,7 +251,7 @@ def test_examples_are_split_by_patient(nodes: Nodes) -> None:
     assert parameter(nodes, "ExampleGen", "input_base") == "/data"
     (split,) = json.loads(parameter(nodes, "ExampleGen", "input_config"))["splits"]
     assert split["pattern"] == "span-{SPAN}/records-*"
-    config = json.loads(parameter(nodes_of(load(data__train_buckets="6")), "ExampleGen", "output_config"))
+    config = json.loads(parameter(nodes_of(load(data__train_buckets=6)), "ExampleGen", "output_config"))
     assert config["split_config"] == {
         "partition_feature_name": "patient_id",
         "splits": [
@@ -249,7 +268,7 @@ def test_the_spans_arrive(nodes: Nodes) -> None:
         return custom["value"]["spans"], parameter(nodes, "ExampleGen", "range_config")
 
     assert told(nodes) == (1, "")
-    spans, newest = told(nodes_of(load(data__spans="3", data__span="5")))
+    spans, newest = told(nodes_of(load(data__spans=3, data__span=5)))
     assert spans == 3
     assert json.loads(newest)["static_range"] == {"start_span_number": 5, "end_span_number": 5}
 
@@ -269,9 +288,9 @@ def test_the_schema_is_the_contract(nodes: Nodes) -> None:
 
 
 def test_the_augmenter_gets_the_policy_with_the_copies_asked_for() -> None:
-    nodes = nodes_of(load(augment__copies__train="5"))
-    policy = Policy.model_validate_json(parameter(nodes, "Augmenter", "policy"))
-    assert policy == load(augment__copies__train="5").augment.resolve()
+    config = load(augment__copies__train=5)
+    policy = Policy.model_validate_json(parameter(nodes_of(config), "Augmenter", "settings"))
+    assert policy == config.augment.effective_policy
     assert policy.copies_of("train") == 5
 
 
@@ -283,21 +302,23 @@ def test_transform_learns_from_training_data_and_leaves_the_test_split_alone(nod
 
 
 def test_settings_arrive() -> None:
-    config = load(train__epochs="3")
+    config = load(train__epochs=3)
     nodes = nodes_of(config)
-    assert json.loads(parameter(nodes, "Trainer", "custom_config")) == {
-        "model": config.model.model_dump(),
-        "train": config.train.model_dump(),
-        "checkpoint_dir": f"{config.root}/checkpoints",
-        "code_version": code_version(),
-    }
-    assert json.loads(parameter(nodes, "Transform", "custom_config")) == {
-        "image_size": config.model.image_size,
-        "code_version": code_version(),
-    }
-    assert EvaluateSettings.model_validate_json(parameter(nodes, "Evaluator", "settings")) == config.evaluate
-    reported = json.loads(parameter(nodes, "Reporter", "settings"))
-    assert reported["augment"] == config.augment.resolve().model_dump(mode="json")
+    assert TrainerSettings.model_validate_json(parameter(nodes, "Trainer", "custom_config")) == TrainerSettings(
+        model=config.model,
+        train=config.train,
+        checkpoint_dir=config.root / "checkpoints",
+        code_version=code_version.code_version("modules.training.trainer"),
+    )
+    transform = PreprocessingSettings.model_validate_json(parameter(nodes, "Transform", "custom_config"))
+    assert transform.image_size == config.model.image_size
+    assert transform.code_version == code_version.code_version("components.transform.executor", "modules.preprocessing")
+    assert settings(nodes, "Evaluator") == EvaluatorSettings(evaluate=config.evaluate).model_dump(mode="json")
+    assert settings(nodes, "RecordValidator") == config.record_validation.model_dump(mode="json")
+    assert settings(nodes, "ExampleValidator") == config.drift.model_dump(mode="json")
+    assert settings(nodes, "DataGate") == config.gate.model_dump(mode="json")
+    reported = settings(nodes, "Reporter")
+    assert reported["policy"] == config.augment.effective_policy.model_dump(mode="json")
     assert (reported["pipeline"], reported["train"]["epochs"]) == ("lungseg", 3)
 
 
@@ -310,82 +331,98 @@ def test_dotted_paths_import(nodes: Nodes, component_id: str, name: str) -> None
 
 
 def test_baseline_and_pusher_share_the_serving_folder(nodes: Nodes) -> None:
-    assert parameter(nodes, "Pusher", "serving_dir") == "/root/serving"
-    assert parameter(nodes, "BaselineResolver", "serving_dir") == "/root/serving"
+    assert serving(nodes).serving_dir == Path("/root/serving")
+
+
+def test_on_a_cluster_the_serving_folder_is_not_looked_at(tmp_path: Path) -> None:
+    (tmp_path / "serving").mkdir()
+    (tmp_path / "serving" / "current.json").write_text("{")
+    config = load_config("demo", {}, data=Path("/data"), root=tmp_path)
+    ir = compiler.Compiler().compile(create_pipeline(config, on_cluster=True))
+    nodes = {node.pipeline_node.node_info.id: node.pipeline_node for node in ir.nodes}
+    assert serving(nodes).baseline_key == ""
 
 
 @pytest.mark.parametrize(
     ("overrides", "other"),
     [
-        ({"train__epochs": "3"}, True),
-        ({"model__filters": "4"}, True),
-        ({"evaluate__min_patients": "5"}, True),
-        ({"augment__copies__train": "3"}, True),
-        ({"gate__max_leaks": "3"}, False),
+        ({"train__epochs": 3}, True),
+        ({"model__filters": 4}, True),
+        ({"evaluate__min_patients": 5}, True),
+        ({"augment__copies__train": 3}, True),
+        ({"gate__max_leaks": 3}, False),
         ({"beam__mode": "multi_processing"}, False),
         ({"name": "other"}, False),
     ],
 )
-def test_what_makes_another_candidate(nodes: Nodes, overrides: dict[str, str], other: bool) -> None:
-    candidate = parameter(nodes_of(load(**overrides)), "BaselineResolver", "candidate")
-    assert (candidate != parameter(nodes, "BaselineResolver", "candidate")) == other
+def test_what_makes_another_candidate(nodes: Nodes, overrides: dict[str, JsonValue], other: bool) -> None:
+    candidate = candidate_key(load(**overrides))
+    assert (candidate != serving(nodes).candidate_key) == other
 
 
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project of two modules, as code_version sees it."""
-    for name, text in {"modules/a.py": "a = 1\n", "modules/b.py": "b = 2\n", "pipeline/graph.py": ""}.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(text)
-    monkeypatch.setattr(graph, "__file__", str(tmp_path / "pipeline" / "graph.py"))
-    return tmp_path
+def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A copy of the code, by whose versions artifacts are made."""
+    for package in ("schema", "modules", "components"):
+        shutil.copytree(code_version._ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(code_version, "_ROOT", tmp_path)
+    code_version.code_version.cache_clear()
+    yield tmp_path
+    code_version.code_version.cache_clear()
 
 
-def test_code_version_is_the_same_for_the_same_code(project: Path) -> None:
-    before = code_version()
-    assert len(before) == 16
-    int(before, 16)
-    (project / "modules" / "notes.txt").write_text("not code")
-    (project / "modules" / "a.py").touch()
-    assert code_version() == before
+def change(file: Path) -> None:
+    with file.open("a") as opened:
+        opened.write("# a comment\n")
+    code_version.code_version.cache_clear()
 
 
-@pytest.mark.parametrize("name", ["modules/a.py", "modules/b.py", "modules/new.py"])
-def test_code_version_changes_with_the_code(project: Path, name: str) -> None:
-    before = code_version()
-    (project / name).write_text("a = 3\n")
-    assert code_version() != before
+@pytest.mark.parametrize(
+    ("file", "other"),
+    [
+        ("modules/network/unet.py", True),
+        ("modules/preprocessing.py", True),
+        ("modules/evaluation/rules.py", True),
+        ("components/augmenter/augment.py", True),
+        ("components/reporter/page.py", False),
+        ("components/pusher/executor.py", False),
+    ],
+)
+def test_which_code_makes_another_candidate(tree: Path, file: str, other: bool) -> None:
+    before = candidate_key(load())
+    change(tree / file)
+    assert (candidate_key(load()) != before) == other
 
 
-def test_a_new_code_version_retrains_and_judges_anew(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(graph, "code_version", lambda: "0123456789abcdef")
+def changed_nodes(tree: Path, file: str) -> set[str]:
+    before = nodes_of(load())
+    change(tree / file)
     after = nodes_of(load())
-    changed = {
-        component_id for component_id in nodes if nodes[component_id].parameters != after[component_id].parameters
+    return {
+        component_id for component_id in before if before[component_id].parameters != after[component_id].parameters
     }
-    assert changed == set(nodes) - {"StatisticsGen", "ImportSchemaGen", "ServingProbe", "Reporter"}
 
 
-def test_another_page_is_no_other_model(project: Path) -> None:
-    before = code_version(), graph._report_version()
-    page = project / "components" / "reporter" / "templates" / "index.html.j2"
-    page.parent.mkdir(parents=True)
-    page.write_text("<h1>")
-    assert code_version() == before[0]
-    assert graph._report_version() != before[1]
+def test_a_record_that_is_stored_otherwise_is_read_and_judged_anew(tree: Path) -> None:
+    changed = changed_nodes(tree, "schema/record.py")
+    assert changed >= {"RecordValidator", "Augmenter", "Evaluator", "ServingProbe"}
+    assert not changed & {"StatisticsGen", "ImportSchemaGen"}, "TFX's own know nothing of it"
+
+
+def test_another_page_makes_nothing_anew_but_itself(tree: Path) -> None:
+    assert changed_nodes(tree, "components/reporter/page.py") == {"Reporter"}
 
 
 def test_the_model_that_serves_is_part_of_the_comparisons_key(tmp_path: Path) -> None:
-    def parameters() -> tuple[str, str]:
-        nodes = nodes_of(load_config("demo", {}, data=Path("/data"), root=tmp_path))
-        assert parameter(nodes, "Pusher", "rival") == parameter(nodes, "BaselineResolver", "rival")
-        return parameter(nodes, "BaselineResolver", "rival"), parameter(nodes, "Pusher", "candidate")
+    def keys() -> tuple[str, str]:
+        told = serving(nodes_of(load_config("demo", {}, data=Path("/data"), root=tmp_path)))
+        return told.baseline_key, told.candidate_key
 
-    rival, _ = parameters()
-    assert rival == "none"
+    baseline, _ = keys()
+    assert baseline == "none"
     (tmp_path / "serving" / "1").mkdir(parents=True)
     tf.saved_model.save(tf.Module(), str(tmp_path / "serving" / "1"))
-    rival, candidate = parameters()
-    assert rival.startswith("1:")
-    push(str(tmp_path / "serving" / "1"), str(tmp_path / "serving"), candidate, "none")
-    assert parameters() == ("none", candidate), "an unchanged run finds its own result again"
+    baseline, candidate = keys()
+    assert baseline.startswith("1:")
+    push(tmp_path / "serving" / "1", tmp_path / "serving", candidate, "none")
+    assert keys() == ("none", candidate), "an unchanged run finds its own result again"

@@ -16,7 +16,7 @@ from tensorflow.core.example import example_pb2
 
 from schema import features
 from schema.example import Example
-from schema.record import Pixels, Record, RecordError, decode, encode
+from schema.record import Pixels, Record, RecordError, RecordNames, StoredRecord, decode, encode
 
 TEXTS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=20)
 FLOATS_32 = st.floats(-1, 130, width=32)
@@ -219,6 +219,24 @@ def test_other_bytes_are_refused() -> None:
 def test_any_bytes_give_a_record_or_a_record_error(data: bytes) -> None:
     with pytest.raises(RecordError):
         decode(data)
+
+
+def test_names_are_read_as_far_as_they_can() -> None:
+    """Of a record that cannot be decoded as well, and reading them changes nothing about it."""
+    stored = StoredRecord(example(patient_id=None, source=[b"\xff"]).SerializeToString())
+    assert stored.names() == RecordNames("a", "unknown", "\ufffd")
+    with pytest.raises(RecordError, match=whole("record 'a', field 'patient_id': is missing")):
+        stored.decode()
+    assert StoredRecord(b"").names() == RecordNames("unknown", "unknown", "unknown")
+
+
+def test_a_fingerprint_is_read_as_it_is_stored() -> None:
+    stored = StoredRecord(example(mean_intensity=[0.5, 0.25], lung_fraction=None).SerializeToString())
+    assert stored.fingerprint() == {
+        "mean_intensity": [0.5, 0.25],
+        "std_intensity": [pytest.approx(record().fingerprint()["std_intensity"])],
+        "lung_fraction": [],
+    }
 
 
 def test_a_record_error_is_a_value_error() -> None:

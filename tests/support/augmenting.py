@@ -16,7 +16,7 @@ from tfx import types
 from tfx.dsl.components.base import base_beam_executor
 from tfx.types import artifact_utils, standard_artifacts
 
-from components.artifacts import COPIES, ORIGINALS, record_files
+from components.artifacts import COPIES, ORIGINALS, record_files, split_folder, splits_of
 from components.augmenter import executor
 from components.augmenter.copies import LEFT_OUT, READ, REDRAWN
 from components.augmenter.policy import Policy
@@ -53,10 +53,8 @@ def augment(examples: types.Artifact, policy: Policy, folder: Path, beam: BeamSe
     context = base_beam_executor.BaseBeamExecutor.Context(
         beam_pipeline_args=beam.arguments(), extra_flags=[], tmp_dir=str(folder / "tmp"), unique_id="1"
     )
-    properties = {executor.POLICY: policy.to_json(), executor.CODE_VERSION: "1"}
-    executor.Executor(context).Do(
-        {executor.EXAMPLES: [examples]}, {executor.AUGMENTED_EXAMPLES: [augmented]}, properties
-    )
+    properties = {"settings": policy.model_dump_json()}
+    executor.Executor(context).Do({"examples": [examples]}, {"augmented_examples": [augmented]}, properties)
     return augmented
 
 
@@ -71,8 +69,8 @@ def _examples(folder: Path) -> types.Artifact:
 def hashes(examples: types.Artifact, form: Callable[[bytes], bytes] = bytes) -> dict[str, list[str]]:
     """The SHA-256 of each record, in some form, by split; sorted, as runners deal records over files as they like."""
     found = {}
-    for split in artifact_utils.decode_split_names(examples.split_names):
-        files = record_files(artifact_utils.get_split_uri([examples], split))
+    for split in splits_of(examples):
+        files = record_files(split_folder(examples, split))
         kind = "GZIP" if files[0].endswith(".gz") else ""
         serialized = tf.data.TFRecordDataset(files, compression_type=kind).as_numpy_iterator()
         found[split] = sorted(hashlib.sha256(one).hexdigest() for one in map(form, serialized))
@@ -81,6 +79,7 @@ def hashes(examples: types.Artifact, form: Callable[[bytes], bytes] = bytes) -> 
 
 def counts(augmented: types.Artifact) -> dict[str, int]:
     """What the Augmenter counted in each split."""
-    splits = artifact_utils.decode_split_names(augmented.split_names)
-    keys = [f"{split}_{name}" for split in splits for name in (READ, ORIGINALS, COPIES, REDRAWN, LEFT_OUT)]
+    keys = [
+        f"{split}_{name}" for split in splits_of(augmented) for name in (READ, ORIGINALS, COPIES, REDRAWN, LEFT_OUT)
+    ]
     return {key: augmented.get_int_custom_property(key) for key in keys}

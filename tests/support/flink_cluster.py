@@ -64,8 +64,7 @@ def fetch_jars(folder: Path) -> Path:
     """
     for program in ("java", "mvn"):
         if shutil.which(program) is None:
-            msg = f"no {program} on PATH (Debian: apt-get install default-jre-headless maven)"
-            raise UnavailableError(msg)
+            raise UnavailableError(f"no {program} on PATH: `make system-packages` installs Java and Maven")
     jars = folder / _NOT_STAGED
     command = ["mvn", "--batch-mode", f"--file={_POM}", "dependency:copy-dependencies", f"-DoutputDirectory={jars}"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -1,119 +1,113 @@
-"""Reads records by their place, examines each, and parts the sound from the refused; for Beam."""
+"""Reads records by partition, checks each, and routes it to what is sound or to quarantine; for Beam."""
 
 import hashlib
 import os
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from typing import Final
 
 import apache_beam as beam
 from apache_beam.pvalue import PBegin, PCollection
 
-from components.artifacts import record_files
+from components.artifacts import read_records, record_files
 from components.counters import count
 from components.parallel import ParallelDoFn
-from components.record_validator.checks.record_checks import Fault, examine, names_of
-from components.record_validator.leaks.find_leaks import Facts, Finding, find
-from components.record_validator.leaks.partitions import Member, Place
-from components.record_validator.near_duplicates.similarity import sketch
+from components.record_validator.checks.record_checks import Fault, check_record
+from components.record_validator.near_duplicates.similarity import compute_signature
+from components.record_validator.records import (
+    Finding,
+    NumberedRecord,
+    Partition,
+    RecordRef,
+    RecordSummary,
+    RefusedRecord,
+)
 from components.record_validator.settings import RecordValidationSettings
 
-READ, VALIDATED, QUARANTINED = "read", "validated", "quarantined"
+READ: Final = "read"
+VALIDATED: Final = "validated"
+QUARANTINED: Final = "quarantined"
+"""Counters in the namespace that a partition is as text."""
 
 
-class Numbered(NamedTuple):
-    """A record, and which of its place it is: `Split-train/data_tfrecord-00000-of-00001.gz#7`."""
-
-    place: Place
-    at: str
-    serialized: bytes
+def sources_of(partition: Partition) -> str:
+    """Name the namespace in which the records of a partition are counted by source."""
+    return f"sources of {partition}"
 
 
-class Refused(NamedTuple):
-    """A record in quarantine; sorts by place and name."""
-
-    place: Place
-    member: Member
-    finding: Finding
-    serialized: bytes
+def sizes_of(partition: Partition) -> str:
+    """Name the namespace in which the sound records of a partition are counted by size."""
+    return f"sizes of {partition}"
 
 
-def by_source(place: Place) -> str:
-    """Namespace in which the records of a place are counted by source."""
-    return f"sources of {place}"
-
-
-def by_size(place: Place) -> str:
-    """Namespace in which the sound records of a place are counted by size."""
-    return f"sizes of {place}"
-
-
-class ReadNumbered(beam.PTransform):
+class ReadRecords(beam.PTransform):
     """Reads TFRecords with their numbers, by which even records of equal bytes are told apart; a file is read whole."""
 
-    def __init__(self, uris: Mapping[Place, str]) -> None:
-        """Takes the folders."""
+    def __init__(self, folders: Mapping[Partition, str]) -> None:
+        """Name the folder of each partition."""
         super().__init__()
-        self._files = [(place, file) for place, uri in uris.items() for file in record_files(uri)]
+        self._files = [(partition, file) for partition, folder in folders.items() for file in record_files(folder)]
 
     def expand(self, begin: PBegin) -> PCollection:
-        """From the start of a pipeline to records of `Numbered`."""
+        """Read: from the start of a pipeline to records of `NumberedRecord`."""
         return begin | beam.Create(self._files, reshuffle=True) | beam.FlatMapTuple(_read)
 
 
-def _read(place: Place, file: str) -> Iterator[Numbered]:
-    import tensorflow as tf
-
+def _read(partition: Partition, file: str) -> Iterator[NumberedRecord]:
     name = "/".join(file.split(os.sep)[-2:])
-    records = tf.data.TFRecordDataset(file, compression_type="GZIP" if file.endswith(".gz") else "")
-    for number, serialized in enumerate(records.as_numpy_iterator()):
-        yield Numbered(place, f"{name}#{number}", serialized)
+    for number, serialized in enumerate(read_records([file])):
+        yield NumberedRecord(partition, f"{name}#{number}", serialized)
 
 
-class Examine(ParallelDoFn):
-    """Records in; of each its facts if it is sound, else the finding. Counts what it reads, its sources and sizes."""
+class CheckRecords(ParallelDoFn):
+    """Checks records: yields of each its summary if it is sound, else the finding.
+
+    Counts in the namespaces of its partition what it reads, by source, and the sound records by size.
+    """
 
     def __init__(self, settings: RecordValidationSettings) -> None:
-        """Takes what is expected of records."""
+        """Name what is expected of records."""
         self._settings = settings
 
-    def work(self, element: Numbered) -> tuple[Place, Facts | tuple[str, Finding]]:
-        """Examines a record."""
-        place, _, serialized = element
-        examined = examine(serialized, self._settings)
-        names = names_of(serialized) if isinstance(examined, Fault) else examined
-        sha256 = hashlib.sha256(serialized).hexdigest()
-        member = Member(names.image_id, sha256, _whereabouts(element), names.patient_id, names.source)
-        if isinstance(examined, Fault):
-            return place, find(examined.reason, examined.detail, member)
-        height, width = examined.image.shape
+    def work(self, element: NumberedRecord) -> RecordSummary | Finding:
+        """Check a record."""
+        names, outcome = check_record(element.serialized, self._settings)
+        ref = RecordRef(
+            partition=element.partition,
+            image_id=names.image_id,
+            sha256=hashlib.sha256(element.serialized).hexdigest(),
+            location=element.location,
+            patient_id=names.patient_id,
+            source=names.source,
+        )
+        if isinstance(outcome, Fault):
+            return Finding.of(ref, outcome.reason, outcome.detail)
+        height, width = outcome.image.shape
         size = f"{width} x {height}"
-        pixels = hashlib.sha256(size.encode() + examined.image.tobytes()).hexdigest()
-        return place, Facts(place, member, pixels, size, sketch(examined.image, examined.mask))
+        pixels = hashlib.sha256(size.encode() + outcome.image.tobytes()).hexdigest()
+        return RecordSummary(ref, pixels, size, compute_signature(outcome.image, outcome.mask))
 
-    def emit(self, result: tuple[Place, Facts | tuple[str, Finding]]) -> Iterator[Facts | tuple[str, Finding]]:
-        """Counts, and passes on."""
-        place, examined = result
-        count(None, str(place), READ)
-        if isinstance(examined, Facts):
-            count(None, by_size(place), examined.size)
-            count(None, by_source(place), examined.member.source)
-        else:
-            _, finding = examined
-            count(None, by_source(place), finding.member.source)
-        yield examined
+    def emit(self, result: RecordSummary | Finding) -> Iterator[RecordSummary | Finding]:
+        """Count a record, and pass on what was found."""
+        partition = result.ref.partition
+        count(None, str(partition), READ)
+        count(None, sources_of(partition), result.ref.source)
+        if isinstance(result, RecordSummary):
+            count(None, sizes_of(partition), result.size)
+        yield result
 
 
-def part(record: Numbered, findings: Mapping[str, Finding]) -> Numbered | Refused:
-    """Refuses the record if there is a finding. Counts both."""
-    finding = findings.get(_whereabouts(record))
-    count(None, str(record.place), QUARANTINED if finding else VALIDATED)
-    return Refused(record.place, finding.member, finding, record.serialized) if finding else record
+def is_finding(checked: RecordSummary | Finding, _: int) -> int:
+    """Return 1 for findings and 0 for summaries, as `beam.Partition` takes it."""
+    return int(isinstance(checked, Finding))
 
 
-def is_refused(parted: Numbered | Refused) -> bool:
-    """Whether it goes to quarantine."""
-    return isinstance(parted, Refused)
+def route(record: NumberedRecord, findings: Mapping[str, Finding]) -> NumberedRecord | RefusedRecord:
+    """Refuse a record if there is a finding under its key, else pass it on. Counts both."""
+    finding = findings.get(record.key)
+    count(None, str(record.partition), QUARANTINED if finding else VALIDATED)
+    return RefusedRecord(finding, record.serialized) if finding else record
 
 
-def _whereabouts(record: Numbered) -> str:
-    return f"{record.place}: {record.at}"
+def is_refused(routed: NumberedRecord | RefusedRecord) -> bool:
+    """Tell whether a record goes to quarantine."""
+    return isinstance(routed, RefusedRecord)

@@ -1,14 +1,17 @@
-"""What may be wrong with one record by itself; pure functions."""
+"""What may be wrong with one record by itself; pure functions.
+
+>>> check_record(b"garbage", RecordValidationSettings()).outcome
+Fault(reason='undecodable', detail="record 'unknown', field '(all)': is no serialized tf.train.Example")
+"""
 
 from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
 import cv2
-from tensorflow.core.example import example_pb2
 
 from components.record_validator.settings import RecordValidationSettings
 from schema import features
-from schema.record import Record, RecordError, decode
+from schema.record import Record, RecordError, RecordNames, StoredRecord
 from schema.reports.validation import Reason
 
 
@@ -19,48 +22,40 @@ class Fault(NamedTuple):
     detail: str
 
 
-class Names(NamedTuple):
-    """Whose image it is; `features.UNKNOWN` where that cannot be read."""
+class CheckedRecord(NamedTuple):
+    """The names of a record, as far as they can be read, with the record itself or what is wrong with it."""
 
-    image_id: str
-    patient_id: str
-    source: str
+    names: RecordNames
+    outcome: Record | Fault
 
 
-def examine(serialized: bytes, settings: RecordValidationSettings) -> Record | Fault:
-    """The record, or the first fault of it that counts."""
+def check_record(serialized: bytes, settings: RecordValidationSettings) -> CheckedRecord:
+    """Decode a record, and find the first fault of it that counts."""
     try:
-        record = decode(serialized)
+        stored = StoredRecord(serialized)
+    except RecordError as error:
+        return CheckedRecord(RecordNames(), Fault("undecodable", str(error)))
+    return CheckedRecord(stored.names(), _check(stored, settings))
+
+
+def _check(stored: StoredRecord, settings: RecordValidationSettings) -> Record | Fault:
+    try:
+        record = stored.decode()
     except RecordError as error:
         return Fault("undecodable", str(error))
-    for reason, find in _CHECKS.items():
+    for reason, find_problems in _CHECKS.items():
         if reason not in settings.ignore:
-            for problem in find(record, serialized, settings):
+            for problem in find_problems(record, stored, settings):
                 return Fault(reason, problem)
     return record
 
 
-def names_of(serialized: bytes) -> Names:
-    """The names in a record, as far as they can be read."""
-    example = example_pb2.Example()
-    try:
-        example.ParseFromString(serialized)
-    except Exception:  # protobuf's DecodeError differs between its implementations; what it read is as good as nothing
-        example = example_pb2.Example()
-    return Names(*(_text(example, name) for name in Names._fields))
-
-
-def _text(example: example_pb2.Example, name: str) -> str:
-    values = example.features.feature[name].bytes_list.value
-    return str(values[0], "utf-8", "replace") if values else features.UNKNOWN
-
-
-def _copy(record: Record, _serialized: bytes, _settings: RecordValidationSettings) -> Iterator[str]:
+def _copy(record: Record, _stored: StoredRecord, _settings: RecordValidationSettings) -> Iterator[str]:
     if record.is_augmented:
         yield f"is a copy already, made by {record.augmentation}"
 
 
-def _description(record: Record, _serialized: bytes, settings: RecordValidationSettings) -> Iterator[str]:
+def _description(record: Record, _stored: StoredRecord, settings: RecordValidationSettings) -> Iterator[str]:
     for name in (features.WIDTH, features.HEIGHT):
         if getattr(record, name) <= 0:
             yield f"{name} must be above 0, is {getattr(record, name)}"
@@ -74,13 +69,13 @@ def _description(record: Record, _serialized: bytes, settings: RecordValidationS
             yield f"{name} has {size:,} bytes, at most {settings.max_text:,} are allowed"
 
 
-def _size(record: Record, _serialized: bytes, settings: RecordValidationSettings) -> Iterator[str]:
+def _size(record: Record, _stored: StoredRecord, settings: RecordValidationSettings) -> Iterator[str]:
     height, width = record.image.shape
     if min(height, width) < settings.min_side or max(height, width) > settings.max_side:
         yield f"image has {width} x {height} pixels, sides must be {settings.min_side}-{settings.max_side}"
 
 
-def _constant_image(record: Record, _serialized: bytes, settings: RecordValidationSettings) -> Iterator[str]:
+def _constant_image(record: Record, _stored: StoredRecord, settings: RecordValidationSettings) -> Iterator[str]:
     contrast = record.fingerprint()[features.STD_INTENSITY]
     if contrast < settings.min_contrast:
         yield f"grey values hardly differ: their standard deviation is {contrast:.2g}, at least " + (
@@ -88,14 +83,14 @@ def _constant_image(record: Record, _serialized: bytes, settings: RecordValidati
         )
 
 
-def _mask_area(record: Record, _serialized: bytes, settings: RecordValidationSettings) -> Iterator[str]:
+def _mask_area(record: Record, _stored: StoredRecord, settings: RecordValidationSettings) -> Iterator[str]:
     share = record.fingerprint()[features.LUNG_FRACTION]
     low, high = settings.min_lung_fraction, settings.max_lung_fraction
     if not low <= share <= high:
         yield f"lungs cover {share:.2%} of the image, {low:.3g}-{high:.3g} of it are expected"
 
 
-def _components(record: Record, _serialized: bytes, settings: RecordValidationSettings) -> Iterator[str]:
+def _components(record: Record, _stored: StoredRecord, settings: RecordValidationSettings) -> Iterator[str]:
     _, _, stats, _ = cv2.connectedComponentsWithStats(record.mask)
     areas = stats[1:, cv2.CC_STAT_AREA]  # the first is what is outside
     number = int((areas >= settings.min_component * record.mask.size).sum())
@@ -103,17 +98,17 @@ def _components(record: Record, _serialized: bytes, settings: RecordValidationSe
         yield f"mask is in {number} parts, at most {settings.max_components} are expected"
 
 
-def _fingerprint(record: Record, serialized: bytes, settings: RecordValidationSettings) -> Iterator[str]:
-    stored = example_pb2.Example.FromString(serialized).features.feature
+def _fingerprint(record: Record, stored: StoredRecord, settings: RecordValidationSettings) -> Iterator[str]:
+    stored_values = stored.fingerprint()
     for name, computed in record.fingerprint().items():
-        values = stored[name].float_list.value
+        values = stored_values[name]
         if len(values) != 1:
             yield f"{name} must hold one value, holds {len(values)}"
         elif not abs(values[0] - computed) <= settings.fingerprint_tolerance:  # NaN as well
             yield f"{name} is {values[0]:.4f}, but the pixels give {computed:.4f}"
 
 
-_CHECKS: Final[dict[Reason, Callable[[Record, bytes, RecordValidationSettings], Iterator[str]]]] = {
+_CHECKS: Final[dict[Reason, Callable[[Record, StoredRecord, RecordValidationSettings], Iterator[str]]]] = {
     "copy": _copy,
     "description": _description,
     "size": _size,

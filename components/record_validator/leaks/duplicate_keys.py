@@ -1,7 +1,7 @@
 """Which images, ids and patients more than one record may have: ten bytes for each go through the engine, in blocks.
 
-They are told apart by 64 bits of a hash. Where two coincide, records are suspected for nothing, and cleared once they
-are compared in full.
+Their keys are told apart by 64 bits of a hash. Where two coincide, records are suspected for nothing, and cleared once
+they are compared in full.
 """
 
 import hashlib
@@ -17,62 +17,65 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from components.counters import count
 from components.record_validator.leaks.groups import Group
-from components.record_validator.leaks.partitions import PATIENT, Place
+from components.record_validator.records import PATIENT, Partition
 from schema.reports.validation import Reason
 
 PATIENTS: Final = "patients"
+"""Counter in the namespace that a partition is as text."""
 
-_PARTITIONS: Final = 64
+_BUCKETS: Final = 64
 """Each is looked through by one worker, in some 80 MB where there are 100 million records."""
 
 _ENTRY: Final = struct.Struct("<qH")
-_ENTRIES: Final = np.dtype([("digest", "<i8"), ("place", "<u2")])
+_ENTRIES: Final = np.dtype([("hash", "<i8"), ("partition", "<u2")])
 
-Digest = tuple[Reason, int]
+KeyHash = tuple[Reason, int]
 """A group, its key hashed."""
-Partition = tuple[Reason, int]
-"""The part of all digests that one worker looks through."""
+Bucket = tuple[Reason, int]
+"""Which share of all hashes one worker looks through."""
 
 
-def digest(group: Group) -> Digest:
-    """Hashes the key of a group to 64 bits, signed, as Beam's coders want them."""
+def key_hash(group: Group) -> KeyHash:
+    """Hash the key of a group to 64 bits, signed, as Beam's coders want them."""
     reason, key = group
     return reason, int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), "little", signed=True)
 
 
-class ToBlocks(beam.DoFn):
-    """From digests with the number of the record's place to blocks of entries by partition."""
+class BlockHashes(beam.DoFn):
+    """Packs hashes, each with the number of its record's partition, into blocks of entries by bucket."""
 
     def start_bundle(self) -> None:
-        """Called by Beam."""
-        self._blocks: defaultdict[Partition, bytearray] = defaultdict(bytearray)
+        """Start without any block."""
+        self._blocks: defaultdict[Bucket, bytearray] = defaultdict(bytearray)
 
-    def process(self, element: tuple[Digest, int]) -> None:
-        """Called by Beam."""
-        (reason, hashed), place = element
-        self._blocks[reason, hashed % _PARTITIONS] += _ENTRY.pack(hashed, place)
+    def process(self, element: tuple[KeyHash, int]) -> None:
+        """Add a hash to its block."""
+        (reason, hashed), partition = element
+        self._blocks[reason, hashed % _BUCKETS] += _ENTRY.pack(hashed, partition)
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
-        """Called by Beam."""
-        for partition, entries in self._blocks.items():
-            yield GlobalWindows.windowed_value((partition, bytes(entries)))
+        """Yield the blocks."""
+        for bucket, entries in self._blocks.items():
+            yield GlobalWindows.windowed_value((bucket, bytes(entries)))
 
 
-def find_suspects(partition: tuple[Partition, Iterable[bytes]], places: Sequence[Place]) -> Iterator[Digest]:
-    """Digests that several records have, of patients those that are in several places; counts patients by place.
+def find_duplicate_keys(bucket: tuple[Bucket, Iterable[bytes]], partitions: Sequence[Partition]) -> Iterator[KeyHash]:
+    """Find hashes that several records have, of patients those that are in several partitions.
+
+    Counts the patients of each partition.
 
     Args:
-        partition: and its blocks.
-        places: by number.
+        bucket: A bucket and its blocks.
+        partitions: All of them, by number.
     """
-    (reason, _), blocks = partition
+    (reason, _), blocks = bucket
     entries = np.frombuffer(b"".join(blocks), _ENTRIES)
-    digests = entries["digest"]
+    hashes = entries["hash"]
     if reason == PATIENT:
-        of_places = [np.unique(digests[entries["place"] == number]) for number in range(len(places))]
-        for place, patients in zip(places, of_places, strict=True):
-            count(None, str(place), PATIENTS, len(patients))
-        digests = np.concatenate(of_places)
-    digests, records = np.unique(digests, return_counts=True)
-    for suspect in digests[records > 1].tolist():
-        yield reason, suspect
+        of_partitions = [np.unique(hashes[entries["partition"] == number]) for number in range(len(partitions))]
+        for partition, patients in zip(partitions, of_partitions, strict=True):
+            count(None, str(partition), PATIENTS, len(patients))
+        hashes = np.concatenate(of_partitions)
+    hashes, records = np.unique(hashes, return_counts=True)
+    for duplicate in hashes[records > 1].tolist():
+        yield reason, duplicate

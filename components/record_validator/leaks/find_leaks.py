@@ -1,157 +1,27 @@
 """Compares sound records with each other on Beam: the same image, id or patient where it must not be."""
 
 import json
-import tempfile
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 import apache_beam as beam
-import numpy as np
 from apache_beam.pvalue import AsDict, AsSingleton, PCollection
 
 from components.counters import count
-from components.parallel import ParallelDoFn
-from components.record_validator.leaks.duplicate_keys import Digest, ToBlocks, digest, find_suspects
-from components.record_validator.leaks.groups import Gather, Group, Presence, Rule, leak, leaks_of, rule_of
-from components.record_validator.leaks.partitions import NAMED, PATIENT, Leak, Member, Place
-from components.record_validator.leaks.spill import LocalShelf, Shelve, fetch
-from components.record_validator.near_duplicates.candidates import find_candidates
-from components.record_validator.near_duplicates.similarity import Sketch, likeness, unpack
+from components.record_validator.leaks.duplicate_keys import BlockHashes, KeyHash, find_duplicate_keys, key_hash
+from components.record_validator.leaks.groups import GatherOccurrences, Group, Occurrence, Resolution, leaks_of, resolve
+from components.record_validator.leaks.leak import NAMED, Leak
+from components.record_validator.near_duplicates.pairs import ComparePairs, NearDuplicatePair, candidate_pairs
+from components.record_validator.records import PATIENT, Finding, Partition, RecordSummary
 from components.record_validator.settings import RecordValidationSettings
-from schema.reports.validation import REASONS, Reason
+from components.record_validator.spill import WriteSpill, read_spill
+from schema.reports.validation import Reason
 
-LEAKS, LEFT_OUT = "leaks", "left_out"
-KEPT, COMPARED = "kept", "compared"
-
-
-class Facts(NamedTuple):
-    """What is kept of a sound record to compare it with others, about two kB."""
-
-    place: Place
-    member: Member
-    pixels: str
-    """Hash of the image."""
-    size: str
-    """Of the image, such as `512 x 512`."""
-    sketch: Sketch
-
-
-class Finding(NamedTuple):
-    """Why a record must go; sorts the first reason first."""
-
-    rank: int
-    detail: str
-    leaked: bool
-    member: Member
-
-    @property
-    def reason(self) -> Reason:
-        """In a word."""
-        return REASONS[self.rank]
-
-
-def find(reason: Reason, detail: str, member: Member, *, leaked: bool = False) -> tuple[str, Finding]:
-    """A finding under the place of its record."""
-    return member.at, Finding(REASONS.index(reason), detail, leaked, member)
-
-
-def is_finding(judged: Facts | tuple[str, Finding], _: int) -> int:
-    """1 for findings, 0 for facts, as `beam.Partition` takes it."""
-    return int(not isinstance(judged, Facts))
-
-
-def compare(
-    facts: PCollection,
-    folder: str,
-    settings: RecordValidationSettings,
-    places: Sequence[Place],
-    judged: Collection[Place],
-) -> tuple[PCollection, PCollection]:
-    """From facts to findings, by place of the record, and the first leaks, as one list.
-
-    Exact duplicates, ids and patients are found by grouping, the facts of all but suspects being left on disk. Of what
-    survives, near duplicates are looked for among sketches in one worker, which keeps all facts on its own disk. Counts
-    leaks, comparisons left out, and facts kept and compared in the namespace `LEAKS`, patients in that of each place.
-
-    Args:
-        facts: of all records.
-        folder: for temporary files, which all workers reach.
-        settings: what counts.
-        places: of all records.
-        judged: places whose records may have to go; those of others are there to compare with.
-    """
-    suspects = (
-        facts
-        | beam.FlatMap(_digests, {place: number for number, place in enumerate(places)})
-        | beam.ParDo(ToBlocks())
-        | beam.GroupByKey()
-        | beam.FlatMap(find_suspects, places)
-        | beam.Filter(_is_watched, settings.ignore)
-        | beam.combiners.ToSet()
-    )
-    files = facts | Shelve(folder)
-    suspected = (
-        files | "Spread" >> beam.Reshuffle() | beam.FlatMap(fetch) | beam.FlatMap(_groups_of, AsSingleton(suspects))
-    )
-    groups = suspected | beam.CombinePerKey(Gather())
-    rules = groups | beam.FlatMap(rule_of)
-    shared = suspected | beam.FlatMap(_judge, AsDict(rules))
-    if "near_duplicate" in settings.ignore:
-        alike = facts.pipeline | beam.Create([])
-    else:
-        # Were it `shared` itself, which is flattened below, Beam's job server for Flink would refuse the graph.
-        gone = AsSingleton(shared | beam.Keys() | "Gone" >> beam.combiners.ToSet())
-        pairs = files | beam.combiners.ToList() | beam.FlatMap(_pairs_of_files, gone, judged)
-        alike = pairs | beam.ParDo(_Liken(settings.near_duplicate))
-    leaks = (
-        (groups | beam.FlatMap(leaks_of), alike | beam.FlatMap(_leaks_of_pair))
-        | "Leaks" >> beam.Flatten()
-        | beam.Filter(_is_judged, judged)
-        | "Pair" >> beam.Map(_of_records)
-        | "Once" >> beam.CombinePerKey(min)
-        | "Distinct" >> beam.Values()
-        | beam.Map(count, LEAKS, LEAKS)
-        | beam.combiners.Top.Smallest(NAMED)
-    )
-    return (shared, alike | beam.Map(_finding_of_pair)) | "Found" >> beam.Flatten(), leaks
-
-
-def _digests(facts: Facts, numbers: Mapping[Place, int]) -> Iterator[tuple[Digest, int]]:
-    count(None, LEAKS, KEPT)
-    for group in _keys(facts):
-        yield digest(group), numbers[facts.place]
-
-
-def _groups_of(facts: Facts, suspects: Collection[Digest]) -> Iterator[tuple[Group, tuple[Place, Presence]]]:
-    count(None, LEAKS, COMPARED)
-    for group in _keys(facts):
-        if digest(group) in suspects:
-            yield group, (facts.place, Presence(facts.member, records=1))
-
-
-def _keys(facts: Facts) -> list[Group]:
-    member = facts.member
-    return [
-        ("exact_duplicate", facts.pixels),
-        ("duplicate_id", json.dumps([member.source, member.image_id])),
-        (PATIENT, json.dumps([member.source, member.patient_id])),
-    ]
-
-
-def _is_watched(suspect: Digest, ignore: tuple[Reason, ...]) -> bool:
-    reason, _ = suspect
-    return reason not in ignore
-
-
-def _judge(one: tuple[Group, tuple[Place, Presence]], rules: Mapping[Group, Rule]) -> Iterator[tuple[str, Finding]]:
-    """What the rule of a group has against a record."""
-    group, (place, presence) = one
-    rule = rules.get(group)
-    if rule and (objection := rule.objects_to(place, presence.first)):
-        reason, _ = group
-        detail = f"{_SHARED[reason]} {objection}"
-        yield find(reason, detail, presence.first, leaked=place in rule.gives_way)
-
+LEAKS: Final = "leaks"
+"""Counter of leaks, and the namespace of it and of those of the comparison."""
+KEPT: Final = "kept"
+COMPARED: Final = "compared"
+"""Counters of summaries that were to be compared, and that were."""
 
 _SHARED: Final[dict[Reason, str]] = {
     "exact_duplicate": "has the pixels of",
@@ -160,84 +30,142 @@ _SHARED: Final[dict[Reason, str]] = {
 }
 
 
-def _pairs_of_files(
-    files: Iterable[str], gone: Collection[str], judged: Collection[Place]
-) -> Iterator[tuple[Facts, Facts]]:
-    """Pairs that may be one image of the records that do not have to go already."""
-    stay = (facts for file in files for facts in fetch(file) if facts.member.at not in gone)
-    return pairs_of(stay, judged)
+def find_leaks(
+    summaries: PCollection,
+    folder: str,
+    settings: RecordValidationSettings,
+    partitions: Sequence[Partition],
+    removable: Collection[Partition],
+) -> tuple[PCollection, PCollection]:
+    """Find records that must go because of others, and the leaks that shows.
+
+    Exact duplicates, ids and patients are found by grouping, the summaries of all but those with a duplicate key being
+    left on disk. Of what survives, near duplicates are looked for among signatures in one worker, which keeps all
+    summaries on its own disk. Counts leaks, and summaries kept and compared in the namespace `LEAKS`, comparisons left
+    out in `NEAR_DUPLICATES`, and patients in that of each partition.
+
+    Args:
+        summaries: Of all sound records.
+        folder: For temporary files; all workers reach it.
+        settings: What counts.
+        partitions: Of all records.
+        removable: Partitions whose records may have to go; those of others are there to compare with.
+
+    Returns:
+        Findings, and one list with the gravest leaks.
+    """
+    files = summaries | WriteSpill(folder)
+    duplicate_keys = _find_duplicate_keys(summaries, settings, partitions)
+    occurrences = (
+        files
+        | "Spread" >> beam.Reshuffle()
+        | beam.FlatMap(read_spill)
+        | beam.FlatMap(_occurrences_of, AsSingleton(duplicate_keys))
+    )
+    groups = occurrences | beam.CombinePerKey(GatherOccurrences())
+    shared = occurrences | beam.FlatMap(_findings_of, AsDict(groups | beam.FlatMap(resolve)))
+    pairs = _find_near_duplicates(files, shared, settings, removable)
+    leaks = (groups | beam.FlatMap(leaks_of), pairs | beam.FlatMap(_leaks_of_pair)) | "Leaks" >> beam.Flatten()
+    findings = (shared, pairs | beam.Map(NearDuplicatePair.to_finding)) | "Found" >> beam.Flatten()
+    return findings, _gravest(leaks, removable)
 
 
-def pairs_of(survivors: Iterable[Facts], judged: Collection[Place]) -> Iterator[tuple[Facts, Facts]]:
-    """Pairs that may be one image, that which stays first; further images of one patient in one place are none."""
-    with tempfile.TemporaryFile() as file:
-        shelf, names, signatures = LocalShelf(file), [], bytearray()
-        for facts in survivors:
-            names.append(_order(facts))
-            signatures += facts.sketch.signature
-            shelf.put(facts)
-        ordered = np.array(sorted(range(len(names)), key=names.__getitem__), np.int32)
-        del names
-        candidates = find_candidates(unpack(signatures)[ordered])
-        count(None, LEAKS, LEFT_OUT, candidates.left_out)
-        for one, other in candidates.pairs:
-            kept, dropped = shelf.take(ordered[one]), shelf.take(ordered[other])
-            if dropped.place in judged and _whose(kept) != _whose(dropped):
-                yield kept, dropped
+def _find_duplicate_keys(
+    summaries: PCollection, settings: RecordValidationSettings, partitions: Sequence[Partition]
+) -> PCollection:
+    """Return one set with the hashes of keys that several records have."""
+    return (
+        summaries
+        | beam.FlatMap(_key_hashes_of, {partition: number for number, partition in enumerate(partitions)})
+        | beam.ParDo(BlockHashes())
+        | beam.GroupByKey()
+        | beam.FlatMap(find_duplicate_keys, partitions)
+        | beam.Filter(_is_looked_for, settings.ignore)
+        | beam.combiners.ToSet()
+    )
 
 
-def _order(facts: Facts) -> str:
-    """Sorts by precedence and name; a short text, as there is one for each record."""
-    member = facts.member
-    return "\0".join(map(str, (*facts.place.precedence, member.image_id, member.sha256[:16], member.at)))
+def _find_near_duplicates(
+    files: PCollection, shared: PCollection, settings: RecordValidationSettings, removable: Collection[Partition]
+) -> PCollection:
+    """Return pairs of one image among the records that do not have to go already."""
+    if "near_duplicate" in settings.ignore:
+        return files.pipeline | beam.Create([])
+    # Were it `shared` itself, which is flattened later, Beam's job server for Flink would refuse the graph.
+    gone = AsSingleton(shared | beam.Map(_key) | "Gone" >> beam.combiners.ToSet())
+    candidates = files | beam.combiners.ToList() | beam.FlatMap(_candidate_pairs_in, gone, removable)
+    return candidates | beam.ParDo(ComparePairs(settings.near_duplicate))
 
 
-def _whose(facts: Facts) -> tuple[Place, str, str]:
-    return facts.place, facts.member.source, facts.member.patient_id
+def _gravest(leaks: PCollection, removable: Collection[Partition]) -> PCollection:
+    """Count leaks, one for each two records, and return one list with the gravest."""
+    return (
+        leaks
+        | beam.Filter(_is_removable, removable)
+        | "Pair" >> beam.Map(_by_records)
+        | "Once" >> beam.CombinePerKey(min)
+        | "Distinct" >> beam.Values()
+        | beam.Map(count, LEAKS, LEAKS)
+        | beam.combiners.Top.Smallest(NAMED)
+    )
 
 
-class _Alike(NamedTuple):
-    """Two records of one image."""
-
-    kept: Facts
-    dropped: Facts
-    likeness: float
-
-    @property
-    def is_leak(self) -> bool:
-        return self.kept.place != self.dropped.place
+def _key_hashes_of(summary: RecordSummary, numbers: Mapping[Partition, int]) -> Iterator[tuple[KeyHash, int]]:
+    count(None, LEAKS, KEPT)
+    for group in _groups_of(summary):
+        yield key_hash(group), numbers[summary.ref.partition]
 
 
-class _Liken(ParallelDoFn):
-    """Pairs that are one image."""
-
-    def __init__(self, same: float) -> None:
-        self._same = same
-
-    def work(self, element: tuple[Facts, Facts]) -> _Alike:
-        kept, dropped = element
-        return _Alike(kept, dropped, likeness(kept.sketch.thumbnail, dropped.sketch.thumbnail))
-
-    def emit(self, result: _Alike) -> Iterator[_Alike]:
-        if result.likeness >= self._same:
-            yield result
+def _occurrences_of(summary: RecordSummary, duplicate_keys: Collection[KeyHash]) -> Iterator[tuple[Group, Occurrence]]:
+    count(None, LEAKS, COMPARED)
+    for group in _groups_of(summary):
+        if key_hash(group) in duplicate_keys:
+            yield group, Occurrence(summary.ref, records=1)
 
 
-def _finding_of_pair(pair: _Alike) -> tuple[str, Finding]:
-    kept, dropped, alike = pair
-    detail = f"looks like '{kept.member.image_id}' in {kept.place} (likeness {alike:.2f})"
-    return find("near_duplicate", detail, dropped.member, leaked=pair.is_leak)
+def _groups_of(summary: RecordSummary) -> list[Group]:
+    ref = summary.ref
+    return [
+        ("exact_duplicate", summary.pixels),
+        ("duplicate_id", json.dumps([ref.source, ref.image_id])),
+        (PATIENT, json.dumps([ref.source, ref.patient_id])),
+    ]
 
 
-def _leaks_of_pair(pair: _Alike) -> Iterator[Leak]:
-    kept, dropped, _ = pair
+def _is_looked_for(duplicate_key: KeyHash, ignore: tuple[Reason, ...]) -> bool:
+    reason, _ = duplicate_key
+    return reason not in ignore
+
+
+def _findings_of(occurrence: tuple[Group, Occurrence], resolutions: Mapping[Group, Resolution]) -> Iterator[Finding]:
+    """Yield what the resolution of a group has against a record."""
+    group, (ref, _) = occurrence
+    resolution = resolutions.get(group)
+    if resolution and (objection := resolution.objection_to(ref)):
+        reason, _ = group
+        yield Finding.of(ref, reason, f"{_SHARED[reason]} {objection}", leaked=ref.partition in resolution.loses)
+
+
+def _key(finding: Finding) -> str:
+    return finding.ref.key
+
+
+def _candidate_pairs_in(
+    files: Iterable[str], gone: Collection[str], removable: Collection[Partition]
+) -> Iterator[tuple[RecordSummary, RecordSummary]]:
+    """Find candidates among the records that do not have to go already."""
+    survivors = (summary for file in files for summary in read_spill(file) if summary.ref.key not in gone)
+    return candidate_pairs(survivors, removable)
+
+
+def _leaks_of_pair(pair: NearDuplicatePair) -> Iterator[Leak]:
     if pair.is_leak:
-        yield leak("near_duplicate", (kept.place, kept.member), (dropped.place, dropped.member))
+        yield Leak.between("near_duplicate", pair.kept.ref, pair.dropped.ref)
 
 
-def _is_judged(found: Leak, judged: Collection[Place]) -> bool:
-    return found.dropped in judged
+def _is_removable(leak: Leak, removable: Collection[Partition]) -> bool:
+    return leak.dropped.partition in removable
 
 
-def _of_records(found: Leak) -> tuple[tuple[str, str], Leak]:
-    return (found.kept_member.at, found.dropped_member.at), found
+def _by_records(leak: Leak) -> tuple[tuple[str, str], Leak]:
+    return (leak.kept.key, leak.dropped.key), leak

@@ -1,6 +1,6 @@
 """Records that are the same image, have one id, or show one patient: which of them stay, and which leaks that shows.
 
-What is kept of a group grows with the number of places, not with that of its records.
+What is kept of a group grows with the number of partitions, not with that of its records.
 """
 
 from collections.abc import Iterable, Iterator
@@ -8,94 +8,94 @@ from typing import NamedTuple
 
 import apache_beam as beam
 
-from components.record_validator.leaks.partitions import PATIENT, Leak, Member, Place
-from schema.reports.validation import REASONS, Reason
+from components.record_validator.leaks.leak import Leak
+from components.record_validator.records import PATIENT, Partition, RecordRef
+from schema.reports.validation import Reason
 
 Group = tuple[Reason, str]
 """What its records have in common: the reason that it would be, and the key."""
 
 
-class Presence(NamedTuple):
-    """A group in one place: the first of its records, and how many there are."""
+class Occurrence(NamedTuple):
+    """Records of a group in one partition."""
 
-    first: Member
+    first: RecordRef
+    """By name."""
     records: int
+    """How many there are."""
 
 
-class Gather(beam.CombineFn):
-    """Where the records of a group are."""
+Occurrences = dict[Partition, Occurrence]
 
-    def create_accumulator(self) -> dict[Place, Presence]:
-        """Nowhere yet."""
+
+class GatherOccurrences(beam.CombineFn):
+    """Combines the occurrences of a group into one for each partition."""
+
+    def create_accumulator(self) -> Occurrences:
+        """Start without any."""
         return {}
 
-    def add_input(self, gathered: dict[Place, Presence], one: tuple[Place, Presence]) -> dict[Place, Presence]:
-        """Adds records of one place."""
-        place, presence = one
-        known = gathered.get(place)
+    def add_input(self, gathered: Occurrences, occurrence: Occurrence) -> Occurrences:
+        """Add records of one partition."""
+        partition = occurrence.first.partition
+        known = gathered.get(partition)
         if known:
-            presence = Presence(min(known.first, presence.first), known.records + presence.records)
-        return {**gathered, place: presence}
+            occurrence = Occurrence(min(known.first, occurrence.first), known.records + occurrence.records)
+        return {**gathered, partition: occurrence}
 
-    def merge_accumulators(self, accumulators: Iterable[dict[Place, Presence]]) -> dict[Place, Presence]:
-        """Adds up."""
+    def merge_accumulators(self, accumulators: Iterable[Occurrences]) -> Occurrences:
+        """Add up what several workers have gathered."""
         merged = self.create_accumulator()
         for gathered in accumulators:
-            for one in gathered.items():
-                merged = self.add_input(merged, one)
+            for occurrence in gathered.values():
+                merged = self.add_input(merged, occurrence)
         return merged
 
-    def extract_output(self, gathered: dict[Place, Presence]) -> dict[Place, Presence]:
-        """All places."""
+    def extract_output(self, gathered: Occurrences) -> Occurrences:
+        """Return the occurrences by partition."""
         return gathered
 
 
-class Rule(NamedTuple):
+class Resolution(NamedTuple):
     """Which records of a group must go.
 
     Attributes:
-        stays: the one record that stays in the place that keeps the group; None where all of that place's stay.
-        gives_way: places that lose all records of the group, each with the place that keeps it and its first record.
+        stays: The one record that stays in the partition that keeps the group; None where all of that partition stay.
+        loses: Partitions that lose all records of the group, each with the first record in the one that keeps it.
     """
 
-    stays: Member | None
-    gives_way: dict[Place, tuple[Place, Member]]
+    stays: RecordRef | None
+    loses: dict[Partition, RecordRef]
 
-    def objects_to(self, place: Place, member: Member) -> str:
-        """For which record a record of the group must go; empty where it stays."""
-        if place in self.gives_way:
-            keeper, first = self.gives_way[place]
-            return f"'{first.image_id}' in {keeper}"
-        return f"'{self.stays.image_id}' in {place} as well" if self.stays and member != self.stays else ""
+    def objection_to(self, ref: RecordRef) -> str:
+        """Tell for which record a record of the group must go; empty where it stays."""
+        if ref.partition in self.loses:
+            kept = self.loses[ref.partition]
+            return f"'{kept.image_id}' in {kept.partition}"
+        return f"'{self.stays.image_id}' in {ref.partition} as well" if self.stays and ref != self.stays else ""
 
 
-def rule_of(group: tuple[Group, dict[Place, Presence]]) -> Iterator[tuple[Group, Rule]]:
-    """The rule of a group of which something must go."""
+def resolve(group: tuple[Group, Occurrences]) -> Iterator[tuple[Group, Resolution]]:
+    """Resolve a group, if any of its records must go."""
     (reason, key), gathered = group
-    kept: list[Place] = []
-    gives_way = {}
-    for place in sorted(gathered, key=lambda one: one.precedence):
-        keeper = next((one for one in kept if place.conflicts_with(one, reason)), None)
+    keepers: list[Partition] = []
+    loses = {}
+    for partition in sorted(gathered, key=lambda partition: partition.precedence):
+        keeper = next((keeper for keeper in keepers if partition.conflicts_with(keeper, reason)), None)
         if keeper:
-            gives_way[place] = (keeper, gathered[keeper].first)
+            loses[partition] = gathered[keeper].first
         else:
-            kept.append(place)
-    stays = gathered[kept[0]] if reason != PATIENT else None
-    if gives_way or (stays and stays.records > 1):
-        yield (reason, key), Rule(stays.first if stays else None, gives_way)
+            keepers.append(partition)
+    kept = gathered[keepers[0]] if reason != PATIENT else None
+    if loses or (kept and kept.records > 1):
+        yield (reason, key), Resolution(kept.first if kept else None, loses)
 
 
-def leaks_of(group: tuple[Group, dict[Place, Presence]]) -> Iterator[Leak]:
-    """A leak for each two places of a group that must not share it, of which one stays."""
+def leaks_of(group: tuple[Group, Occurrences]) -> Iterator[Leak]:
+    """List a leak for each two partitions of a group that must not share it, of which one keeps it."""
     (reason, _), gathered = group
-    for _, rule in rule_of(group):
-        for dropped in rule.gives_way:
-            for kept in gathered:
-                if kept not in rule.gives_way and dropped.conflicts_with(kept, reason):
-                    yield leak(reason, (kept, gathered[kept].first), (dropped, gathered[dropped].first))
-
-
-def leak(reason: Reason, kept: tuple[Place, Member], dropped: tuple[Place, Member]) -> Leak:
-    """The leak between two records."""
-    both_tested = kept[0].is_tested and dropped[0].is_tested
-    return Leak(both_tested, REASONS.index(reason), *kept, *dropped, reason)
+    for _, resolution in resolve(group):
+        for loser in resolution.loses:
+            for keeper in gathered:
+                if keeper not in resolution.loses and loser.conflicts_with(keeper, reason):
+                    yield Leak.between(reason, gathered[keeper].first, gathered[loser].first)

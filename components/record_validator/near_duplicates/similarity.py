@@ -1,10 +1,11 @@
 """Whether two images are the same one, however re-encoded, resized, exposed, or cropped by a few per cent.
 
-Chest radiographs all look alike, so it takes two steps. A *signature*, some hundred bytes, finds candidates among all
-images (`near_duplicates`); a *thumbnail* decides on each of them, after one has been laid over the other.
+Chest radiographs all look alike, so it takes two steps. The *descriptor* in an image's signature, some hundred bytes,
+finds candidates among all images (`candidates`); its *thumbnail* decides on each of them, after one has been laid over
+the other.
 
     >>> half = [cv2.resize(pixels, None, fx=0.5, fy=0.5) for pixels in (image, mask)]
-    >>> likeness(sketch(image, mask).thumbnail, sketch(*half).thumbnail) > SAME
+    >>> similarity(compute_signature(image, mask).thumbnail, compute_signature(*half).thumbnail) > SIMILARITY_THRESHOLD
     True
 """
 
@@ -16,17 +17,8 @@ from numpy.typing import NDArray
 
 from schema.record import Pixels
 
-SAME: Final = 0.91
-"""Likeness from which two thumbnails show one image.
-
-566 radiographs of Shenzhen and 77 of Hannover: at most 0.80 between any two, but for one pair with 0.90, which by the
-looks of it is two visits of one person. 2,500 phantoms: at most 0.89. 120 of the radiographs against copies of
-themselves: at least 0.94 as JPEG of quality 50, at half the size, darker, with gamma 0.7 and 1.5, or noise of 8 grey
-values; at least 0.915 where cropped by 1-2 %.
-"""
-
 FREQUENCIES: Final = 54
-"""Values of a signature in one frame."""
+"""Values of a descriptor in one frame."""
 
 _GRID: Final = 48
 _SLOWEST, _FASTEST = 2, 8
@@ -52,7 +44,7 @@ Floats = NDArray[np.float32]
 
 
 def _ring() -> NDArray[np.intp]:
-    """Where in a DCT the frequencies of a signature stand, and how they are weighted."""
+    """Return where in a DCT the frequencies of a descriptor stand."""
     y, x = np.mgrid[:_GRID, :_GRID]
     radius = np.hypot(y, x)
     return np.flatnonzero((radius >= _SLOWEST) & (radius <= _FASTEST))
@@ -63,21 +55,21 @@ _WEIGHTS: Final = np.hypot(*np.divmod(_RING, _GRID)).astype(np.float32)
 """The power of a radiograph falls with frequency; this evens it out."""
 
 
-class Sketch(NamedTuple):
+class ImageSignature(NamedTuple):
     """What is kept of an image to find copies of it by.
 
     Attributes:
-        signature: what it looks like from afar, in two frames: all of it, and the lungs and what is around them, which
+        descriptor: What it looks like from afar, in two frames: all of it, and the lungs and what is around them, which
             stays the same where image and mask are cropped; int8 [2, FREQUENCIES], as bytes.
-        thumbnail: a JPEG of 64 x 64 pixels.
+        thumbnail: A JPEG of 64 x 64 pixels.
     """
 
-    signature: bytes
+    descriptor: bytes
     thumbnail: bytes
 
 
-def sketch(image: Pixels, mask: Pixels) -> Sketch:
-    """Sketches an image in under two kB; grey values count by their rank alone.
+def compute_signature(image: Pixels, mask: Pixels) -> ImageSignature:
+    """Compute an image's signature, under two kB; grey values count by their rank alone.
 
     Args:
         image: uint8 [height, width].
@@ -85,27 +77,30 @@ def sketch(image: Pixels, mask: Pixels) -> Sketch:
     """
     small, lungs = _shrink(image, 2 * _SIDE), _shrink(mask, 2 * _SIDE)
     frames = (_shrink(small, _GRID), _around(lungs, small))
-    return Sketch(
-        signature=b"".join(_low_frequencies(frame).tobytes() for frame in frames),
+    return ImageSignature(
+        descriptor=b"".join(_low_frequencies(frame).tobytes() for frame in frames),
         thumbnail=cv2.imencode(".jpg", _shrink(small, _SIDE), _JPEG)[1].tobytes(),
     )
 
 
-def unpack(signatures: bytes | bytearray) -> NDArray[np.int8]:
-    """Signatures, one after another, as an array, int8 [n, 2, FREQUENCIES]."""
-    return np.frombuffer(signatures, np.int8).reshape(-1, 2, FREQUENCIES)
+def unpack_descriptors(descriptors: bytes | bytearray) -> NDArray[np.int8]:
+    """Return descriptors, one after another, as an array, int8 [n, 2, FREQUENCIES]."""
+    return np.frombuffer(descriptors, np.int8).reshape(-1, 2, FREQUENCIES)
 
 
-def likeness(one: bytes, other: bytes) -> float:
-    """Correlation of the fine structure of two thumbnails, -1 to 1, once the other is laid over the one.
+def similarity(first: bytes, second: bytes) -> float:
+    """Correlate the fine structure of two thumbnails, once the second is laid over the first.
 
     The affine map is found with ECC (Evangelidis and Psarakis, 2008, doi 10.1109/TPAMI.2008.113), which exposure does
-    not disturb. 0 where the images are too far apart for it, or where it would distort more than cropping by a few per
-    cent does.
+    not disturb.
+
+    Returns:
+        -1 to 1; 0 where the images are too far apart for it, or where it would distort more than cropping by a few per
+        cent does.
     """
-    first, second = _decode(one), _decode(other)
-    even, other_even = _equalise(first), _equalise(second)
-    seen = _unclipped(first) & _unclipped(second)
+    image, other = _decode(first), _decode(second)
+    even, other_even = _equalise(image), _equalise(other)
+    seen = _unclipped(image) & _unclipped(other)
     if _correlation(_detail(even)[seen], _detail(other_even)[seen]) < _APART:
         return 0.0
     try:
@@ -115,12 +110,12 @@ def likeness(one: bytes, other: bytes) -> float:
     warp = np.asarray(found)
     if np.abs(warp[:, :2] - np.eye(2)).max() > _WARP:
         return 0.0
-    seen = _unclipped(first) & (_lay_over(_unclipped(second).astype(np.uint8), warp) > 0)
+    seen = _unclipped(image) & (_lay_over(_unclipped(other).astype(np.uint8), warp) > 0)
     return _correlation(_detail(even)[seen], _detail(_lay_over(other_even, warp))[seen])
 
 
-def _decode(file: bytes) -> Pixels:
-    return np.asarray(cv2.imdecode(np.frombuffer(file, np.uint8), cv2.IMREAD_GRAYSCALE), np.uint8)
+def _decode(jpeg: bytes) -> Pixels:
+    return np.asarray(cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_GRAYSCALE), np.uint8)
 
 
 def _equalise(image: Pixels) -> Pixels:
@@ -132,7 +127,10 @@ def _shrink(image: Pixels, side: int) -> Pixels:
 
 
 def _around(lungs: Pixels, image: Pixels) -> Pixels:
-    """The lungs' frame, found by the moments of their mask, which stray specks hardly move; uint8 [_GRID, _GRID]."""
+    """Cut the lungs' frame out, uint8 [_GRID, _GRID].
+
+    It is found by the moments of their mask, which stray specks hardly move.
+    """
     moments = cv2.moments(lungs)
     if not moments["mu20"] or not moments["mu02"]:
         return _shrink(image, _GRID)
@@ -161,16 +159,16 @@ def _detail(even: Pixels) -> Floats:
 
 
 def _unclipped(image: Pixels) -> NDArray[np.bool_]:
-    """Pixels that hold detail, away from the image's edge and from what clipping may have flattened."""
+    """Mark pixels that hold detail, away from the image's edge and from what clipping may have flattened."""
     low, high = _CLIPPED
     inside = np.zeros(image.shape, bool)
     inside[_EDGE:-_EDGE, _EDGE:-_EDGE] = True
     return inside & (image > low) & (image < high)
 
 
-def _correlation(one: Floats, other: Floats) -> float:
-    if one.size < _SIDE:  # next to nothing can be compared
+def _correlation(first: Floats, second: Floats) -> float:
+    if first.size < _SIDE:  # next to nothing can be compared
         return 0.0
-    one, other = one - one.mean(), other - other.mean()
-    lengths = float(np.linalg.norm(one) * np.linalg.norm(other))
-    return float(one @ other) / lengths if lengths else 0.0
+    first, second = first - first.mean(), second - second.mean()
+    lengths = float(np.linalg.norm(first) * np.linalg.norm(second))
+    return float(first @ second) / lengths if lengths else 0.0

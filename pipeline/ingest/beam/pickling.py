@@ -1,4 +1,4 @@
-"""What is shuffled, as bytes: engines that shuffle in memory would hold objects, which take several times as much."""
+"""Packs what is shuffled as bytes: engines that shuffle in memory would hold objects, which take several times more."""
 
 from typing import Any, Final
 
@@ -8,10 +8,10 @@ _CODER: Final = PickleCoder()
 
 
 def pack(element: Any) -> bytes:
-    """Any element, also one with names that are no UTF-8 text, which Beam's own coders refuse."""
+    """Return any element as bytes, also one with names that are no UTF-8 text, which Beam's own coders refuse."""
     return bytes(_CODER.encode(element))
 
 
 def unpack(packed: bytes) -> Any:
-    """What was packed."""
+    """Return the element that was packed."""
     return _CODER.decode(packed)

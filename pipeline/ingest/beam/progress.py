@@ -13,8 +13,8 @@ _SHARD: Final = re.compile(r"records-\d+-of-(\d+)\.tfrecord")
 
 
 @contextmanager
-def watching(folder: str, progress: Callable[[int, int], None] | None) -> Iterator[None]:
-    """Calls `progress` with the numbers of shards that are in a folder and that there will be, as they grow."""
+def watch_progress(folder: str, progress: Callable[[int, int], None] | None) -> Iterator[None]:
+    """Call `progress` with the numbers of shards that are in a folder and that there will be, as they grow."""
     if progress is None:
         yield
         return

@@ -1,4 +1,4 @@
-"""What comes out of an ingest: the list of refused files, and a summary that whoever started it reads.
+"""Writes what comes out of an ingest beside records: the list of refused files, and a summary for its caller.
 
 A pipeline hands nothing back but files, whatever it runs on.
 """
@@ -14,9 +14,9 @@ from apache_beam.typehints.decorators import no_annotations
 
 from pipeline.errors import UserError
 from pipeline.ingest.pairing import Rejection
-from pipeline.ingest.storage.files import join, reason_of, replace_file
+from pipeline.ingest.shard_writer import WrittenShard
+from pipeline.ingest.storage.files import error_reason, join, replace_file
 from pipeline.ingest.storage.span import REJECTED_FILE, write_rejections
-from pipeline.ingest.storage.tfrecord import Shard
 
 SUMMARY_FILE: Final = "summary.json"
 MOST_LISTED: Final = 100_000
@@ -28,7 +28,7 @@ class Summary:
     """What became of an input.
 
     Attributes:
-        mistake: why nothing was written, for the user; empty where it was.
+        error: why nothing was written, for the user; empty where it was.
         found: samples, and files that were refused before any was read.
         written: samples.
         records: of the samples.
@@ -38,7 +38,7 @@ class Summary:
         sizes: of the files of the shards by their number, bytes.
     """
 
-    mistake: str
+    error: str
     found: int
     written: int
     records: int
@@ -49,28 +49,31 @@ class Summary:
 
     @classmethod
     def from_json(cls, text: bytes) -> "Summary":
-        """What `to_json` wrote."""
+        """Read what `to_json` wrote."""
         fields = json.loads(text)
         sizes = {int(index): size for index, size in fields.pop("sizes").items()}
         return cls(sizes=sizes, **fields)
 
     def to_json(self) -> bytes:
-        """As a file holds it."""
+        """Write as JSON."""
         return json.dumps(dataclasses.asdict(self)).encode()
 
 
 class WriteSummary(beam.PTransform):
-    """Writes `rejected.csv` and the summary into a folder, on one worker."""
+    """Writes `rejected.csv` and the summary into a folder, on one worker.
+
+    Args:
+        folder: where to write.
+    """
 
     def __init__(self, folder: str) -> None:
-        """Takes the folder."""
         super().__init__()
         self._folder = folder
 
     @no_annotations  # Beam knows no such types
     def expand(self, inputs: dict[str, beam.PCollection]) -> beam.PCollection:
-        """Takes `samples`, `rejections` and `mistakes` as listed, and `shards`."""
-        samples, refused, mistakes, shards = (inputs[name] for name in ("samples", "rejections", "mistakes", "shards"))
+        """Sum up `samples`, `rejections` and `errors` as listed, and `shards`."""
+        samples, refused, errors, shards = (inputs[name] for name in ("samples", "rejections", "errors", "shards"))
         rejections = (refused, shards | "Refused" >> beam.FlatMap(_rejections_of)) | "All rejections" >> beam.Flatten()
         patients = shards | "Patients" >> beam.FlatMap(_patients_of) | "Different patients" >> beam.Distinct()
         counts = {
@@ -86,7 +89,7 @@ class WriteSummary(beam.PTransform):
             | "Summarize"
             >> beam.Map(
                 _summarize,
-                mistakes=beam.pvalue.AsIter(mistakes | "Tell mistakes" >> beam.Map(str)),
+                errors=beam.pvalue.AsIter(errors | "Error messages" >> beam.Map(str)),
                 listed=beam.pvalue.AsSingleton(first),
                 shards=beam.pvalue.AsIter(shards | "Measure" >> beam.Map(_measure)),
                 **counts,
@@ -94,22 +97,22 @@ class WriteSummary(beam.PTransform):
         )
 
 
-def _rejections_of(shard: Shard) -> Iterator[Rejection]:
+def _rejections_of(shard: WrittenShard) -> Iterator[Rejection]:
     yield from shard.rejections
 
 
-def _patients_of(shard: Shard) -> Iterator[str]:
+def _patients_of(shard: WrittenShard) -> Iterator[str]:
     yield from shard.patients
 
 
-def _measure(shard: Shard) -> tuple[int, int, int, int]:
+def _measure(shard: WrittenShard) -> tuple[int, int, int, int]:
     return shard.index, shard.size, shard.samples, len(shard.origins)
 
 
 def _summarize(
     folder: str,
     *,
-    mistakes: Iterable[str],
+    errors: Iterable[str],
     listed: list[Rejection],
     shards: Iterable[tuple[int, int, int, int]],
     samples: int,
@@ -117,10 +120,10 @@ def _summarize(
     rejected: int,
     patients: int,
 ) -> None:
-    """Writes both files."""
+    """Write both files."""
     measured = sorted(shards)
     summary = Summary(
-        mistake=min(mistakes, default=""),
+        error=min(errors, default=""),
         found=samples + refused,
         written=sum(written for _, _, written, _ in measured),
         records=sum(records for *_, records in measured),
@@ -134,4 +137,4 @@ def _summarize(
         with replace_file(join(folder, SUMMARY_FILE)) as file:
             file.write(summary.to_json())
     except OSError as error:
-        raise UserError(f"cannot write to {folder.rpartition('/')[0]}: {reason_of(error)}") from error
+        raise UserError(f"cannot write to {folder.rpartition('/')[0]}: {error_reason(error)}") from error

@@ -1,13 +1,14 @@
-"""Reads lung masks, whatever two levels they were saved with."""
+"""Decodes lung masks, whatever two levels they were saved with."""
 
-from pathlib import Path
 from typing import Any, Final
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.ingest.formats.raster import FORMATS, ImageError, Pixels, decode_grey, read_content
+from pipeline.ingest.formats.base import ImageError
+from pipeline.ingest.formats.raster import FORMATS, decode_grey
+from schema.record import Pixels
 
 # A level is a region of its own where more than this share of the pixels lie inside it, away from any edge.
 # Of 643 hand-drawn masks none has one such pixel between its two ends; resampled (256 to 2048 pixels) or blurred
@@ -21,17 +22,8 @@ _FORMATS: Final = (*FORMATS, "GIF")
 _SIXTEEN_BITS: Final = 2**16
 
 
-def read_mask(path: Path) -> Pixels:
-    """Reads a mask of two levels: `decode_mask` of the file's content.
-
-    Raises:
-        ImageError: as `decode_mask`, or the file cannot be read.
-    """
-    return decode_mask(read_content(path))
-
-
 def decode_mask(data: bytes) -> Pixels:
-    """Decodes a mask of two levels from a PNG, JPEG, TIFF or GIF: the lower is outside, the higher is lung.
+    """Decode a mask of two levels from a PNG, JPEG, TIFF or GIF: the lower is outside, the higher is lung.
 
     Any two levels do (0 and 1, 0 and 255, 1 and 2); levels between them are antialiased edges and are cut half-way.
 
@@ -53,23 +45,16 @@ def decode_mask(data: bytes) -> Pixels:
         raise ImageError(f"is a label map of {len(regions)} levels: {_enumerate(regions)}")
     if len(regions) == 2:
         low, high = regions  # a stray pixel outside them does not move the threshold
-    return _cut(levels, (low + high) / 2 - offset)
+    return binarize(levels, (low + high) / 2 - offset)
 
 
-def resize_mask(mask: Pixels, size: int) -> Pixels:
-    """Resizes a mask of 0 and 255 to `size` x `size`: a pixel is lung where at least half of its area is.
-
-    Raises:
-        ImageError: no lung is left.
-    """
-    resized = _cut(cv2.resize(mask, (size, size), interpolation=cv2.INTER_AREA), 127)
-    if not resized.any():
-        raise ImageError(f"is empty at {size} x {size}")
-    return resized
+def binarize(levels: NDArray[Any], threshold: float) -> Pixels:
+    """Return 255 above a threshold and 0 elsewhere; np.where takes ten times as long."""
+    return np.asarray(cv2.threshold(levels, threshold, 255, cv2.THRESH_BINARY)[1], np.uint8)
 
 
 def _narrow(grey: NDArray[Any], low: int, high: int) -> tuple[NDArray[Any], int]:
-    """Brings levels to uint8 or uint16, which OpenCV's filters know; returns what was subtracted as well."""
+    """Bring levels to uint8 or uint16, which OpenCV's filters know; return what was subtracted as well."""
     if grey.dtype != np.int32:
         return grey, 0
     if high - low >= _SIXTEEN_BITS:
@@ -78,13 +63,14 @@ def _narrow(grey: NDArray[Any], low: int, high: int) -> tuple[NDArray[Any], int]
 
 
 def _fold_ringing(grey: NDArray[Any]) -> NDArray[Any]:
+    """Bring what lies close to the lowest or highest level to it."""
     low, high = grey.min(), grey.max()
     reach = (float(high) - float(low)) * _RINGING
     return np.where(grey <= low + reach, low, np.where(grey >= high - reach, high, grey))
 
 
 def _region_levels(levels: NDArray[Any]) -> list[int]:
-    """Levels that cover regions, ascending; all levels where there are two, as in most masks, whatever they cover.
+    """Return the levels that cover regions, ascending; where there are two levels, both, whatever they cover.
 
     An antialiased edge changes from pixel to pixel, so that a pixel equal to its eight neighbours lies in a region.
     """
@@ -95,11 +81,6 @@ def _region_levels(levels: NDArray[Any]) -> list[int]:
     depth = np.iinfo(levels.dtype).max + 1
     counts = cv2.calcHist([levels], [0], settled, [depth], [0, depth]).ravel()
     return np.flatnonzero(counts > _REGION_SHARE * levels.size).tolist()
-
-
-def _cut(levels: NDArray[Any], threshold: float) -> Pixels:
-    """255 above a threshold and 0 elsewhere; np.where takes ten times as long."""
-    return np.asarray(cv2.threshold(levels, threshold, 255, cv2.THRESH_BINARY)[1], np.uint8)
 
 
 def _enumerate(levels: list[int]) -> str:

@@ -1,6 +1,6 @@
-"""Reads volumes from NIfTI-1 files, compressed or not.
+"""Decodes volumes from NIfTI-1 files, compressed or not.
 
->>> volume = read_nifti(Path("a.nii.gz").read_bytes())
+>>> volume = decode_nifti(read_file("a.nii.gz"))
 >>> volume.slice(0)
 """
 
@@ -12,7 +12,7 @@ import nibabel as nib
 import numpy as np
 from nibabel.arrayproxy import ArrayProxy
 
-from pipeline.ingest.formats.raster import ImageError
+from pipeline.ingest.formats.base import ImageError
 from pipeline.ingest.formats.volume import Volume, check_geometry
 
 _GZIP: Final = b"\x1f\x8b"
@@ -22,8 +22,8 @@ _MAX_OFFSET: Final = 2**20  # of the voxels, behind the header's extensions
 _MAX_BYTES: Final = 2**30
 
 
-def read_nifti(data: bytes) -> Volume:
-    """Reads a volume; its voxels are scaled slice by slice, when they are asked for.
+def decode_nifti(data: bytes) -> Volume:
+    """Decode a volume; its voxels are scaled slice by slice, when they are asked for.
 
     Raises:
         ImageError: the file is no NIfTI-1 volume of three axes and plain numbers, truncated, damaged, too large,
@@ -31,14 +31,14 @@ def read_nifti(data: bytes) -> Volume:
     """
     # nibabel answers a damaged header with nearly any exception.
     try:
-        return _read(data)
+        return _decode(data)
     except ImageError:
         raise
     except Exception as error:
         raise ImageError(f"is truncated or damaged NIfTI ({type(error).__name__})") from error
 
 
-def _read(data: bytes) -> Volume:
+def _decode(data: bytes) -> Volume:
     zipped = data.startswith(_GZIP)
     head = _inflate(data, _HEADER) if zipped else data[:_HEADER]
     start, magic = _MAGIC
@@ -69,6 +69,6 @@ def _read(data: bytes) -> Volume:
 
 
 def _inflate(data: bytes, length: int) -> bytes:
-    """The first bytes of a gzip file; one byte more is asked for, since the checksum is compared at the end only."""
+    """Return the first bytes of a gzip file; one more is asked for, since the checksum is compared at the end only."""
     with gzip.open(io.BytesIO(data)) as file:
         return file.read(length + 1)[:length]

@@ -1,7 +1,7 @@
 """CT volumes as axial slices, displayed as radiologists do.
 
 >>> volume = Volume(voxels, affine)
->>> lung_window(volume.slice(0)).shape == volume.slice_shape
+>>> apply_lung_window(volume.slice(0)).shape == volume.slice_shape
 True
 """
 
@@ -14,9 +14,9 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.ingest.formats.dicom.header import square_spacing
-from pipeline.ingest.formats.dicom.levels import apply_window
-from pipeline.ingest.formats.raster import MAX_PIXELS, ImageError, Pixels
+from pipeline.ingest.formats.base import MAX_PIXELS, ImageError
+from pipeline.ingest.plausibility import square_spacing
+from schema.record import Pixels
 
 MAX_VOXELS: Final = 4 * MAX_PIXELS
 """Larger volumes are refused from the header; a CT of 512 x 512 x 600 has half as many."""
@@ -31,10 +31,10 @@ class Voxels(Protocol):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Three lengths."""
+        """Numbers of voxels along the three axes."""
 
     def __getitem__(self, index: Any) -> Any:
-        """Reads a part."""
+        """Read a part."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +52,7 @@ class Volume:
 
     @cached_property
     def _axes(self) -> tuple[list[int], list[bool]]:
-        """For x, y and z: the axis of the voxels that runs along it, and whether in the other direction."""
+        """For x, y and z, the axis of the voxels that runs along it, and whether it runs the other way."""
         orientation = nib.io_orientation(self.affine)
         axes = [int(np.flatnonzero(orientation[:, 0] == along)[0]) for along in range(3)]
         return axes, [orientation[axis, 1] < 0 for axis in axes]
@@ -76,7 +76,7 @@ class Volume:
         return square_spacing(height, width)
 
     def slice(self, index: int) -> NDArray[Any]:
-        """An axial slice: the front above, the patient's right at the left, as if seen from the feet.
+        """Return an axial slice: the front above, the patient's right at the left, as if seen from the feet.
 
         Args:
             index: from the feet, from 0.
@@ -84,33 +84,33 @@ class Volume:
         Returns:
             [height, width] in the voxels' own unit.
         """
-        (x, y, z), (x_turned, y_turned, z_turned) = self._axes
+        (x, y, z), (x_flipped, y_flipped, z_flipped) = self._axes
         where: list[Any] = [slice(None)] * 3
-        where[z] = self.slice_count - 1 - index if z_turned else index
+        where[z] = self.slice_count - 1 - index if z_flipped else index
         plane = np.asarray(self.voxels[tuple(where)])
         if y > x:
             plane = plane.T
         # Rows run to the front and columns to the right as yet; both are displayed the other way round.
-        return plane[:: 1 if y_turned else -1, :: 1 if x_turned else -1]
+        return plane[:: 1 if y_flipped else -1, :: 1 if x_flipped else -1]
 
     def matches(self, other: "Volume") -> bool:
-        """Whether two volumes have the same voxels in space, whatever the order in which they are stored."""
-        mine, others = self._canonical(), other._canonical()
-        if mine[0] != others[0]:
+        """Tell whether two volumes have the same voxels in space, whatever the order in which they are stored."""
+        (own_shape, own_affine), (other_shape, other_affine) = self._canonical(), other._canonical()
+        if own_shape != other_shape:
             return False
-        corners = np.array([[*corner, 1] for corner in product(*((0, length - 1) for length in mine[0]))])
-        apart = np.linalg.norm(corners @ (mine[1] - others[1]).T, axis=1).max()
-        return bool(apart <= _TOLERANCE * np.linalg.norm(self.affine[:3, :3], axis=0).min())
+        corners = np.array([[*corner, 1] for corner in product(*((0, length - 1) for length in own_shape))])
+        distance = np.linalg.norm(corners @ (own_affine - other_affine).T, axis=1).max()
+        return bool(distance <= _TOLERANCE * np.linalg.norm(self.affine[:3, :3], axis=0).min())
 
     def _canonical(self) -> tuple[tuple[int, ...], NDArray[np.float64]]:
-        """Shape and affine with the axes in the order and direction of x, y and z."""
+        """Return shape and affine with the axes in the order and direction of x, y and z."""
         orientation = nib.io_orientation(self.affine)
-        turned = self.affine @ nib.orientations.inv_ornt_aff(orientation, self.voxels.shape)
-        return tuple(self.voxels.shape[axis] for axis in self._axes[0]), turned
+        canonical = self.affine @ nib.orientations.inv_ornt_aff(orientation, self.voxels.shape)
+        return tuple(self.voxels.shape[axis] for axis in self._axes[0]), canonical
 
 
 def check_geometry(shape: tuple[int, ...], affine: NDArray[np.float64]) -> None:
-    """Raises ImageError where a volume is empty or too large, or its affine maps it to no volume."""
+    """Raise ImageError where a volume is empty or too large, or its affine maps it to no volume."""
     if min(shape) < 1 or int(np.prod(shape, dtype=object)) > MAX_VOXELS:
         lengths = " x ".join(map(str, shape))
         raise ImageError(f"has {lengths} voxels: only volumes of 1 to {MAX_VOXELS} are taken")
@@ -120,7 +120,7 @@ def check_geometry(shape: tuple[int, ...], affine: NDArray[np.float64]) -> None:
         raise ImageError("has axes of which none runs along the body")
 
 
-def lung_window(hounsfield: NDArray[Any]) -> Pixels:
-    """Maps -1350 to 150 HU to 0 to 255 (level -600, width 1500); what is no number lies outside the scan: black."""
+def apply_lung_window(hounsfield: NDArray[Any]) -> Pixels:
+    """Map -1350 to 150 HU to 0 to 255 (level -600, width 1500); what is no number lies outside the scan: black."""
     values = np.nan_to_num(hounsfield.astype(np.float64), nan=-np.inf)
-    return np.rint(255 * apply_window(values, _LEVEL, _WIDTH, "LINEAR_EXACT")).astype(np.uint8)
+    return np.rint(255 * ((values - _LEVEL) / _WIDTH + 0.5).clip(0, 1)).astype(np.uint8)

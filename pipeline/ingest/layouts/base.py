@@ -9,28 +9,29 @@ A layout of another package is an entry point of the group `lungseg.layouts`; it
     # clinic/layouts.py: x.png beside x-lungs.png, all in one folder
     import apache_beam as beam
 
-    from pipeline.ingest.storage.files import exists, join, list_files
     from pipeline.ingest.layouts.base import Input, Layout
     from pipeline.ingest.metadata import Description
     from pipeline.ingest.pairing import Rejection
     from pipeline.ingest.samples import ImageSample
+    from pipeline.ingest.storage.files import exists, join, list_files
 
-    def find_pairs(given: Input):
-        for name in list_files(given.root):
+    def find_pairs(input_: Input):
+        for name in list_files(input_.root):
             stem = name.removesuffix("-lungs.png")
-            if stem != name and exists(join(given.root, f"{stem}.png")):
-                description = Description(patient_id=stem, source=given.source or "clinic")
-                yield ImageSample(given.root, f"{stem}.png", (name,), stem, description)
+            if stem != name and exists(join(input_.root, f"{stem}.png")):
+                description = Description(patient_id=stem, source=input_.source or "clinic")
+                yield ImageSample(input_.root, f"{stem}.png", (name,), stem, description)
             elif stem != name:
                 yield Rejection(name, "is a mask without an image")
 
-    def find(given: Input) -> beam.PTransform:
-        return beam.Create([given]) | beam.FlatMap(find_pairs)
+    def find(input_: Input) -> beam.PTransform:
+        return beam.Create([input_]) | beam.FlatMap(find_pairs)
 
     FLAT = Layout(looks_for="x.png and x-lungs.png", fits=lambda root: True, find=find)
 
-`find` gives a transform from the start of a pipeline to `listing.Found`: samples (of any class that keeps the protocol
-`samples.Sample`), rejections, and UserErrors, which stop the run. What runs on workers must be installed there.
+`find` gives a transform from the start of a pipeline to `file_listing.Listed`: samples (of any class that keeps the
+protocol `samples.Sample`), rejections, and UserErrors, which stop the run. What runs on workers must be installed
+there.
 """
 
 from collections.abc import Callable
@@ -64,19 +65,19 @@ class Layout:
 
     Attributes:
         looks_for: what makes it, in words.
-        fits: whether an input holds that.
-        find: gives what lists an input that fits; see the module's docstring.
+        fits: tells whether an input, given its path, holds that.
+        find: gives the transform that lists an input that fits; see the module's docstring.
         is_file: whether the input is a file, not a folder.
-        records: about how many a sample becomes.
+        records_per_sample: about how many a sample becomes.
     """
 
     looks_for: str
     fits: Callable[[str], bool]
     find: Callable[[Input], "beam.PTransform"]
     is_file: bool = False
-    records: int = 1
+    records_per_sample: int = 1
 
 
-def has_folders(*folders: str) -> Callable[[str], bool]:
-    """For `Layout.fits`: whether all of these are below the input folder."""
+def has_subfolders(*folders: str) -> Callable[[str], bool]:
+    """Return a `Layout.fits` that tells whether all of these folders are below the input folder."""
     return lambda root: all(exists(join(root, folder)) for folder in folders)

@@ -12,20 +12,21 @@ source, finding, view, sex, age and pixel_spacing.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from difflib import get_close_matches
 from os.path import dirname
 from typing import TYPE_CHECKING, Final
 
 import yaml
 
-from pipeline.errors import UserError
-from pipeline.ingest.formats.raster import ImageError
+from pipeline.errors import UserError, one_line
+from pipeline.ingest.formats.base import ImageError
+from pipeline.ingest.formats.extensions import stem_of
 from pipeline.ingest.layouts.base import Input, Layout
-from pipeline.ingest.metadata import CellError, Description, Row, describe, read_columns, read_rows, stem_of
+from pipeline.ingest.metadata import CellError, Description, Row, describe, read_columns, read_rows
 from pipeline.ingest.pairing import Rejection
 from pipeline.ingest.samples import ImageSample
 from pipeline.ingest.storage.files import is_file, read_file
 from schema import features
+from schema.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     import apache_beam as beam
@@ -53,7 +54,7 @@ class Columns:
 
 
 def read_mapping(path: str) -> Columns:
-    """Reads the YAML file that names the columns.
+    """Read the YAML file that names the columns.
 
     Raises:
         UserError: the file cannot be read, is no YAML mapping of names, holds an unknown key, or lacks image or mask.
@@ -63,12 +64,12 @@ def read_mapping(path: str) -> Columns:
     except ImageError as error:
         raise UserError(f"{path} {error}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: is no YAML: {' '.join(str(error).split())}") from error
+        raise UserError(f"{path}: is no YAML: {one_line(error)}") from error
     if not isinstance(content, dict):
         raise UserError(f"{path}: must be a mapping such as `image: COLUMN`")
     for key in content:
         if key not in (_IMAGE, _MASK, *_OPTIONAL):
-            raise UserError(f"{path}: unknown key '{key}'{_nearest(str(key), [_IMAGE, _MASK, *_OPTIONAL])}")
+            raise UserError(f"{path}: unknown key '{key}'{_suggest(str(key), [_IMAGE, _MASK, *_OPTIONAL])}")
     for key in (_IMAGE, _MASK):
         if not content.get(key):
             raise UserError(f"{path}: names no column for '{key}'")
@@ -80,25 +81,25 @@ def read_mapping(path: str) -> Columns:
     return Columns(content.pop(_IMAGE), tuple(masks), content)
 
 
-def _find(given: Input) -> "beam.PTransform":
+def _find(input_: Input) -> "beam.PTransform":
     import apache_beam as beam
 
-    if given.mapping is None:
+    if input_.mapping is None:
         raise UserError("the layout 'csv' needs to know the columns: name a YAML file with --mapping")
-    columns = read_mapping(given.mapping)
-    there = read_columns(given.root)
+    columns = read_mapping(input_.mapping)
+    available = read_columns(input_.root)
     for column in (columns.image, *columns.masks, *columns.others.values()):
-        if column not in there:
-            hint = _nearest(column, there)
-            raise UserError(f"{given.root} has no column '{column}', which {given.mapping} names{hint}")
-    return beam.Create([given]) | "Read table" >> beam.FlatMap(_find_samples, columns)
+        if column not in available:
+            hint = _suggest(column, available)
+            raise UserError(f"{input_.root} has no column '{column}', which {input_.mapping} names{hint}")
+    return beam.Create([input_]) | "Read table" >> beam.FlatMap(_find_samples, columns)
 
 
-def _find_samples(given: Input, columns: Columns) -> Iterator[ImageSample | Rejection | UserError]:
-    folder = dirname(given.root)
+def _find_samples(input_: Input, columns: Columns) -> Iterator[ImageSample | Rejection | UserError]:
+    folder = dirname(input_.root)
     try:
-        for row in read_rows(given.root, columns.image):
-            yield _find_sample(row, columns, folder, given.source or _name_of(given.root))
+        for row in read_rows(input_.root, columns.image):
+            yield _find_sample(row, columns, folder, input_.source or _source_of(input_.root))
     except UserError as error:
         yield error
 
@@ -117,14 +118,13 @@ def _find_sample(row: Row, columns: Columns, folder: str, source: str) -> ImageS
     return ImageSample(folder, image, tuple(row.cells[column] for column in columns.masks), image_id, description)
 
 
-def _name_of(path: str) -> str:
-    """The name of a CSV file without its extension, after which its data are called where nothing else is given."""
+def _source_of(path: str) -> str:
+    """Return the name of a CSV file without its extension: the source of its images where none is named."""
     return path.rpartition("/")[2].removesuffix(".csv") or features.UNKNOWN
 
 
-def _nearest(name: str, known: list[str]) -> str:
-    nearest = get_close_matches(name, known, n=1)
-    return f"; did you mean '{nearest[0]}'?" if nearest else f": known are {', '.join(known)}"
+def _suggest(name: str, known: list[str]) -> str:
+    return did_you_mean(name, known) or f": known are {', '.join(known)}"
 
 
 CSV: Final = Layout("a CSV file with one row an image", is_file, _find, is_file=True)

@@ -10,18 +10,21 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from pipeline.ingest.formats.raster import ImageError, Pixels
+from pipeline.ingest.formats.base import Decoded, ImageError
+from pipeline.ingest.formats.extensions import IMAGE_EXTENSIONS
+from pipeline.ingest.formats.grey_levels import find_range, stretch
 from pipeline.ingest.layouts.base import Input, Layout
-from pipeline.ingest.metadata import IMAGE_FILES, Description, Row
-from pipeline.ingest.samples import Decoded, ImageSample
+from pipeline.ingest.metadata import Description, Row
+from pipeline.ingest.samples import ImageSample
 from pipeline.ingest.storage.files import exists, join
 from schema import features
+from schema.record import Pixels
 
 if TYPE_CHECKING:
     import apache_beam as beam
 
 _SIDE: Final = 2048
-_WHITEST: Final = 4095
+_DARKEST: Final = 4095
 _PIXEL_SPACING: Final = 0.175
 _EXTENSION: Final = (".img",)
 _IMAGE_FOLDERS: Final = ("All247images", "Nodule154images", "NonNodule93images", "images")
@@ -34,7 +37,7 @@ class JsrtSample(ImageSample):
     """A raw image of JSRT with its masks, whose pixels cover two by two of the image's or one each."""
 
     def decode(self, data: bytes) -> Decoded:
-        """Decodes a raw image, black as 0, stretched from its own minimum and maximum as all deep images are.
+        """Decode a raw image, black as 0, stretched from its own minimum and maximum as all deep images are.
 
         Raises:
             ImageError: the file has another size, holds larger values, or is constant.
@@ -42,16 +45,13 @@ class JsrtSample(ImageSample):
         if len(data) != 2 * _SIDE**2:
             raise ImageError(f"has {len(data)} bytes, not the {2 * _SIDE**2} of {_SIDE} x {_SIDE} 16-bit pixels")
         values = np.frombuffer(data, ">u2").reshape(_SIDE, _SIDE).astype(np.uint16)
-        low, high = int(values.min()), int(values.max())
-        if high > _WHITEST:
-            raise ImageError(f"holds the value {high}, above the {_WHITEST} of 12 bits: is it big-endian?")
-        if low == high:
-            raise ImageError(f"is constant: every pixel is {low}")
-        levels = np.rint((high - np.arange(high + 1)) * (255 / (high - low)))
-        return Decoded(np.clip(levels, 0, 255).astype(np.uint8)[values])
+        if values.max() > _DARKEST:
+            raise ImageError(f"holds the value {values.max()}, above the {_DARKEST} of 12 bits: is it big-endian?")
+        low, high = find_range(values)
+        return Decoded(stretch(values, black=high, white=low))
 
-    def fits(self, mask: Pixels, image: Pixels) -> bool:
-        """Whether a mask has the image's size or half of it."""
+    def mask_fits(self, mask: Pixels, image: Pixels) -> bool:
+        """Tell whether a mask has the image's size or half of it."""
         return mask.shape in (image.shape, tuple(side // 2 for side in image.shape))
 
 
@@ -59,17 +59,17 @@ def _fits(root: str) -> bool:
     return bool(_image_folders(root)) and all(_folders_of(root, lung) for lung in _LUNGS)
 
 
-def _find(given: Input) -> "beam.PTransform":
-    from pipeline.ingest.beam.file_listing import PairByName, Role
+def _find(input_: Input) -> "beam.PTransform":
+    from pipeline.ingest.beam.file_listing import FileRole, PairByName
 
-    images = Role("images", _image_folders(given.root), _EXTENSION)
-    masks = [Role(lung, _folders_of(given.root, lung), (".gif", *IMAGE_FILES)) for lung in _LUNGS]
-    description = partial(_describe, given.source or "jsrt")
-    return PairByName(given.root, images, masks, description, make=JsrtSample.of)
+    images = FileRole("images", _image_folders(input_.root), _EXTENSION)
+    masks = [FileRole(lung, _folders_of(input_.root, lung), (".gif", *IMAGE_EXTENSIONS)) for lung in _LUNGS]
+    description = partial(_describe, input_.source or "jsrt")
+    return PairByName(input_.root, images, masks, description, make_sample=JsrtSample.from_pair)
 
 
 def _image_folders(root: str) -> tuple[str, ...]:
-    """Copies of the database have one folder or two."""
+    """Return the folders of images that are there: copies of the database have one or two."""
     found = [name for name in _IMAGE_FOLDERS if exists(join(root, name))]
     return tuple(found[:1] if found[:1] == ["All247images"] else found)
 
@@ -80,7 +80,7 @@ def _folders_of(root: str, lung: str) -> tuple[str, ...]:
 
 
 def _describe(source: str, stem: str, row: Row | None) -> Description:  # noqa: ARG001
-    """One image a patient, and whether a nodule is in it at the beginning of its name."""
+    """Describe an image by its name: one image a patient, and at its beginning whether a nodule is in it."""
     finding = _FINDINGS.get(stem[:5].upper(), features.UNKNOWN)
     return Description(patient_id=stem, source=source, finding=finding, pixel_spacing=_PIXEL_SPACING)
 

@@ -15,34 +15,31 @@ from contextlib import contextmanager, suppress
 from typing import BinaryIO, Final
 
 from pipeline.errors import UserError, one_line
-from pipeline.ingest.beam.memory_limit import Budget
-from pipeline.ingest.formats.raster import ImageError, count_pixels
+from pipeline.ingest.formats.base import ImageError
 
 MAX_FILE_BYTES: Final = 2**29
 """Larger files are refused unread."""
 
-_HEAD_BYTES: Final = 2**20  # every format but TIFF tells its size within these
-
 
 def is_local(path: str) -> bool:
-    """Whether a path is one of this machine, not a URL."""
+    """Tell whether a path is one of this machine, not a URL."""
     return "://" not in path
 
 
 def join(folder: str, name: str) -> str:
-    """The path of a name below a folder; an absolute path or URL stays as it is."""
+    """Return the path of a name below a folder; an absolute path or URL stays as it is."""
     if not is_local(name):
         return name
     return os.path.join(folder, name) if is_local(folder) else posixpath.join(folder, name)
 
 
-def name_of(path: str) -> str:
-    """The name of a file or folder: the last part of its path or URL."""
+def base_name(path: str) -> str:
+    """Return the name of a file or folder: the last part of its path or URL."""
     return os.path.basename(os.path.realpath(path) if is_local(path) else path.rstrip("/"))
 
 
 def exists(path: str) -> bool:
-    """Whether there is such a file or folder; stores that know no folders are asked for a file below it.
+    """Tell whether there is such a file or folder; stores that know no folders are asked for a file below it.
 
     Raises:
         UserError: the store cannot be reached.
@@ -52,23 +49,23 @@ def exists(path: str) -> bool:
     from apache_beam.io.filesystems import FileSystems
 
     try:
-        return bool(FileSystems.exists(path) or FileSystems.match([f"{_literal(path)}/**"], [1])[0].metadata_list)
+        return bool(FileSystems.exists(path) or FileSystems.match([f"{_escape(path)}/**"], [1])[0].metadata_list)
     except Exception as error:  # the client of each store has its own
         raise UserError(f"{path} cannot be reached: {one_line(error)}") from error
 
 
 def is_file(path: str) -> bool:
-    """Whether there is such a file."""
+    """Tell whether there is such a file."""
     if is_local(path):
         return os.path.isfile(path)
     from apache_beam.io.filesystems import FileSystems
 
     # To a store that knows folders, a folder exists as well.
-    return bool(FileSystems.exists(path) and not FileSystems.match([f"{_literal(path)}/*"], [1])[0].metadata_list)
+    return bool(FileSystems.exists(path) and not FileSystems.match([f"{_escape(path)}/*"], [1])[0].metadata_list)
 
 
 def list_files(folder: str, levels: int = 1) -> Iterator[str]:
-    """Names of the files in a folder, and of those in its folders where `levels` is 2, with forward slashes.
+    """Yield the names of the files in a folder, and of those in its folders where `levels` is 2, with forward slashes.
 
     A local folder is listed as it is read. What a store answers is held in memory, a few hundred bytes a file.
 
@@ -85,23 +82,23 @@ def list_files(folder: str, levels: int = 1) -> Iterator[str]:
     from apache_beam.io.filesystems import FileSystems
 
     for level in range(levels):
-        (match,) = FileSystems.match([f"{_literal(folder)}/{'*/' * level}*"])
+        (match,) = FileSystems.match([f"{_escape(folder)}/{'*/' * level}*"])
         yield from ("/".join(file.path.rsplit("/", level + 1)[1:]) for file in match.metadata_list)
 
 
-def sizes_in(folder: str) -> dict[str, int]:
-    """Sizes of the files directly in a folder, bytes, by name."""
+def file_sizes(folder: str) -> dict[str, int]:
+    """Return the sizes of the files directly in a folder, bytes, by name."""
     if is_local(folder):
         return {entry.name: entry.stat().st_size for entry in os.scandir(folder) if entry.is_file()}
     from apache_beam.io.filesystems import FileSystems
 
-    (match,) = FileSystems.match([f"{_literal(folder)}/*"])
+    (match,) = FileSystems.match([f"{_escape(folder)}/*"])
     return {posixpath.basename(file.path): file.size_in_bytes for file in match.metadata_list}
 
 
 @contextmanager
 def open_file(path: str) -> Iterator[BinaryIO]:
-    """Opens a file to read its bytes as they are stored, compressed or not.
+    """Open a file to read its bytes as they are stored, compressed or not.
 
     Raises:
         ImageError: it cannot be opened or read.
@@ -110,43 +107,38 @@ def open_file(path: str) -> Iterator[BinaryIO]:
         with _open(path) as file:
             yield file
     except OSError as error:
-        raise ImageError(f"cannot be read: {reason_of(error)}") from error
+        raise ImageError(f"cannot be read: {error_reason(error)}") from error
 
 
 def read_file(path: str) -> bytes:
-    """Reads a whole file.
+    """Read a whole file.
 
     Raises:
         ImageError: it cannot be read, or is larger than `MAX_FILE_BYTES`.
     """
     with open_file(path) as file:
-        return _read_on(file, b"")
+        return read_rest(file, b"")
 
 
-@contextmanager
-def read_within(budget: Budget, path: str) -> Iterator[bytes]:
-    """Reads an image file whose pixels count against a budget for as long as the context lasts.
+def read_rest(file: BinaryIO, head: bytes) -> bytes:
+    """Read the rest of an open file, and return all of it.
 
-    The pixels are counted from the first bytes, so that no more files lie in memory than can be decoded. A large file
-    that does not tell there is read while no other is.
+    Args:
+        file: read up to the end of `head`.
+        head: what has been read.
 
     Raises:
-        ImageError: it cannot be read, or is larger than `MAX_FILE_BYTES`.
+        ImageError: the file is larger than `MAX_FILE_BYTES`.
     """
-    with open_file(path) as file:
-        head = file.read(_HEAD_BYTES)
-        whole = len(head) < _HEAD_BYTES
-        with budget.claim(count_pixels(head) or (len(head) if whole else budget.limit)) as claim:
-            data = head
-            if not whole:
-                data = _read_on(file, head)
-                claim.shrink(count_pixels(data) or len(data))
-            yield data
+    data = head + file.read(MAX_FILE_BYTES + 1 - len(head))
+    if len(data) > MAX_FILE_BYTES:
+        raise ImageError(f"is larger than {MAX_FILE_BYTES // 2**20} MB")
+    return data
 
 
 @contextmanager
 def replace_file(path: str) -> Iterator[BinaryIO]:
-    """Opens a file to write; it appears, in place of what is there, only when the context ends without an error.
+    """Open a file to write; it appears, in place of what is there, only when the context ends without an error.
 
     Raises:
         OSError: it cannot be written.
@@ -170,7 +162,7 @@ def replace_file(path: str) -> Iterator[BinaryIO]:
 
 
 def move(source: str, target: str) -> None:
-    """Renames a file, in place of what is there.
+    """Rename a file, in place of what is there.
 
     Raises:
         OSError: it cannot be renamed.
@@ -186,48 +178,48 @@ def move(source: str, target: str) -> None:
 
 
 def make_folder(path: str) -> None:
-    """Makes a folder, with those above it, where folders exist by themselves.
+    """Make a folder, with those above it, where folders exist by themselves.
 
     Raises:
         OSError: it cannot be made.
     """
     if is_local(path):
         os.makedirs(path)
-    elif has_folders(path):
+    elif supports_directories(path):
         from apache_beam.io.filesystems import FileSystems
 
         FileSystems.mkdirs(path)
 
 
 def delete_file(path: str) -> None:
-    """Deletes one file."""
+    """Delete one file."""
     if is_local(path):
         os.remove(path)
         return
     from apache_beam.io.filesystems import FileSystems
 
-    FileSystems.delete([_literal(path)])
+    FileSystems.delete([_escape(path)])
 
 
 def delete_folder(folder: str) -> None:
-    """Deletes a folder with all that is in it; one that is not there is none to delete."""
+    """Delete a folder with all that is in it; one that is not there is none to delete."""
     if is_local(folder):
         if os.path.exists(folder):
             shutil.rmtree(folder)
         return
     from apache_beam.io.filesystems import FileSystems
 
-    if has_folders(folder):
+    if supports_directories(folder):
         if FileSystems.exists(folder):
-            FileSystems.delete([_literal(folder)])
+            FileSystems.delete([_escape(folder)])
         return
-    (match,) = FileSystems.match([f"{_literal(folder)}/**"])
+    (match,) = FileSystems.match([f"{_escape(folder)}/**"])
     if match.metadata_list:
-        FileSystems.delete([_literal(file.path) for file in match.metadata_list])
+        FileSystems.delete([_escape(file.path) for file in match.metadata_list])
 
 
-def has_folders(path: str) -> bool:
-    """Whether folders exist by themselves where a path lies, and are renamed as one, unlike those of object stores."""
+def supports_directories(path: str) -> bool:
+    """Tell whether folders exist by themselves where a path lies and are renamed as one, unlike in object stores."""
     if is_local(path):
         return True
     from apache_beam.io.filesystems import FileSystems
@@ -235,11 +227,11 @@ def has_folders(path: str) -> bool:
     return bool(FileSystems.get_filesystem(path).has_dirs())
 
 
-def reason_of(error: OSError) -> str:
-    """What went wrong, in one line."""
+def error_reason(error: OSError) -> str:
+    """Return what went wrong, in one line."""
     details = getattr(error, "exception_details", None) or {}  # of BeamIOError: what went wrong with each file
     for cause in details.values():
-        return reason_of(cause) if isinstance(cause, OSError) else one_line(cause)
+        return error_reason(cause) if isinstance(cause, OSError) else one_line(cause)
     return error.strerror or one_line(error)
 
 
@@ -252,13 +244,6 @@ def _open(path: str) -> BinaryIO:
     return FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
 
 
-def _read_on(file: BinaryIO, head: bytes) -> bytes:
-    data = head + file.read(MAX_FILE_BYTES + 1 - len(head))
-    if len(data) > MAX_FILE_BYTES:
-        raise ImageError(f"is larger than {MAX_FILE_BYTES // 2**20} MB")
-    return data
-
-
-def _literal(path: str) -> str:
-    """A pattern that matches this path alone."""
+def _escape(path: str) -> str:
+    """Return a pattern that matches this path alone."""
     return re.sub(r"([\[*?])", r"[\1]", path)

@@ -15,27 +15,27 @@ from pipeline.errors import UserError
 from pipeline.ingest.pairing import Rejection
 from pipeline.ingest.storage.files import (
     delete_folder,
+    error_reason,
     exists,
-    has_folders,
+    file_sizes,
     join,
     make_folder,
     move,
-    reason_of,
     replace_file,
-    sizes_in,
+    supports_directories,
 )  # fmt: skip
 
 REJECTED_FILE: Final = "rejected.csv"
 
 
 def span_folder(output: str, span: int) -> str:
-    """Where a span lies."""
+    """Return where a span lies."""
     return join(output, f"span-{span}")
 
 
 @contextmanager
 def new_span(output: str, span: int) -> Iterator[str]:
-    """Yields a temporary folder that becomes the span at the end; after any exception nothing of it stays.
+    """Yield a temporary folder that becomes the span at the end; after any exception nothing of it stays.
 
     Raises:
         UserError: the span exists already, or `output` cannot be written.
@@ -48,19 +48,19 @@ def new_span(output: str, span: int) -> Iterator[str]:
         delete_folder(partial)  # of a run that was killed
         make_folder(partial)
     except OSError as error:
-        raise UserError(f"cannot write to {output}: {reason_of(error)}") from error
+        raise UserError(f"cannot write to {output}: {error_reason(error)}") from error
     try:
         yield partial
         _publish(partial, final)
     except OSError as error:
-        raise UserError(f"cannot write to {output}: {reason_of(error)}") from error
+        raise UserError(f"cannot write to {output}: {error_reason(error)}") from error
     finally:
         with suppress(OSError):  # what went wrong before is what counts
             delete_folder(partial)
 
 
 def write_rejections(path: str, rejections: Iterable[Rejection]) -> None:
-    """Writes a CSV file with the columns file and reason, one row a refused file.
+    """Write a CSV file with the columns file and reason, one row a refused file.
 
     Raises:
         OSError: it cannot be written.
@@ -76,11 +76,11 @@ def write_rejections(path: str, rejections: Iterable[Rejection]) -> None:
 
 
 def _publish(partial: str, final: str) -> None:
-    if has_folders(partial):
+    if supports_directories(partial):
         move(partial, final)
         return
     try:
-        for name in sorted(sizes_in(partial), key=lambda name: (name == REJECTED_FILE, name)):
+        for name in sorted(file_sizes(partial), key=lambda name: (name == REJECTED_FILE, name)):
             move(join(partial, name), join(final, name))
     except BaseException:
         delete_folder(final)

@@ -23,6 +23,7 @@ from components.augmenter.augment import draw_copy
 from components.augmenter.component import Augmenter
 from components.augmenter.copies import AddCopies
 from components.augmenter.policy import Policy, compose, load_policy
+from components.code_version import code_version
 from pipeline.errors import ComponentError
 from schema.record import Record, decode, encode
 
@@ -57,7 +58,7 @@ def run(tmp_path: Path, write_examples: Callable[..., standard_artifacts.Example
         context = base_beam_executor.BaseBeamExecutor.Context(
             beam_pipeline_args=BEAM, extra_flags=[], tmp_dir=str(tmp_path / "tmp"), unique_id="1"
         )
-        properties = {"policy": policy.model_dump_json(), "code_version": "1"}
+        properties = {"settings": policy.model_dump_json()}
         executor.Executor(context).Do({"examples": [examples]}, {"augmented_examples": [augmented]}, properties)
         return augmented
 
@@ -169,7 +170,7 @@ def test_how_many_are_under_way_makes_no_difference(
 ) -> None:
     """The transform without the executor; some of its records come out while others go in, some at the end."""
     monkeypatch.setattr(parallel, "_AHEAD", ahead)
-    monkeypatch.setattr(parallel.os, "cpu_count", lambda: cores)
+    monkeypatch.setattr(parallel, "count_cpus", lambda: cores)
     policy = make_policy("HorizontalFlip", "GaussNoise", "Affine", p=0.6, train=3)
     records = [encode(make_record(f"r{index}")) for index in range(14)]
     expected = [
@@ -306,19 +307,19 @@ def test_reconcile_is_content(written: dict[str, int]) -> None:
     [
         (
             counts(4, 3, 8),
-            "split 'train' lost records: 4 read, 3 originals and 8 of 8 copies written, 0 left out",
+            "split 'train' lost records: 4 read, 3 originals written",
         ),
         (
             counts(4, 4, 7),
-            "split 'train' lost records: 4 read, 4 originals and 7 of 8 copies written, 0 left out",
+            "split 'train' lost copies: 8 due, 7 written, 0 left out",
         ),
         (
             counts(4, 4, 9),
-            "split 'train' lost records: 4 read, 4 originals and 9 of 8 copies written, 0 left out",
+            "split 'train' lost copies: 8 due, 9 written, 0 left out",
         ),
         (
             counts(4, 4, 6, 1, 3),
-            "split 'train' lost records: 4 read, 4 originals and 6 of 8 copies written, 1 left out",
+            "split 'train' lost copies: 8 due, 6 written, 1 left out",
         ),
         (
             counts(0, 0, 0),
@@ -344,7 +345,7 @@ def test_records_lost_on_the_way_fail_the_run(
 
     monkeypatch.setattr(executor, "AddCopies", Leaky)
     assert failure({"train": splits["train"]}, make_policy(train=1)) == (
-        "Augmenter failed: split 'train' lost records: 5 read, 5 originals and 4 of 5 copies written, 0 left out"
+        "Augmenter failed: split 'train' lost copies: 5 due, 4 written, 0 left out"
     )
 
 
@@ -368,13 +369,13 @@ def test_an_interruption_leaves_nothing(
 def test_the_component_is_wired_to_beam(make_policy: MakePolicy) -> None:
     examples = channel.OutputChannel(standard_artifacts.Examples, None, "examples")
     policy = make_policy("HorizontalFlip", seed=9, train=1)
-    augmenter = Augmenter(examples=examples, policy=policy, code_version="abc")
+    augmenter = Augmenter(examples=examples, policy=policy)
     assert augmenter.id == "Augmenter"
     assert augmenter.inputs == {"examples": examples}
     assert list(augmenter.outputs) == ["augmented_examples"]
     assert augmenter.outputs["augmented_examples"].type is standard_artifacts.Examples
-    assert Policy.model_validate_json(augmenter.exec_properties["policy"]) == policy
-    assert augmenter.exec_properties["code_version"] == "abc"
+    assert Policy.model_validate_json(augmenter.exec_properties["settings"]) == policy
+    assert augmenter.exec_properties["code_version"] == code_version("components.augmenter.executor")
     assert isinstance(augmenter.executor_spec, executor_spec.BeamExecutorSpec)
     assert augmenter.executor_spec.executor_class is executor.Executor
 
@@ -382,4 +383,4 @@ def test_the_component_is_wired_to_beam(make_policy: MakePolicy) -> None:
 def test_the_component_takes_examples_only(make_policy: MakePolicy) -> None:
     model = channel.OutputChannel(standard_artifacts.Model, None, "model")
     with pytest.raises(TypeError, match="examples"):
-        Augmenter(examples=model, policy=make_policy(), code_version="abc")
+        Augmenter(examples=model, policy=make_policy())

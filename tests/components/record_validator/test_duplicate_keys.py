@@ -1,45 +1,46 @@
-"""Digests that several records have are found, however they are cut into blocks; patients are counted by place."""
+"""Hashes that several records have are found, however they are cut into blocks; patients are counted by partition."""
 
 from unittest import mock
 
 import pytest
 
-from components.record_validator.leaks import duplicate_keys as suspects
-from components.record_validator.leaks.duplicate_keys import Digest, ToBlocks, digest, find_suspects
-from components.record_validator.leaks.partitions import PATIENT, Place
+from components.record_validator.leaks import duplicate_keys
+from components.record_validator.leaks.duplicate_keys import BlockHashes, Bucket, KeyHash, find_duplicate_keys, key_hash
+from components.record_validator.records import PATIENT, SPLIT, Partition
 
-PLACES = [Place("split", f"s{number}") for number in range(300)]
+PARTITIONS = [Partition(SPLIT, f"s{number}") for number in range(300)]
 IMAGE = "exact_duplicate"
 
 
-def blocks(keyed: list[tuple[Digest, int]], bundles: int) -> dict[tuple[str, int], list[bytes]]:
-    """By shard, as they come out of so many bundles."""
-    found: dict[tuple[str, int], list[bytes]] = {}
+def blocks(hashes: list[tuple[KeyHash, int]], bundles: int) -> dict[Bucket, list[bytes]]:
+    """By bucket, as they come out of so many bundles."""
+    by_bucket: dict[Bucket, list[bytes]] = {}
     for bundle in range(bundles):
-        pack = ToBlocks()
-        pack.start_bundle()
-        for one in keyed[bundle::bundles]:
-            pack.process(one)
-        for packed in pack.finish_bundle():
-            shard, entries = packed.value
-            found.setdefault(shard, []).append(entries)
-    return found
+        packer = BlockHashes()
+        packer.start_bundle()
+        for key in hashes[bundle::bundles]:
+            packer.process(key)
+        for packed in packer.finish_bundle():
+            bucket, entries = packed.value
+            by_bucket.setdefault(bucket, []).append(entries)
+    return by_bucket
 
 
 @pytest.mark.parametrize("bundles", [1, 3])
 def test_what_is_there_more_than_once(bundles: int, monkeypatch: pytest.MonkeyPatch) -> None:
     counted = mock.Mock()
-    monkeypatch.setattr(suspects, "count", counted)
-    images = [(digest((IMAGE, f"i{number}")), 0) for number in (*range(200), 7, 8, 8)]
+    monkeypatch.setattr(duplicate_keys, "count", counted)
+    images = [(key_hash((IMAGE, f"i{number}")), 0) for number in (*range(200), 7, 8, 8)]
     patients = [
-        (digest((PATIENT, name)), place) for name, place in [("p", 0), ("p", 0), ("q", 0), ("q", 299), ("r", 1)]
+        (key_hash((PATIENT, name)), partition)
+        for name, partition in [("p", 0), ("p", 0), ("q", 0), ("q", 299), ("r", 1)]
     ]
-    keyed = images[::2] + patients + images[1::2]
-    found = [one for shard in blocks(keyed, bundles).items() for one in find_suspects(shard, PLACES)]
-    assert sorted(found) == sorted([digest((IMAGE, "i7")), digest((IMAGE, "i8")), digest((PATIENT, "q"))])
-    by_place: dict[str, int] = {}
-    for _, place, _, patients_there in (call.args for call in counted.call_args_list):
-        by_place[place] = by_place.get(place, 0) + patients_there
-    assert {place: number for place, number in by_place.items() if number} == {
+    hashes = images[::2] + patients + images[1::2]
+    found = [key for bucket in blocks(hashes, bundles).items() for key in find_duplicate_keys(bucket, PARTITIONS)]
+    assert sorted(found) == sorted([key_hash((IMAGE, "i7")), key_hash((IMAGE, "i8")), key_hash((PATIENT, "q"))])
+    by_partition: dict[str, int] = {}
+    for _, partition, _, patients_there in (call.args for call in counted.call_args_list):
+        by_partition[partition] = by_partition.get(partition, 0) + patients_there
+    assert {partition: number for partition, number in by_partition.items() if number} == {
         "split 's0'": 2, "split 's1'": 1, "split 's299'": 1,
     }  # fmt: skip

@@ -17,15 +17,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_records import make, splits
 
-from components.record_validator.checks.check_records import Examine, Numbered
-from components.record_validator.leaks import find_leaks as across
-from components.record_validator.leaks.duplicate_keys import Digest, ToBlocks, find_suspects
-from components.record_validator.leaks.find_leaks import Facts, Finding
-from components.record_validator.leaks.groups import Gather, Presence, leaks_of, rule_of
-from components.record_validator.leaks.partitions import Leak, Member, Place
-from components.record_validator.near_duplicates.similarity import Sketch
+from components.record_validator.checks.check_records import CheckRecords
+from components.record_validator.leaks import find_leaks
+from components.record_validator.leaks.duplicate_keys import BlockHashes, KeyHash, find_duplicate_keys
+from components.record_validator.leaks.groups import GatherOccurrences, Occurrence, leaks_of, resolve
+from components.record_validator.leaks.leak import Leak
+from components.record_validator.near_duplicates.pairs import ComparePairs, NearDuplicatePair, candidate_pairs
+from components.record_validator.near_duplicates.similarity import ImageSignature
+from components.record_validator.records import (
+    EXTERNAL,
+    SPLIT,
+    Finding,
+    NumberedRecord,
+    Partition,
+    RecordRef,
+    RecordSummary,
+)
 from components.record_validator.settings import RecordValidationSettings
 from schema.record import Record, encode
+from schema.reports.validation import SetKind
 
 TRAINED_ON = "test sets must hold no image or patient that is trained on; "
 EXTERNAL_REMEDY = "remove them and ingest the set again"
@@ -33,6 +43,7 @@ EXTERNAL_PATIENT_REMEDY = "remove them, or give other people a source of their o
 SPLIT_REMEDY = "give images of one person one patient_id, or remove one of the images, and ingest them again"
 
 DEFAULTS = RecordValidationSettings()
+WITHOUT_NEAR_DUPLICATES = RecordValidationSettings(ignore=("near_duplicate",))
 
 Sets = Mapping[str, Sequence[Record | bytes]]
 
@@ -44,7 +55,7 @@ class Compared(NamedTuple):
     found_leaks: list[Leak]
 
     def reasons(self) -> dict[str, str]:
-        return {one.member.image_id: one.reason for one in self.findings}
+        return {finding.ref.image_id: finding.reason for finding in self.findings}
 
     def leaks(self) -> list[str]:
         return [str(leak) for leak in self.found_leaks]
@@ -54,59 +65,72 @@ class Compared(NamedTuple):
 
 
 def compared(examples: Sets, external: Sets | None = None, chosen: RecordValidationSettings = DEFAULTS) -> Compared:
-    """Compares all records, as `across.compare` does on Beam."""
-    return _compare([*_facts(examples, "split", chosen), *_facts(external or {}, "external set", chosen)], chosen)
+    """Compares all records, as `find_leaks` does on Beam."""
+    return _compare([*_summaries(examples, SPLIT, chosen), *_summaries(external or {}, EXTERNAL, chosen)], chosen)
 
 
-def _compare(facts: list[Facts], chosen: RecordValidationSettings) -> Compared:
-    places = sorted({one.place for one in facts})
-    suspects = {suspect for suspect in _suspects(facts, places) if across._is_watched(suspect, chosen.ignore)}
-    suspected = [one for each in facts for one in across._groups_of(each, suspects)]
-    gather, gathered = Gather(), {}
-    for key, presence in suspected:
-        gathered[key] = gather.add_input(gathered.get(key, gather.create_accumulator()), presence)
-    groups = list(gathered.items())
-    rules = dict(rule for group in groups for rule in rule_of(group))
-    shared = [result for one in suspected for result in across._judge(one, rules)]
-    gone = dict(shared)
-    alike = []
-    if "near_duplicate" not in chosen.ignore:
-        liken = across._Liken(chosen.near_duplicate)
-        survivors = [one for one in facts if one.member.at not in gone]
-        alike = [same for pair in across.pairs_of(survivors, places) for same in liken.emit(liken.work(pair))]
-    findings = [*shared, *map(across._finding_of_pair, alike)]
-    leaks = [leak for group in groups for leak in leaks_of(group)]
-    leaks += [leak for pair in alike for leak in across._leaks_of_pair(pair)]
-    once = {across._of_records(leak)[0]: leak for leak in sorted(leaks, reverse=True)}
-    gravest = {at: min(one for its, one in findings if its == at) for at, _ in findings}
-    return Compared(sorted(gravest.values(), key=lambda one: one.member), sorted(once.values()))
-
-
-def _suspects(facts: list[Facts], places: list[Place]) -> Iterator[Digest]:
-    pack = ToBlocks()
-    pack.start_bundle()
-    for one in facts:
-        for keyed in across._digests(one, {place: number for number, place in enumerate(places)}):
-            pack.process(keyed)
-    for block in pack.finish_bundle():
-        shard, entries = block.value
-        yield from find_suspects((shard, [entries]), places)
-
-
-def _facts(sets: Sets, kind: str, chosen: RecordValidationSettings) -> list[Facts]:
-    examine = Examine(chosen)
-    return [
-        examine.work(Numbered(Place(kind, name), f"{name}#{number}", one if isinstance(one, bytes) else encode(one)))[1]
-        for name, records in sets.items()
-        for number, one in enumerate(records)
+def _compare(summaries: list[RecordSummary], chosen: RecordValidationSettings) -> Compared:
+    partitions = sorted({summary.ref.partition for summary in summaries})
+    duplicates = {
+        key for key in _duplicate_keys(summaries, partitions) if find_leaks._is_looked_for(key, chosen.ignore)
+    }
+    occurrences = [
+        occurrence for summary in summaries for occurrence in find_leaks._occurrences_of(summary, duplicates)
     ]
+    gather, gathered = GatherOccurrences(), {}
+    for key, occurrence in occurrences:
+        gathered[key] = gather.add_input(gathered.get(key, gather.create_accumulator()), occurrence)
+    groups = list(gathered.items())
+    resolutions = dict(resolution for group in groups for resolution in resolve(group))
+    shared = [finding for occurrence in occurrences for finding in find_leaks._findings_of(occurrence, resolutions)]
+    gone = {finding.ref.key for finding in shared}
+    pairs: list[NearDuplicatePair] = []
+    if "near_duplicate" not in chosen.ignore:
+        compare = ComparePairs(chosen.near_duplicate)
+        survivors = [summary for summary in summaries if summary.ref.key not in gone]
+        candidates = candidate_pairs(survivors, partitions)
+        pairs = [pair for candidate in candidates for pair in compare.emit(compare.work(candidate))]
+    findings = [*shared, *(pair.to_finding() for pair in pairs)]
+    leaks = [leak for group in groups for leak in leaks_of(group)]
+    leaks += [leak for pair in pairs for leak in find_leaks._leaks_of_pair(pair)]
+    once = {find_leaks._by_records(leak)[0]: leak for leak in sorted(leaks, reverse=True)}
+    gravest = {ref.key: min(finding for finding in findings if finding.ref == ref) for _, _, _, ref in findings}
+    return Compared(sorted(gravest.values(), key=lambda finding: finding.ref[1:]), sorted(once.values()))
+
+
+def _duplicate_keys(summaries: list[RecordSummary], partitions: list[Partition]) -> Iterator[KeyHash]:
+    packer = BlockHashes()
+    packer.start_bundle()
+    for summary in summaries:
+        numbers = {partition: number for number, partition in enumerate(partitions)}
+        for hashed in find_leaks._key_hashes_of(summary, numbers):
+            packer.process(hashed)
+    for block in packer.finish_bundle():
+        bucket, entries = block.value
+        yield from find_duplicate_keys((bucket, [entries]), partitions)
+
+
+def _summaries(sets: Sets, kind: SetKind, chosen: RecordValidationSettings) -> list[RecordSummary]:
+    check = CheckRecords(chosen)
+    checked = [
+        check.work(NumberedRecord(Partition(kind, name), f"{name}#{number}", _serialized(record)))
+        for name, records in sets.items()
+        for number, record in enumerate(records)
+    ]
+    summaries = [result for result in checked if isinstance(result, RecordSummary)]
+    assert summaries == checked, "all records are sound"
+    return summaries
+
+
+def _serialized(record: Record | bytes) -> bytes:
+    return record if isinstance(record, bytes) else encode(record)
 
 
 def test_an_id_that_two_images_have() -> None:
     """In another source it is another image."""
     more = [make(10, "t1", "p1"), make(11, "t1", "p9", "ruhr")]
     found = compared(splits(*more))
-    assert [(one.member.image_id, one.member.source, one.reason) for one in found.findings] == [
+    assert [(finding.ref.image_id, finding.ref.source, finding.reason) for finding in found.findings] == [
         ("t1", "clinic", "duplicate_id")
     ]
 
@@ -124,7 +148,7 @@ def test_what_is_tested_on_leaves_the_training(split: str, look: int, name: str,
     patient = {"test": "p3", "eval": "p2"}[split]
     assert found.leaks() == [f"split '{split}': image '{name}' (patient '{patient}') is in split 'train' as 'copy' too"]
     assert found.remedies() == {remedy}
-    assert [one.leaked for one in found.findings] == [True]
+    assert [finding.leaked for finding in found.findings] == [True]
 
 
 def test_nearly_the_same_image() -> None:
@@ -141,8 +165,7 @@ def test_nearly_the_same_image() -> None:
         f"split 'test': image 's1' (patient 'p3'): nearly the same image is in split 'train' as '{name}'"
         for name in ("darker", "jpeg")
     ]
-    ignoring = RecordValidationSettings(ignore=("near_duplicate",))
-    assert compared(splits(*copies), chosen=ignoring) == ([], [])
+    assert compared(splits(*copies), chosen=WITHOUT_NEAR_DUPLICATES) == ([], [])
 
 
 def test_further_images_of_a_patient_may_look_alike() -> None:
@@ -159,7 +182,7 @@ def test_a_patient_in_two_splits() -> None:
     assert found.leaks() == [
         "split 'test': patient 'p3' of source 'clinic' (image 's1') is in split 'train' too (image 'x')"
     ]
-    assert [one.leaked for one in found.findings] == [True, True]
+    assert [finding.leaked for finding in found.findings] == [True, True]
 
 
 def test_ids_that_coincide_by_chance() -> None:
@@ -257,52 +280,60 @@ def test_leaks_are_in_the_order_of_their_names() -> None:
     inside = [make(look, f"t{look}", f"p{look}") for look in range(100, 110)]
     outside = [make(look, f"x{look}", f"q{look}", "hannover") for look in range(109, 99, -1)]
     found = compared(splits(*inside), {"hannover": outside})
-    assert [leak.dropped_member.image_id for leak in found.found_leaks] == [f"x{look}" for look in range(100, 110)]
+    assert [leak.dropped.image_id for leak in found.found_leaks] == [f"x{look}" for look in range(100, 110)]
 
 
-_PLACES = [Place("split", name) for name in ("train", "eval", "test")] + [Place("external set", name) for name in "ab"]
-_FACTS = st.tuples(st.sampled_from(_PLACES), *(st.sampled_from("xyz") for _ in range(3)))
+_PARTITIONS = [Partition(SPLIT, name) for name in ("train", "eval", "test")]
+_PARTITIONS += [Partition(EXTERNAL, name) for name in "ab"]
+_DRAWN = st.tuples(st.sampled_from(_PARTITIONS), *(st.sampled_from("xyz") for _ in range(3)))
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.lists(_FACTS, min_size=1, max_size=12), st.randoms(use_true_random=False))
-def test_what_stays_shares_nothing_that_it_must_not(drawn: list[tuple[Place, str, str, str]], random: Random) -> None:
-    """However places, pixels, ids and patients fall, and in whatever order the records come."""
-    facts = [
-        Facts(place, Member(image_id, pixels, f"{number}", patient_id, "clinic"), pixels, "1 x 1", Sketch(b"", b""))
-        for number, (place, pixels, image_id, patient_id) in enumerate(drawn)
+@given(st.lists(_DRAWN, min_size=1, max_size=12), st.randoms(use_true_random=False))
+def test_what_stays_shares_nothing_that_it_must_not(
+    drawn: list[tuple[Partition, str, str, str]], random: Random
+) -> None:
+    """However partitions, pixels, ids and patients fall, and in whatever order the records come."""
+    summaries = [
+        RecordSummary(
+            RecordRef(partition, image_id, pixels, f"{number}", patient_id, "clinic"),
+            pixels,
+            "1 x 1",
+            ImageSignature(b"", b""),
+        )
+        for number, (partition, pixels, image_id, patient_id) in enumerate(drawn)
     ]
-    ignoring = RecordValidationSettings(ignore=("near_duplicate",))
-    found = _compare(facts, ignoring)
-    assert _compare(random.sample(facts, len(facts)), ignoring) == found
-    gone = {one.member.at for one in found.findings}
-    stay = [one for one in facts if one.member.at not in gone]
-    assert min(facts, key=lambda one: (one.place.precedence, one.member)) in stay
-    for one, other in itertools.combinations(stay, 2):
-        assert one.pixels != other.pixels
-        assert one.member.image_id != other.member.image_id
-        if one.member.patient_id == other.member.patient_id:
-            assert one.place == other.place or {one.place, other.place} & {_PLACES[2]}
-            assert one.place.is_tested == other.place.is_tested
+    found = _compare(summaries, WITHOUT_NEAR_DUPLICATES)
+    assert _compare(random.sample(summaries, len(summaries)), WITHOUT_NEAR_DUPLICATES) == found
+    gone = {finding.ref.key for finding in found.findings}
+    stay = [summary for summary in summaries if summary.ref.key not in gone]
+    assert min(summaries, key=lambda summary: (summary.ref.partition.precedence, summary.ref)) in stay
+    for first, second in itertools.combinations(stay, 2):
+        assert first.pixels != second.pixels
+        assert first.ref.image_id != second.ref.image_id
+        if first.ref.patient_id == second.ref.patient_id:
+            partitions = [first.ref.partition, second.ref.partition]
+            assert partitions[0] == partitions[1] or _PARTITIONS[2] in partitions
+            assert partitions[0].is_tested == partitions[1].is_tested
 
 
 def test_hashes_that_coincide_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     sets = splits(make(4, "copy", "p7"), make(10, "x", "p3")), {"hannover": [make(11, "y", "p9", "hannover")]}
     found = compared(*sets)
     assert set(found.reasons()) == {"copy", "x"}
-    monkeypatch.setattr(across, "digest", lambda group: (group[0], 0))
+    monkeypatch.setattr(find_leaks, "key_hash", lambda group: (group[0], 0))
     assert compared(*sets) == found
 
 
 def test_gathering_is_the_same_in_any_order() -> None:
-    """What is kept of a group grows with the number of places alone."""
-    train, here = Place("split", "train"), Place("external set", "hannover")
-    members = [Member(f"t{number:02}", "hash", f"file#{number}", "p", "clinic") for number in range(50)]
-    records = [(train, Presence(member, 1)) for member in members]
-    records.append((here, Presence(members[7], 1)))
-    expected = [("key", {train: Presence(members[0], 50), here: Presence(members[7], 1)})]
+    """What is kept of a group grows with the number of partitions alone."""
+    train, external = Partition(SPLIT, "train"), Partition(EXTERNAL, "hannover")
+    refs = [RecordRef(train, f"t{number:02}", "hash", f"file#{number}", "p", "clinic") for number in range(50)]
+    outside = refs[7]._replace(partition=external)
+    occurrences = [Occurrence(ref, 1) for ref in (*refs, outside)]
+    expected = [("key", {train: Occurrence(refs[0], 50), external: Occurrence(outside, 1)})]
     options = PipelineOptions(["--direct_running_mode=in_memory", "--direct_num_workers=1"])
-    for order in (records, records[::-1]):
+    for ordered in (occurrences, occurrences[::-1]):
         with beam.Pipeline(options=options) as pipeline:
-            gathered = pipeline | beam.Create([("key", one) for one in order]) | beam.CombinePerKey(Gather())
-            assert_that(gathered, equal_to(expected))
+            keyed = pipeline | beam.Create([("key", occurrence) for occurrence in ordered])
+            assert_that(keyed | beam.CombinePerKey(GatherOccurrences()), equal_to(expected))

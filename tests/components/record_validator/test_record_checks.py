@@ -8,23 +8,23 @@ import pytest
 import tensorflow as tf
 from pydantic import ValidationError
 
-from components.record_validator.checks.record_checks import Fault, Names, examine, names_of
+from components.record_validator.checks.record_checks import CheckedRecord, Fault, check_record
 from components.record_validator.settings import RecordValidationSettings
-from schema.record import Record, encode
+from schema.record import Record, RecordNames, encode
 
-Examine = Callable[..., Record | Fault]
+Check = Callable[..., Record | Fault]
 
 
 @pytest.fixture
-def examined(make_record: Callable[..., Record]) -> Examine:
-    """Examines a record of 40 x 40 pixels with some changes."""
+def checked(make_record: Callable[..., Record]) -> Check:
+    """Checks a record of 40 x 40 pixels with some changes."""
     image = np.random.default_rng(3).integers(0, 256, (40, 40), np.uint8)
     mask = np.zeros((40, 40), np.uint8)
     mask[10:30, 5:15] = mask[10:30, 25:35] = 255
 
     def do(settings: RecordValidationSettings | None = None, **changes: Any) -> Record | Fault:
         record = make_record(**{"image": image, "mask": mask, **changes})
-        return examine(encode(record), settings or RecordValidationSettings())
+        return check_record(encode(record), settings or RecordValidationSettings()).outcome
 
     return do
 
@@ -43,9 +43,9 @@ def _specks(number: int, size: int = 2) -> np.ndarray:
     return mask
 
 
-def test_a_sound_record_passes(examined: Examine) -> None:
-    assert isinstance(examined(), Record)
-    assert isinstance(examined(age=0.0, pixel_spacing=0.14), Record)
+def test_a_sound_record_passes(checked: Check) -> None:
+    assert isinstance(checked(), Record)
+    assert isinstance(checked(age=0.0, pixel_spacing=0.14), Record)
 
 
 @pytest.mark.parametrize(
@@ -78,23 +78,23 @@ def test_a_sound_record_passes(examined: Examine) -> None:
         ),
     ],
 )  # fmt: skip
-def test_faults(examined: Examine, changes: dict[str, Any], fault: Fault) -> None:
-    assert examined(**changes) == fault
-    assert examined(RecordValidationSettings(ignore=(fault.reason,)), **changes) != fault
+def test_faults(checked: Check, changes: dict[str, Any], fault: Fault) -> None:
+    assert checked(**changes) == fault
+    assert checked(RecordValidationSettings(ignore=(fault.reason,)), **changes) != fault
 
 
-def test_bounds_are_inclusive(examined: Examine) -> None:
+def test_bounds_are_inclusive(checked: Check) -> None:
     for area in (32, 1280):
-        assert isinstance(examined(mask=_mask(area)), Record)
+        assert isinstance(checked(mask=_mask(area)), Record)
 
 
-def test_slices_without_lungs_may_be_right(examined: Examine) -> None:
-    assert isinstance(examined(RecordValidationSettings(min_lung_fraction=0), mask=_mask(0)), Record)
+def test_slices_without_lungs_may_be_right(checked: Check) -> None:
+    assert isinstance(checked(RecordValidationSettings(min_lung_fraction=0), mask=_mask(0)), Record)
 
 
-def test_specks_are_no_components(examined: Examine) -> None:
+def test_specks_are_no_components(checked: Check) -> None:
     """Nine of four pixels each in 1,600: a quarter of a per cent each."""
-    assert isinstance(examined(RecordValidationSettings(min_component=0.003), mask=_specks(9)), Record)
+    assert isinstance(checked(RecordValidationSettings(min_component=0.003), mask=_specks(9)), Record)
 
 
 @pytest.mark.parametrize(("value", "told"), [(0.9, "0.9000"), (float("nan"), "nan")])
@@ -103,11 +103,11 @@ def test_a_fingerprint_of_other_pixels(make_record: Callable[..., Record], value
     example = tf.train.Example.FromString(encode(record))
     example.features.feature["mean_intensity"].float_list.value[0] = value
     settings = RecordValidationSettings(min_side=1)
-    assert examine(example.SerializeToString(), settings) == Fault(
+    assert check_record(example.SerializeToString(), settings).outcome == Fault(
         "fingerprint", f"mean_intensity is {told}, but the pixels give {record.fingerprint()['mean_intensity']:.4f}"
     )
     del example.features.feature["mean_intensity"]
-    assert examine(example.SerializeToString(), settings) == Fault(
+    assert check_record(example.SerializeToString(), settings).outcome == Fault(
         "fingerprint", "mean_intensity must hold one value, holds 0"
     )
 
@@ -116,8 +116,13 @@ def test_names_are_read_as_far_as_they_can(make_record: Callable[..., Record]) -
     example = tf.train.Example.FromString(encode(make_record("a", source="x")))
     del example.features.feature["patient_id"]
     example.features.feature["source"].bytes_list.value[0] = b"\xff"
-    assert names_of(example.SerializeToString()) == Names("a", "unknown", "\ufffd")
-    assert names_of(b"garbage") == Names("unknown", "unknown", "unknown")
+    named = check_record(example.SerializeToString(), RecordValidationSettings())
+    assert named.names == RecordNames("a", "unknown", "\ufffd")
+    assert named.outcome == Fault("undecodable", "record 'a', field 'patient_id': is missing")
+    assert check_record(b"garbage", RecordValidationSettings()) == CheckedRecord(
+        RecordNames("unknown", "unknown", "unknown"),
+        Fault("undecodable", "record 'unknown', field '(all)': is no serialized tf.train.Example"),
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,8 @@
 """The RecordValidator on real TFRecords: what is refused and why, what leaks, and that nothing gets lost."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -13,10 +12,20 @@ from small_records import make, splits
 from tfx.dsl.components.base import base_beam_executor, executor_spec
 from tfx.types import artifact_utils, channel, standard_artifacts
 
-from components.record_validator import executor, report
+from components import code_version
+from components.record_validator import executor
 from components.record_validator.component import RecordValidator
 from components.record_validator.settings import RecordValidationSettings
 from schema.record import Record, encode
+from schema.reports.validation import (
+    Leaks,
+    QuarantinedRecord,
+    RecordReference,
+    SetSummary,
+    SourceSummary,
+    ValidationReport,
+    read_quarantined,
+)
 
 Splits = Mapping[str, Sequence[Record | bytes]]
 
@@ -27,19 +36,25 @@ PROCESSES = ["--direct_running_mode=multi_processing", "--direct_num_workers=2",
 class Validated(NamedTuple):
     """What the executor wrote."""
 
-    validation: dict[str, Any]
-    listed: list[dict[str, Any]]
+    validation: ValidationReport
+    listed: list[QuarantinedRecord]
     folder: Path
     outputs: dict[str, standard_artifacts.Examples]
 
     def records(self, output: str, split: str) -> list[bytes]:
         folder = Path(artifact_utils.get_split_uri([self.outputs[output]], split))
         return [
-            one for file in sorted(folder.iterdir()) for one in tf.data.TFRecordDataset(str(file)).as_numpy_iterator()
+            record
+            for file in sorted(folder.iterdir())
+            for record in tf.data.TFRecordDataset(str(file)).as_numpy_iterator()
         ]
 
     def reasons(self) -> dict[str, str]:
-        return {one["image_id"]: one["reason"] for one in self.listed}
+        return {record.image_id: record.reason for record in self.listed}
+
+    def set_named(self, name: str) -> SetSummary:
+        (set_,) = [set_ for set_ in self.validation.sets if set_.name == name]
+        return set_
 
 
 Run = Callable[..., Validated]
@@ -59,7 +74,7 @@ def run(tmp_path: Path, write_examples: Callable[..., standard_artifacts.Example
         inputs = {}
         for name, sets in (("examples", examples), ("reference_examples", reference)):
             if sets is not None:
-                written = {split: [_serialized(one) for one in records] for split, records in sets.items()}
+                written = {split: [_serialized(record) for record in records] for split, records in sets.items()}
                 inputs[name] = [write_examples(root / name, written)]
         outputs = {name: standard_artifacts.Examples() for name in ("validated_examples", "quarantined_examples")}
         outputs["report"] = standard_artifacts.ExampleAnomalies()
@@ -69,22 +84,16 @@ def run(tmp_path: Path, write_examples: Callable[..., standard_artifacts.Example
         context = base_beam_executor.BaseBeamExecutor.Context(
             beam_pipeline_args=list(beam_args), extra_flags=[], tmp_dir=str(root / "tmp"), unique_id="1"
         )
-        given = {"settings": (settings or RecordValidationSettings()).model_dump_json(), "code_version": "1"}
-        executor.Executor(context).Do(inputs, {name: [one] for name, one in outputs.items()}, given)
+        properties = {"settings": (settings or RecordValidationSettings()).model_dump_json(), "code_version": "1"}
+        executor.Executor(context).Do(inputs, {name: [artifact] for name, artifact in outputs.items()}, properties)
         folder = Path(outputs.pop("report").uri)
-        listed = [json.loads(line) for line in (folder / "quarantined.jsonl").read_text().splitlines()]
-        return Validated(json.loads((folder / "validation.json").read_text()), listed, folder, outputs)
+        return Validated(ValidationReport.read(folder), read_quarantined(folder), folder, outputs)
 
     return do
 
 
 def _serialized(record: Record | bytes) -> bytes:
     return record if isinstance(record, bytes) else encode(record)
-
-
-def _set(validated: Validated, name: str) -> dict[str, Any]:
-    (one,) = [one for one in validated.validation["sets"] if one["name"] == name]
-    return one
 
 
 def test_sound_records_pass_byte_for_byte(run: Run) -> None:
@@ -94,19 +103,18 @@ def test_sound_records_pass_byte_for_byte(run: Run) -> None:
         assert validated.records("quarantined_examples", split) == []
     assert validated.listed == []
     assert sorted(file.name for file in validated.folder.iterdir()) == ["quarantined.jsonl", "validation.json"]
-    assert validated.validation == {
-        "limits": RecordValidationSettings().model_dump(mode="json"),
-        "sets": [
-            {
-                "kind": "split", "name": name, "read": number, "validated": number, "quarantined": 0, "patients": 1,
-                "leaked": 0, "reasons": {}, "sources": {"clinic": {"read": number, "quarantined": 0, "reasons": {}}},
-                "sizes": {"96 x 96": number},
-            }
+    assert validated.validation == ValidationReport(
+        limits=RecordValidationSettings().model_dump(mode="json"),
+        sets=[
+            SetSummary(
+                kind="split", name=name, read=number, validated=number, quarantined=0, patients=1, leaked=0, reasons={},
+                sources={"clinic": SourceSummary(read=number, quarantined=0, reasons={})}, sizes={"96 x 96": number},
+            )
             for name, number in (("train", 2), ("eval", 1), ("test", 1))
         ],
-        "leaks": {"total": 0, "named": []},
-        "left_out": 0,
-    }  # fmt: skip
+        leaks=Leaks(total=0, named=[]),
+        left_out=0,
+    )  # fmt: skip
 
 
 def test_bad_records_go_to_quarantine(run: Run) -> None:
@@ -122,7 +130,7 @@ def test_bad_records_go_to_quarantine(run: Run) -> None:
     assert sorted(validated.records("quarantined_examples", "train")) == sorted(bad)
     assert sorted(validated.records("validated_examples", "train")) == sorted(map(_serialized, splits()["train"]))
     assert validated.reasons() == {"black": "constant_image", "broken": "undecodable", "unknown": "undecodable"}
-    assert [(one["image_id"], one["source"], one["detail"]) for one in validated.listed] == [
+    assert [(record.image_id, record.source, record.detail) for record in validated.listed] == [
         (
             "black",
             "clinic",
@@ -131,10 +139,10 @@ def test_bad_records_go_to_quarantine(run: Run) -> None:
         ("broken", "ruhr", "record 'broken', field 'image': cannot be decoded as an image"),
         ("unknown", "unknown", "record 'unknown', field '(all)': is no serialized tf.train.Example"),
     ]
-    train = _set(validated, "train")
-    assert (train["read"], train["validated"], train["quarantined"], train["leaked"]) == (5, 2, 3, 0)
-    assert train["reasons"] == {"constant_image": 1, "undecodable": 2}
-    assert {source: one["quarantined"] for source, one in train["sources"].items()} == {
+    train = validated.set_named("train")
+    assert (train.read, train.validated, train.quarantined, train.leaked) == (5, 2, 3, 0)
+    assert train.reasons == {"constant_image": 1, "undecodable": 2}
+    assert {name: source.quarantined for name, source in train.sources.items()} == {
         "clinic": 1, "ruhr": 1, "unknown": 1,
     }  # fmt: skip
 
@@ -153,19 +161,17 @@ def test_records_of_equal_bytes_leave_one(run: Run) -> None:
     validated = run(splits(*splits()["train"][:1] * 3))
     assert sorted(validated.records("validated_examples", "train")) == sorted(map(_serialized, splits()["train"]))
     assert validated.records("quarantined_examples", "train") == [_serialized(splits()["train"][0])] * 3
-    assert [one["detail"] for one in validated.listed] == ["has the pixels of 't1' in split 'train' as well"] * 3
-    assert validated.validation["leaks"]["total"] == 0
+    assert [record.detail for record in validated.listed] == ["has the pixels of 't1' in split 'train' as well"] * 3
+    assert validated.validation.leaks.total == 0
 
 
 def test_leaks(run: Run) -> None:
     validated = run(splits(make(4, "copy", "p7")))
     assert validated.reasons() == {"copy": "exact_duplicate"}
-    assert _set(validated, "train")["leaked"] == 1
-    (leak,) = validated.validation["leaks"]["named"]
-    assert leak["text"] == "split 'test': image 's1' (patient 'p3') is in split 'train' as 'copy' too"
-    assert leak["kept"] == {
-        "kind": "split", "name": "test", "image_id": "s1", "patient_id": "p3", "source": "clinic",
-    }  # fmt: skip
+    assert validated.set_named("train").leaked == 1
+    (leak,) = validated.validation.leaks.named
+    assert leak.text == "split 'test': image 's1' (patient 'p3') is in split 'train' as 'copy' too"
+    assert leak.kept == RecordReference(kind="split", name="test", image_id="s1", patient_id="p3", source="clinic")
     assert sorted(validated.records("validated_examples", "train")) == sorted(map(encode, splits()["train"]))
 
 
@@ -174,12 +180,12 @@ def test_external_sets(run: Run) -> None:
     sound = make(12, "h2", "p2", "hannover")
     validated = run({"hannover": [make(1, "h1", "p1", "hannover"), sound]}, splits())
     assert validated.reasons() == {"h1": "exact_duplicate"}
-    assert [leak["text"] for leak in validated.validation["leaks"]["named"]] == [
+    assert [leak.text for leak in validated.validation.leaks.named] == [
         "external set 'hannover': image 'h1' (patient 'p1') is in split 'train' as 't1' too"
     ]
     assert validated.records("validated_examples", "hannover") == [encode(sound)]
-    assert [(one["kind"], one["name"]) for one in validated.validation["sets"]] == [("external set", "hannover")]
-    assert {artifact_utils.get_split_uri([one], "hannover") for one in validated.outputs.values()} == {
+    assert [(set_.kind, set_.name) for set_ in validated.validation.sets] == [("external set", "hannover")]
+    assert {artifact_utils.get_split_uri([made], "hannover") for made in validated.outputs.values()} == {
         str(validated.folder.parent / name / "Split-hannover") for name in validated.outputs
     }
 
@@ -195,17 +201,17 @@ def test_an_empty_split(run: Run, tmp_path: Path) -> None:
 
 
 def test_records_lost_on_the_way_fail_the_run(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(executor, "part", lambda record, findings: record)
+    monkeypatch.setattr(executor, "route", lambda record, findings: record)
     with pytest.raises(RuntimeError) as caught:
         run(splits())
-    assert str(caught.value) == "split 'train' lost records: 2 read, 0 validated, 0 in quarantine, 0 listed"
+    assert str(caught.value) == "split 'train' lost records: 2 read, 0 validated, 0 in quarantine"
 
 
 def test_an_interruption_leaves_nothing(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(report, "write", interrupt)
+    monkeypatch.setattr(executor, "write_quarantined", interrupt)
     with pytest.raises(KeyboardInterrupt):
         run(splits())
     assert not [file for name in ("validated_examples", "report") for file in (tmp_path / "0" / name).iterdir()]
@@ -225,7 +231,7 @@ def test_the_component_is_wired_to_beam() -> None:
     examples = channel.OutputChannel(standard_artifacts.Examples, None, "examples")
     reference = channel.OutputChannel(standard_artifacts.Examples, None, "validated_examples")
     settings = RecordValidationSettings(max_components=3)
-    validator = RecordValidator(examples=examples, reference_examples=reference, settings=settings, code_version="abc")
+    validator = RecordValidator(examples=examples, reference_examples=reference, settings=settings)
     assert validator.id == "RecordValidator"
     assert validator.inputs == {"examples": examples, "reference_examples": reference}
     assert {key: output.type for key, output in validator.outputs.items()} == {
@@ -233,8 +239,18 @@ def test_the_component_is_wired_to_beam() -> None:
         "quarantined_examples": standard_artifacts.Examples,
         "report": standard_artifacts.ExampleAnomalies,
     }
-    assert validator.exec_properties == {"settings": settings.model_dump_json(), "code_version": "abc"}
+    assert validator.exec_properties == {
+        "settings": settings.model_dump_json(),
+        "code_version": code_version.code_version(executor.__name__, without=RecordValidator.PRESENTATION),
+    }
     assert isinstance(validator.executor_spec, executor_spec.BeamExecutorSpec)
     assert validator.executor_spec.executor_class is executor.Executor
-    alone = RecordValidator(examples=examples, settings=settings, code_version="abc")
+    alone = RecordValidator(examples=examples, settings=settings)
     assert alone.inputs == {"examples": examples}
+
+
+def test_code_that_only_draws_makes_nothing_anew() -> None:
+    files = code_version.source_files(executor.__name__, without=RecordValidator.PRESENTATION)
+    names = {file.name for file in files}
+    assert {"record_checks.py", "find_leaks.py", "similarity.py", "record.py"} <= names
+    assert not {"thumbnails.py", "outlines.py"} & names

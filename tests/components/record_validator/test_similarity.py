@@ -1,5 +1,6 @@
 """Copies of an image are found however they were changed; images of different people are told apart."""
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,9 +8,15 @@ import cv2
 import numpy as np
 import pytest
 
-from components.record_validator.near_duplicates import candidates as near_duplicates
+from components.record_validator.near_duplicates import candidates
 from components.record_validator.near_duplicates.candidates import find_candidates
-from components.record_validator.near_duplicates.similarity import FREQUENCIES, SAME, likeness, sketch, unpack
+from components.record_validator.near_duplicates.similarity import (
+    FREQUENCIES,
+    compute_signature,
+    similarity,
+    unpack_descriptors,
+)
+from components.record_validator.settings import SIMILARITY_THRESHOLD
 from pipeline.commands.phantoms import phantom
 from schema.record import Pixels
 
@@ -53,8 +60,8 @@ def _crop(top: float, right: float, bottom: float, left: float) -> Callable[[Pix
             slice(round(left * size), round((1 - right) * size)),
         )
         return tuple(
-            cv2.resize(one[rows, columns], image.shape[::-1], interpolation=interpolation)
-            for one, interpolation in ((image, cv2.INTER_AREA), (mask, cv2.INTER_NEAREST))
+            cv2.resize(pixels[rows, columns], image.shape[::-1], interpolation=interpolation)
+            for pixels, interpolation in ((image, cv2.INTER_AREA), (mask, cv2.INTER_NEAREST))
         )
 
     return change
@@ -95,55 +102,56 @@ def images(request: pytest.FixtureRequest) -> list[Pair]:
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 def test_a_changed_copy_is_found(images: list[Pair], change: Callable[[Pixels, Pixels], Pair]) -> None:
-    sketches = [sketch(*one) for one in images] + [sketch(*change(*one)) for one in images]
-    found = find_candidates(unpack(b"".join(one.signature for one in sketches))).pairs.tolist()
+    signatures = [compute_signature(*pair) for pair in (*images, *(change(*pair) for pair in images))]
+    descriptors = unpack_descriptors(b"".join(signature.descriptor for signature in signatures))
+    found = find_candidates(descriptors).pairs.tolist()
     assert [[number, number + _NUMBER] for number in range(_NUMBER) if [number, number + _NUMBER] not in found] == []
-    alike = [likeness(sketches[number].thumbnail, sketches[number + _NUMBER].thumbnail) for number in range(_NUMBER)]
-    assert min(alike) >= SAME
+    originals, copies = signatures[:_NUMBER], signatures[_NUMBER:]
+    similarities = [
+        similarity(original.thumbnail, copy.thumbnail) for original, copy in zip(originals, copies, strict=True)
+    ]
+    assert min(similarities) >= SIMILARITY_THRESHOLD
 
 
 def test_other_people_are_told_apart(images: list[Pair]) -> None:
     """Even where all are compared with all."""
-    thumbnails = [sketch(*one).thumbnail for one in images]
-    alike = [
-        likeness(one, other) for number, one in enumerate(thumbnails) for other in thumbnails[number + 1 :]
-    ]  # fmt: skip
-    assert max(alike) < SAME - 0.02
+    thumbnails = [compute_signature(*pair).thumbnail for pair in images]
+    assert max(similarity(*pair) for pair in itertools.combinations(thumbnails, 2)) < SIMILARITY_THRESHOLD - 0.02
 
 
 def test_an_image_is_most_like_itself(images: list[Pair]) -> None:
-    thumbnail = sketch(*images[0]).thumbnail
-    assert likeness(thumbnail, thumbnail) == pytest.approx(1)
+    thumbnail = compute_signature(*images[0]).thumbnail
+    assert similarity(thumbnail, thumbnail) == pytest.approx(1)
 
 
 def test_images_without_detail_are_like_nothing() -> None:
-    flat = sketch(np.full((64, 64), 9, np.uint8), np.zeros((64, 64), np.uint8))
-    assert likeness(flat.thumbnail, flat.thumbnail) == 0
-    assert find_candidates(unpack(flat.signature * 3)).pairs.tolist() == []
+    flat = compute_signature(np.full((64, 64), 9, np.uint8), np.zeros((64, 64), np.uint8))
+    assert similarity(flat.thumbnail, flat.thumbnail) == 0
+    assert find_candidates(unpack_descriptors(flat.descriptor * 3)).pairs.tolist() == []
 
 
-def _signatures(number: int, seed: int = 0) -> np.ndarray:
+def _descriptors(number: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(-60, 60, (number, 2, FREQUENCIES)).astype(np.int8)
 
 
 def test_few_images_have_no_candidates() -> None:
-    assert find_candidates(unpack(b"")).pairs.shape == (0, 2)
-    assert find_candidates(_signatures(1)).pairs.tolist() == []
+    assert find_candidates(unpack_descriptors(b"")).pairs.shape == (0, 2)
+    assert find_candidates(_descriptors(1)).pairs.tolist() == []
 
 
 def test_candidates_are_those_of_comparing_all_with_all() -> None:
-    """Of 2,000 random signatures, 20 of which are there twice, slightly changed."""
-    signatures = _signatures(2000)
-    signatures[1000:1020] = np.clip(signatures[:20] + _signatures(20, seed=1) // 10, -127, 127)
-    assert find_candidates(signatures).pairs.tolist() == [[number, number + 1000] for number in range(20)]
+    """Of 2,000 random descriptors, 20 of which are there twice, slightly changed."""
+    descriptors = _descriptors(2000)
+    descriptors[1000:1020] = np.clip(descriptors[:20] + _descriptors(20, seed=1) // 10, -127, 127)
+    assert find_candidates(descriptors).pairs.tolist() == [[number, number + 1000] for number in range(20)]
 
 
 def test_a_crowd_is_capped_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Work is bounded, and each image of a crowd still meets one before it."""
-    monkeypatch.setattr(near_duplicates, "WINDOW", 3)
-    signatures = _signatures(40)
-    signatures[10:] = signatures[10]
-    found = find_candidates(signatures)
+    monkeypatch.setattr(candidates, "WINDOW", 3)
+    descriptors = _descriptors(40)
+    descriptors[10:] = descriptors[10]
+    found = find_candidates(descriptors)
     beyond = 26 * 27 // 2  # of 30 images of one hash, those at a distance of 4 to 29
-    assert found.left_out == beyond * 2 * near_duplicates.TABLES
+    assert found.left_out == beyond * 2 * candidates.TABLES
     assert {int(later) for _, later in found.pairs} >= set(range(11, 40))

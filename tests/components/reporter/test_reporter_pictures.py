@@ -8,10 +8,12 @@ import cv2
 import numpy as np
 import pytest
 import tensorflow as tf
+import threshold_model
 from numpy.typing import NDArray
 
 from components.reporter.evidence import ReportError
-from components.reporter.pictures import PREDICTION, TRUTH, WIDTH, draw, draw_all, find_records, load_model
+from components.reporter.pictures import PREDICTION, TRUTH, WIDTH, draw, draw_all, find_records
+from modules.serving.segmenter import Segmenter
 from schema.record import Record, encode
 
 MakeRecord = Callable[..., Record]
@@ -29,24 +31,9 @@ def pixels(address: str) -> NDArray[np.uint8]:
     return np.asarray(cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED), np.uint8)
 
 
-class Threshold(tf.Module):
-    """A model whose masks can be told by hand: lung is what is brighter than half."""
-
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
-    def serve(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
-        def one(png: tf.Tensor) -> tf.Tensor:
-            bright = tf.io.decode_png(png, channels=1) > 127
-            return tf.io.encode_png(tf.cast(bright, tf.uint8) * 255)
-
-        return {"mask_png": tf.map_fn(one, image_bytes)}
-
-
 @pytest.fixture(scope="module")
-def model_dir(tmp_path_factory: pytest.TempPathFactory) -> str:
-    folder = str(tmp_path_factory.mktemp("threshold"))
-    module = Threshold()
-    tf.saved_model.save(module, folder, signatures={"serving_default": module.serve})
-    return folder
+def segmenter(tmp_path_factory: pytest.TempPathFactory) -> Segmenter:
+    return Segmenter(threshold_model.save(tmp_path_factory.mktemp("model")))
 
 
 def test_finds_records_in_plain_and_compressed_files(tmp_path: Path, make_record: MakeRecord) -> None:
@@ -81,24 +68,17 @@ def test_a_missing_image_is_named(tmp_path: Path, make_record: MakeRecord) -> No
     )
 
 
-def test_segments_more_images_than_a_batch_holds(model_dir: str) -> None:
-    draw_from = np.random.default_rng(1)
-    images = [draw_from.integers(0, 256, (5 + number, 9), np.uint8) for number in range(19)]
-    masks = load_model(model_dir)(images)
-    assert all(np.array_equal(mask, (image > 127) * 255) for image, mask in zip(images, masks, strict=True))
-
-
-def test_draws_each_record_by_its_own_mask(model_dir: str, make_record: MakeRecord) -> None:
+def test_draws_each_record_by_its_own_mask(segmenter: Segmenter, make_record: MakeRecord) -> None:
     light = np.full((24, 32), 250, np.uint8)
     records = {
         ("test", "light"): make_record("light", image=light),
         ("hannover", "dark"): make_record("dark", image=light // 5),
     }
-    drawn = draw_all(records, load_model(model_dir))
+    drawn = draw_all(records, segmenter)
     assert list(drawn) == list(records)
     assert pixels(drawn["test", "light"].prediction).min() == 255
     assert pixels(drawn["hannover", "dark"].prediction).max() == 0
-    assert draw_all({}, load_model(model_dir)) == {}
+    assert draw_all({}, segmenter) == {}
 
 
 def test_a_picture_has_the_width_and_the_shape_of_the_image() -> None:

@@ -97,7 +97,7 @@ def test_the_interval_covers_the_truth() -> None:
 
 
 def test_two_models_are_compared_image_by_image() -> None:
-    """BootstrapAccumulator differ much and the models by a constant: the difference is sure, though the means are not."""
+    """Images differ much and the models by a constant: the difference is sure, though the means are not."""
     dice = np.linspace(0.5, 0.97, 30)
     images = images_of(*[(f"p{index}", "a", values_of(one, baseline=one - 0.02)) for index, one in enumerate(dice)])
     found = images.estimate(resamples=500, confidence=0.95)

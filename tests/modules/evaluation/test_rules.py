@@ -41,7 +41,8 @@ def test_at_least(bound: float, passed: bool) -> None:
     found = judge({"metric": "dice_mean", "at_least": bound}, slice_of(metrics=estimates(dice_mean=(0.95, 0.94, 0.96))))
     assert found == RuleResult(
         metric="dice_mean", slice="overall", set="test", keys={}, kind="at_least", bound=bound,
-        measured=Estimate(value=0.95, low=0.94, high=0.96), baseline=None, passed=passed, reason=f"is 0.9500, must be at least {bound}",
+        measured=Estimate(value=0.95, low=0.94, high=0.96), baseline=None, passed=passed,
+        reason=f"is 0.9500, must be at least {bound}",
     )  # fmt: skip
 
 
@@ -95,6 +96,7 @@ def test_max_regression_judges_by_the_worse_end(
     ((-0.02, -0.03, -0.01), "changed for the worse by 0.0200, perhaps worse by 0.0300, may be worse by 0.01"),
     ((0.02, -0.005, 0.03), "better by 0.0200, perhaps worse by 0.0050, may be worse by 0.01"),
     ((0.02, 0.01, 0.03), "better by 0.0200, surely not worse, may be worse by 0.01"),
+    ((0.0, 0.0, 0.0), "better by 0.0000, surely not worse, may be worse by 0.01"),
 ])  # fmt: skip
 def test_the_reason_of_a_regression(difference: tuple[float, float, float], reason: str) -> None:
     one = slice_of(difference=estimates(dice_mean=difference), baseline={}, metrics={})

@@ -1,15 +1,17 @@
 """The serving folder: which version is current, how models come into it, and how an earlier one comes back."""
 
-import functools
 import os
 import re
 import shutil
 import time
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import tensorflow as tf
 
+from modules.serving import serving_dir
 from modules.serving.saved_model import STATISTICS_FILE, digest
 from modules.serving.serving_dir import baseline_key, current_version, is_model, promote, push
 from schema.reports.serving import ServingPointer
@@ -142,7 +144,9 @@ def test_a_pushed_model_is_the_whole_model(tmp_path: Path, models: list[Path]) -
         assert (pushed / name).read_bytes() == Path(models[0], name).read_bytes()
 
 
-def test_a_model_equal_to_the_current_one_is_not_pushed_again(serving: Path, models: list[Path], tmp_path: Path) -> None:
+def test_a_model_equal_to_the_current_one_is_not_pushed_again(
+    serving: Path, models: list[Path], tmp_path: Path
+) -> None:
     push(models[0], serving)
     push(models[1], serving)
     tf.saved_model.save(Constant(1), str(tmp_path / "again"))
@@ -215,7 +219,8 @@ def test_a_push_that_fails_leaves_nothing(tmp_path: Path, models: list[Path], mo
             raise OSError("disk full")
         return str(copy(source, target, **options))
 
-    monkeypatch.setattr(shutil, "copytree", functools.partial(shutil.copytree, copy_function=fail))
+    failing = SimpleNamespace(copytree=partial(shutil.copytree, copy_function=fail), rmtree=shutil.rmtree)
+    monkeypatch.setattr(serving_dir, "shutil", failing)
     with pytest.raises(OSError, match="disk full"):
         push(models[1], tmp_path)
     assert content(tmp_path) == ["1", "current.json"]

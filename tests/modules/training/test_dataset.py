@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modules.training import dataset as reading
@@ -47,6 +47,7 @@ def same(one: list[tuple[Any, ...]], other: list[tuple[Any, ...]]) -> bool:
     )
 
 
+@settings(deadline=None)
 @given(total=st.integers(1, 200), batch_size=st.integers(1, 9), replicas=st.integers(1, 5))
 def test_a_plan_deals_everything_out_evenly(total: int, batch_size: int, replicas: int) -> None:
     try:
@@ -172,6 +173,7 @@ def test_an_epoch_on_originals_has_as_many_images_as_one_with_copies(mixed: Path
     assert with_copies == originals + images_of(mixed, 1)
 
 
+@settings(deadline=None)
 @given(distinct=st.integers(1, 20), copies=st.integers(1, 50), first=st.integers(0, 100))
 def test_repetitions_fill_every_epoch_and_go_round(distinct: int, copies: int, first: int) -> None:
     records = tf.data.Dataset.range(distinct)

@@ -1,6 +1,5 @@
 """run_fn on a few tiny examples: what it writes, what it restores, and how it fails."""
 
-import json
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +18,7 @@ from modules.training.loop import Loop
 from modules.training.losses import DiceCrossEntropy
 from modules.training.settings import TrainSettings
 from modules.training.trainer import read_job, run_fn, train
+from schema.reports.training import TrainingHistory
 
 SIZE = 16
 FIGURES = {"loss", "accuracy", "dice", "val_loss", "val_accuracy", "val_dice"}
@@ -299,8 +299,8 @@ def test_a_training_on_originals_goes_on_from_its_own_checkpoint_alone(
 def test_tuned_values_replace_settings(fn_args: MakeArgs, tmp_path: Path) -> None:
     args = fn_args(tmp_path)
     args.hyperparameters = {"space": [], "values": {"train.learning_rate": 0.5, "model.filters": 3}}
-    job = read_job(args)
-    assert (job.train.learning_rate, job.model.filters, job.train.batch_size) == (0.5, 3, 3)
+    settings = read_job(args).settings
+    assert (settings.train.learning_rate, settings.model.filters, settings.train.batch_size) == (0.5, 3, 3)
 
 
 def test_a_warm_start_begins_where_the_other_model_is(fn_args: MakeArgs, tmp_path: Path) -> None:

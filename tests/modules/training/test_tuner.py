@@ -48,11 +48,11 @@ def test_the_best_trial_reaches_the_trainer(args: Any, caplog: pytest.LogCapture
     best = tuner.get_best_hyperparameters()[0]
     args.hyperparameters = best.get_config()  # as TFX hands it on
     job = read_job(args)
-    assert job.train.learning_rate == best.values["train.learning_rate"]
-    assert 0.001 <= job.train.learning_rate <= 0.1
-    assert job.model.filters in (1, 2)
-    assert job.train.batch_size in (2, 3)
-    assert job.train.epochs == 2, "trials are short, the training is not"
+    assert job.settings.train.learning_rate == best.values["train.learning_rate"]
+    assert 0.001 <= job.settings.train.learning_rate <= 0.1
+    assert job.settings.model.filters in (1, 2)
+    assert job.settings.train.batch_size in (2, 3)
+    assert job.settings.train.epochs == 2, "trials are short, the training is not"
 
 
 def test_a_search_is_repeatable_and_leaves_no_checkpoints(args: Any) -> None:

@@ -4,27 +4,33 @@ import hashlib
 import json
 import shutil
 import sqlite3
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from loaded_modules import SLOW_TO_IMPORT, run_and_list_modules
 from tfx.dsl.compiler import constants
 from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
 from tfx.dsl.component.experimental.decorators import component
 from tfx.orchestration.pipeline import Pipeline
 from tfx.types import standard_artifacts
 
-from components.evaluator import executor as evaluator
-from modules.evaluation import rules
-from modules.evaluation import slicing as evaluations
+from components import artifacts
+from components.augmenter.component import AugmenterSpec
+from components.evaluator.component import EvaluatorSpec
+from components.pusher import executor as pusher_executor
+from components.pusher.component import PusherSpec
+from components.serving_probe import executor as probe_executor
+from components.serving_probe.component import ServingProbeSpec
 from pipeline import runners as local_runner
 from pipeline.commands import history
 from pipeline.commands.history import Run, read_history
 from pipeline.errors import UserError
+from pipeline.root import METADATA_FILE
+from schema.reports.blessing import BlessingDecision, RuleResult
 from schema.reports.estimate import Estimate
+from schema.reports.evaluation import Evaluation, Slice
 
 Lungseg = Callable[..., tuple[int, str, str]]
 
@@ -58,8 +64,8 @@ def Augmenter(  # noqa: N802
     augmented_examples.set_string_custom_property("policy_hash", HASH)
 
 
-def slice_of(name: str, set_: str, dice: float | None) -> evaluations.Slice:
-    return evaluations.Slice(
+def slice_of(name: str, set_: str, dice: float | None) -> Slice:
+    return Slice(
         slice=name,
         set=set_,
         keys={},
@@ -72,10 +78,11 @@ def slice_of(name: str, set_: str, dice: float | None) -> evaluations.Slice:
     )
 
 
-def judgement(metric: str, passed: bool) -> rules.Judgement:
-    reason = "is 0.9000, must be at least 0.95"
-    of = {"slice": "overall", "set": "test", "keys": {}, "kind": "at_least", "bound": 0.95}
-    return rules.Judgement.model_validate({**of, "metric": metric, "passed": passed, "reason": reason})
+def rule_result(metric: str, passed: bool) -> RuleResult:
+    return RuleResult(
+        metric=metric, slice="overall", set="test", keys={}, kind="at_least", bound=0.95, measured=Estimate(value=0.9),
+        baseline=None, passed=passed, reason="is 0.9000, must be at least 0.95",
+    )  # fmt: skip
 
 
 @component
@@ -90,7 +97,7 @@ def Evaluator(  # noqa: N802
         raise KeyboardInterrupt
     if problem:
         raise ValueError(problem)
-    found = evaluations.Evaluation(
+    Evaluation(
         baseline=None,
         tolerance=0.01,
         min_patients=10,
@@ -101,14 +108,9 @@ def Evaluator(  # noqa: N802
             slice_of("is_augmented:1", "test", 0.89),
             slice_of("set:other,is_augmented:0", "other", 0.5),
         ],
-    )
-    judgements = [judgement("iou_mean", True), judgement("dice_mean", bool(blessed)), judgement("dice_p5", False)]
-    decision = rules.Decision(blessed=bool(blessed), baseline=None, rules=judgements)
-    for artifact, name, contents in (
-        (evaluation, evaluations.EVALUATION_FILE, found),
-        (blessing, rules.DECISION_FILE, decision),
-    ):
-        Path(artifact.uri, name).write_text(contents.model_dump_json())
+    ).write(evaluation.uri)
+    rules = [rule_result("iou_mean", True), rule_result("dice_mean", bool(blessed)), rule_result("dice_p5", False)]
+    BlessingDecision(blessed=bool(blessed), baseline=None, rules=rules).write(blessing.uri)
     blessing.set_int_custom_property("blessed", blessed)
 
 
@@ -165,7 +167,7 @@ def run(
 
 def start_at(root: Path, *milliseconds: int) -> None:
     """Sets when the runs started, of the oldest first, in milliseconds since 1970."""
-    store = sqlite3.connect(root / history.METADATA_FILE)
+    store = sqlite3.connect(root / METADATA_FILE)
     with store:
         found = store.execute(
             "SELECT Context.id FROM Context JOIN Type ON type_id = Type.id WHERE Type.name = 'pipeline_run' ORDER BY 1"
@@ -307,7 +309,7 @@ def copy(recorded: Path, tmp_path: Path) -> Callable[..., Path]:
     def make(*statements: str) -> Path:
         root = tmp_path / "copy"
         root.mkdir()
-        path = shutil.copy(recorded / history.METADATA_FILE, root)
+        path = shutil.copy(recorded / METADATA_FILE, root)
         store = sqlite3.connect(path)
         with store:
             for statement in statements:
@@ -320,8 +322,8 @@ def copy(recorded: Path, tmp_path: Path) -> Callable[..., Path]:
 
 def test_what_was_removed_or_damaged_is_not_known(lungseg: Lungseg, tmp_path: Path) -> None:
     run(tmp_path, blessed=False)
-    (evaluation,) = (tmp_path / "artifacts").rglob(history.EVALUATION_FILE)
-    (decision,) = (tmp_path / "artifacts").rglob(history.DECISION_FILE)
+    (evaluation,) = (tmp_path / "artifacts").rglob(Evaluation.FILE)
+    (decision,) = (tmp_path / "artifacts").rglob(BlessingDecision.FILE)
     shutil.rmtree(decision.parent)
     (one,) = read_history(tmp_path)
     assert (one.status, one.reason, one.dice_originals) == ("not_blessed", None, 0.93)
@@ -336,10 +338,9 @@ def test_what_was_removed_or_damaged_is_not_known(lungseg: Lungseg, tmp_path: Pa
 
 def test_a_slice_without_a_value(tmp_path: Path) -> None:
     run(tmp_path)
-    (path,) = (tmp_path / "artifacts").rglob(history.EVALUATION_FILE)
-    evaluation = evaluations.Evaluation.model_validate_json(path.read_text())
-    evaluation.slices = [slice_of("overall", "test", 0.91), slice_of("is_augmented:0", "test", None)]
-    path.write_text(evaluation.model_dump_json())
+    (path,) = (tmp_path / "artifacts").rglob(Evaluation.FILE)
+    slices = [slice_of("overall", "test", 0.91), slice_of("is_augmented:0", "test", None)]
+    Evaluation.read(path.parent).model_copy(update={"slices": slices}).write(path.parent)
     (one,) = read_history(tmp_path)
     assert (one.status, one.dice_originals, one.dice_copies) == ("blessed", None, None)
 
@@ -364,6 +365,32 @@ def test_an_earlier_run_without_a_probe(copy: Callable[..., Path]) -> None:
         "(SELECT id FROM Context WHERE name = 'lungs.ServingProbe'))"
     )
     assert [one.status for one in read_history(root)[1:5]] == ["blessed", "blessed", "not_blessed", "blessed"]
+
+
+EVALUATION_BEFORE_FORMATS = """{
+ "baseline": null, "tolerance": 0.01, "min_patients": 10, "confidence": 0.95,
+ "slices": [{"slice": "is_augmented:0", "set": "test", "keys": {"is_augmented": "0"},
+   "examples": 26, "patients": 17, "enough": true,
+   "metrics": {"dice_mean": {"value": 0.98, "low": 0.97, "high": 0.99}, "dice_drop": {"value": null}},
+   "baseline": null, "difference": null}]
+}"""
+DECISION_BEFORE_FORMATS = """{
+ "blessed": false, "baseline": null,
+ "rules": [{"metric": "hd95", "slice": "overall", "set": "test", "keys": {}, "kind": "at_most", "bound": 0.05,
+   "value": 0.06, "low": 0.05, "high": 0.07, "baseline": null, "passed": false,
+   "reason": "is 0.0600, may be at most 0.05"}]
+}"""
+
+
+def test_an_earlier_run_whose_files_have_no_format(tmp_path: Path) -> None:
+    run(tmp_path, blessed=False)
+    (evaluation,) = (tmp_path / "artifacts").rglob(Evaluation.FILE)
+    (decision,) = (tmp_path / "artifacts").rglob(BlessingDecision.FILE)
+    evaluation.write_text(EVALUATION_BEFORE_FORMATS)
+    decision.write_text(DECISION_BEFORE_FORMATS)
+    (one,) = read_history(tmp_path)
+    assert (one.dice_originals, one.dice_copies) == (0.98, None)
+    assert (one.status, one.reason) == ("not_blessed", "hd95 on overall: is 0.0600, may be at most 0.05")
 
 
 @pytest.mark.parametrize("arguments", [(), ("--root", "elsewhere")])
@@ -396,13 +423,13 @@ def test_a_store_without_runs(copy: Callable[..., Path]) -> None:
 )
 def test_a_store_of_another_version(lungseg: Lungseg, copy: Callable[..., Path], change: str, reason: str) -> None:
     root = copy(change)
-    before = (root / history.METADATA_FILE).read_bytes()
+    before = (root / METADATA_FILE).read_bytes()
     expected = (
         f"lungseg: '{root}/metadata.sqlite' cannot be read: {reason}; "
         "use the version of lungseg that wrote it, or another root\n"
     )
     assert lungseg("history", "--root", root) == (2, "", expected)
-    assert (root / history.METADATA_FILE).read_bytes() == before
+    assert (root / METADATA_FILE).read_bytes() == before
 
 
 def test_a_file_that_is_no_store(tmp_path: Path) -> None:
@@ -439,22 +466,19 @@ def test_an_empty_store(tmp_path: Path) -> None:
 
 
 def test_names_are_those_of_what_wrote_them() -> None:
-    assert history.METADATA_FILE == local_runner.METADATA_FILE
-    assert history.EVALUATION_FILE == evaluations.EVALUATION_FILE
-    assert history.DECISION_FILE == rules.DECISION_FILE
-    assert history.RUN_CONTEXT == constants.PIPELINE_RUN_CONTEXT_TYPE_NAME
-    assert history.NODE_CONTEXT == constants.NODE_CONTEXT_TYPE_NAME
-    assert (evaluator.EVALUATION, evaluator.BLESSING) == ("evaluation", "blessing")
+    assert history._RUN_CONTEXT == constants.PIPELINE_RUN_CONTEXT_TYPE_NAME
+    assert history._NODE_CONTEXT == constants.NODE_CONTEXT_TYPE_NAME
+    assert set(AugmenterSpec.OUTPUTS) == {"augmented_examples"}
+    assert set(EvaluatorSpec.OUTPUTS) == {"evaluation", "blessing"}
+    assert set(ServingProbeSpec.OUTPUTS) == {"infra_blessing"}
+    assert set(PusherSpec.OUTPUTS) == {"pushed_model"}
+    assert (artifacts.SPAN, artifacts.SPANS) == ("span", "spans")
+    assert (artifacts.POLICY, artifacts.POLICY_HASH) == ("policy", "policy_hash")
+    assert probe_executor.BLESSED == "blessed"
+    assert pusher_executor.PUSHED_VERSION == "pushed_version"
 
 
 def test_it_loads_nothing_that_takes_time(recorded: Path) -> None:
-    code = (
-        "import sys; sys.argv = ['lungseg', 'history', '--root', sys.argv[1]]\n"
-        "from pipeline import cli\n"
-        "try: cli.main()\n"
-        "finally: print({'tensorflow', 'tfx', 'apache_beam', 'pandas', 'tensorflow_model_analysis'} & set(sys.modules))"
-    )
-    start = time.monotonic()
-    done = subprocess.run([sys.executable, "-c", code, recorded], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == "set()"
-    assert time.monotonic() - start < 5
+    output, modules = run_and_list_modules("history", "--root", recorded)
+    assert output
+    assert modules & SLOW_TO_IMPORT == {"ml_metadata"}, "which reads the store"

@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 import tensorflow as tf
+from medical_files import dicom_file
 
 from pipeline.commands.predict import find_images, load_model, outlined, predict
 from pipeline.errors import UserError
@@ -84,6 +85,24 @@ def test_jpeg_and_colour(model: Path, tmp_path: Path) -> None:
     mask = grey(tmp_path / "out" / "a_mask.png")
     assert mask.shape == (40, 60)
     assert (mask[:, :26].any(), mask[:, 34:].all()) == (False, True)
+
+
+@pytest.mark.parametrize(("name", "stem"), [("1.2.840.7.dcm", "1.2.840.7"), ("1.2.840.7", "1.2.840.7")])
+def test_dicom_is_told_by_its_content(model: Path, tmp_path: Path, name: str, stem: str) -> None:
+    """Its levels are those that a radiologist sees: white is 0 in MONOCHROME1."""
+    ramp = np.tile(np.arange(0, 4096, 64, dtype=np.uint16), (40, 1))
+    (tmp_path / name).write_bytes(dicom_file(ramp, BitsStored=12, PhotometricInterpretation="MONOCHROME1"))
+    assert predict(model, tmp_path / "out", [tmp_path / name], lambda _: None) == []
+    mask = grey(tmp_path / "out" / f"{stem}_mask.png")
+    assert mask.shape == ramp.shape
+    assert (mask[:, :31].all(), mask[:, 33:].any()) == (True, False)
+    assert grey(tmp_path / "out" / f"{stem}_overlay.png").shape == (*ramp.shape, 3)
+
+
+def test_dicom_that_is_refused_is_told(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.dcm").write_bytes(dicom_file(np.eye(4, dtype=np.uint8), NumberOfFrames=2))
+    lines = predict(model, tmp_path / "out", [tmp_path / "a.dcm"], lambda _: None)
+    assert lines == [f"{tmp_path}/a.dcm has 2 frames: save each as a file of its own"]
 
 
 def test_images_that_cannot_be_read_are_listed_and_the_others_done(model: Path, images: Path, tmp_path: Path) -> None:
@@ -187,9 +206,10 @@ def test_output_below_the_images_is_fine(model: Path, images: Path) -> None:
 def test_files_and_folders_are_found(images: Path, tmp_path: Path) -> None:
     other = tmp_path / "z.TIFF"
     other.touch()
-    (images / "notes.txt").touch()
+    for name in ("notes.txt", "1.2.3.DCM", "._a.png", ".b.dcm"):
+        (images / name).touch()
     found = find_images([other, images, images / "c.png"])
-    assert found == [other, *(images / f"{name}.png" for name in "abcdefghijk")]
+    assert found == [other, images / "1.2.3.DCM", *(images / f"{name}.png" for name in "abcdefghijk")]
 
 
 def test_a_file_is_taken_whatever_its_name(tmp_path: Path) -> None:
@@ -203,7 +223,7 @@ def test_a_missing_image(images: Path, tmp_path: Path) -> None:
 
 def test_a_folder_without_images(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").touch()
-    assert refused(tmp_path) == f"'{tmp_path}' holds no images (.png, .jpg, .jpeg, .tif, .tiff)"
+    assert refused(tmp_path) == f"'{tmp_path}' holds no images (.png, .jpg, .jpeg, .tif, .tiff, .dcm)"
 
 
 def test_two_images_of_one_name(images: Path, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from medical_files import dicom_file
 
 from pipeline.commands.phantoms import write_phantoms
 from pipeline.commands.preview import find_mask, write_preview
@@ -63,6 +64,21 @@ def test_masks_of_another_folder_and_with_a_suffix(images: list[Path], tmp_path:
     named = masks / f"{images[0].stem}_mask.png"
     named.write_bytes(beside.read_bytes())
     assert find_mask(images[0], masks) == named
+
+
+def test_dicom_with_a_mask_of_its_stem(images: list[Path], tmp_path: Path) -> None:
+    pixels = cv2.imread(str(images[0]), cv2.IMREAD_GRAYSCALE)
+    assert pixels is not None
+    for folder in ("images", "masks", "plain/images"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "images" / "1.2.840.dcm").write_bytes(dicom_file(pixels, WindowCenter=128, WindowWidth=256))
+    (tmp_path / "plain" / "images" / "1.2.840.png").write_bytes(images[0].read_bytes())
+    mask = images[0].parent.parent / "masks" / images[0].name
+    (tmp_path / "masks" / "1.2.840.png").write_bytes(mask.read_bytes())
+    sheets = [tmp_path / "dicom.png", tmp_path / "plain.png"]
+    for folder, sheet in zip(("images/1.2.840.dcm", "plain/images/1.2.840.png"), sheets, strict=True):
+        write_preview("chest", [tmp_path / folder], sheet, masks=tmp_path / "masks", copies=2, size=96)
+    assert sheets[0].read_bytes() == sheets[1].read_bytes()
 
 
 def test_what_is_wrong_is_told(images: list[Path], tmp_path: Path) -> None:

@@ -8,13 +8,13 @@ import pytest
 from tfx.types import Artifact, standard_artifacts
 from tfx.types.experimental import simple_artifacts
 
-from pipeline.commands.run_result import SliceResult, collect_result, collect_study, report_of, write_whole
+from pipeline.commands.run_result import collect_result, collect_study, report_of
 from pipeline.config import Config
 from pipeline.runners import ComponentRun
 from schema.reports.blessing import BlessingDecision, RuleResult
 from schema.reports.estimate import Estimate
 from schema.reports.evaluation import Evaluation, Slice
-from schema.reports.result import ComponentResult, RunResult
+from schema.reports.result import ComponentResult, RunResult, StudyResult
 
 
 def slice_of(name: str, examples: int, **metrics: Estimate) -> Slice:
@@ -36,10 +36,10 @@ EVALUATION = Evaluation(
 )
 
 
-def judgement(passed: bool) -> RuleResult:
+def rule_result(passed: bool) -> RuleResult:
     return RuleResult(
-        metric="dice_mean", slice="overall", set="test", keys={}, kind="at_least", bound=0.9, value=0.95, passed=passed,
-        reason="is 0.9500, must be at least 0.9",
+        metric="dice_mean", slice="overall", set="test", keys={}, kind="at_least", bound=0.9,
+        measured=Estimate(value=0.95), baseline=None, passed=passed, reason="is 0.9500, must be at least 0.9",
     )  # fmt: skip
 
 
@@ -54,9 +54,8 @@ def with_properties(artifact: Artifact, **properties: int | str) -> Artifact:
 
 def runs(folder: Path, *, passed: bool = True, probed: bool = True) -> list[ComponentRun]:
     """The runs of a pipeline whose Evaluator has written to `folder`."""
-    (folder / "evaluation.json").write_text(EVALUATION.model_dump_json())
-    decision = BlessingDecision(blessed=passed, baseline=None, rules=[judgement(True), judgement(passed)])
-    (folder / "decision.json").write_text(decision.model_dump_json())
+    EVALUATION.write(folder)
+    BlessingDecision(blessed=passed, baseline=None, rules=[rule_result(True), rule_result(passed)]).write(folder)
     evaluation, blessing, report = (
         kind() for kind in (standard_artifacts.ModelEvaluation, standard_artifacts.ModelBlessing, simple_artifacts.File)
     )
@@ -89,16 +88,8 @@ def test_a_blessed_run(tmp_path: Path, config: Config) -> None:
     result = collect_result(config, runs(tmp_path))
     assert (result.status, result.pushed_version, result.failures) == ("blessed", "17", [])
     assert (result.pipeline, result.data_span, result.data_spans, result.policy) == ("clinic", 3, [1, 3], "chest")
-    assert result.rules == [judgement(True)] * 2
-    assert result.slices == [
-        SliceResult(
-            slice="overall", keys={}, examples=20, patients=10, metrics={"dice_mean": 0.95, "dice_worst": 0.5},
-            intervals={"dice_mean": (0.94, 0.96)},
-        ),
-        SliceResult(
-            slice="is_augmented:0", keys={}, examples=10, patients=5, metrics={"dice_mean": 0.96}, intervals={}
-        ),
-    ]  # fmt: skip
+    assert result.rules == [rule_result(True)] * 2
+    assert result.slices == EVALUATION.slices
     assert [(one.id, one.seconds, one.cached) for one in result.components][:2] == [
         ("ExampleGen", 1.3, False),
         ("Augmenter", 1.3, True),
@@ -133,24 +124,16 @@ RESULT = RunResult(
     policy="chest",
     failures=[],
     rules=[],
-    slices=[
-        SliceResult(
-            slice="overall",
-            keys={},
-            examples=2,
-            patients=1,
-            metrics={"dice_mean": 0.5},
-            intervals={"dice_mean": (0.25, 0.75)},
-        )
-    ],
+    slices=[slice_of("overall", 2, dice_mean=Estimate(value=0.5, low=0.25, high=0.75), hd95=Estimate(value=0.01))],
     components=[ComponentResult(id="Trainer", seconds=1.5, cached=False)],
 )
 
 
 def test_result_json(tmp_path: Path) -> None:
-    write_whole(tmp_path / "result.json", RESULT)
+    RESULT.write(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["result.json"]
     assert json.loads((tmp_path / "result.json").read_text()) == {
+        "format_version": 1,
         "status": "blessed",
         "pushed_version": "7",
         "pipeline": "lungseg",
@@ -162,34 +145,27 @@ def test_result_json(tmp_path: Path) -> None:
         "slices": [
             {
                 "slice": "overall",
+                "set": "test",
                 "keys": {},
                 "examples": 2,
                 "patients": 1,
-                "metrics": {"dice_mean": 0.5},
-                "intervals": {"dice_mean": [0.25, 0.75]},
+                "enough": True,
+                "metrics": {
+                    "dice_mean": {"value": 0.5, "low": 0.25, "high": 0.75},
+                    "hd95": {"value": 0.01, "low": None, "high": None},
+                },
+                "baseline": None,
+                "difference": None,
             }
         ],
         "components": [{"id": "Trainer", "seconds": 1.5, "cached": False}],
     }
 
 
-def test_it_replaces_the_last_one(tmp_path: Path) -> None:
-    write_whole(tmp_path / "result.json", RESULT)
-    write_whole(tmp_path / "result.json", RESULT.model_copy(update={"status": "not_blessed", "pushed_version": None}))
-    found = json.loads((tmp_path / "result.json").read_text())
-    assert (found["status"], found["pushed_version"]) == ("not_blessed", None)
-
-
-def test_a_failed_write_leaves_the_last_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "result.json"
-    write_whole(path, RESULT)
-    before = path.read_bytes()
-
-    def half(path: Path, text: str) -> int:
-        path.write_bytes(text[: len(text) // 2].encode())
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(Path, "write_text", half)
-    with pytest.raises(OSError, match="No space left"):
-        write_whole(path, RESULT.model_copy(update={"policy": "other"}))
-    assert path.read_bytes() == before
+def test_study_json(tmp_path: Path, config: Config) -> None:
+    study = collect_study(config, runs(tmp_path))
+    study.write(tmp_path)
+    assert StudyResult.read(tmp_path) == study
+    found = json.loads((tmp_path / "study.json").read_text())
+    assert list(found) == ["format_version", "pipeline", "policy", "evaluation", "components"]
+    assert found["evaluation"]["slices"][0]["metrics"]["dice_worst"] == {"value": 0.5, "low": None, "high": None}

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipeline.errors import UserError
-from pipeline.ingest.formats.raster import Pixels
 from pipeline.ingest.layouts.base import Input
 from pipeline.ingest.layouts.registry import find_layout
 from pipeline.ingest.pairing import Rejection
 from pipeline.ingest.samples import Sample
+from schema.record import Pixels
 
 Save = Callable[..., Path]
 
@@ -48,9 +48,9 @@ def find(tmp_path: Path) -> Callable[..., Listing]:
         with beam.Pipeline(options=PipelineOptions(["--direct_running_mode=in_memory"])) as pipeline:
             _ = pipeline | transform | "Keep" >> beam.Map(keep, folder)
         found = [pickle.loads(path.read_bytes()) for path in folder.iterdir()]  # noqa: S301
-        mistakes = sorted(str(one) for one in found if isinstance(one, UserError))
-        if mistakes:
-            raise UserError(mistakes[0])
+        errors = sorted(str(one) for one in found if isinstance(one, UserError))
+        if errors:
+            raise UserError(errors[0])
         rejections = sorted(one for one in found if isinstance(one, Rejection))
         samples = [one for one in found if not isinstance(one, Rejection)]
         return Listing(sorted(samples, key=lambda sample: sample.name), rejections)

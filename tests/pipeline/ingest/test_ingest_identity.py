@@ -13,11 +13,11 @@ from pydicom import Dataset, Sequence
 from pydicom.datadict import dictionary_VR
 
 from pipeline.errors import UserError
-from pipeline.ingest.formats.dicom.header import read_dicom
-from pipeline.ingest.formats.raster import ImageError
+from pipeline.ingest.formats.base import ImageError
+from pipeline.ingest.formats.dicom.image import decode_dicom
 from pipeline.ingest.identity import KEY_VARIABLE, load_key, pseudonym
 from pipeline.ingest.metadata import Description
-from pipeline.ingest.samples import ImageSample, Reading
+from pipeline.ingest.samples import ImageSample, ReadOptions
 from schema.record import encode
 
 KEY = b"0123456789abcdef"
@@ -82,7 +82,7 @@ def sample(tmp_path: Path) -> ImageSample:
 
 
 def test_nothing_of_a_header_comes_through_but_what_is_allowed(sample: ImageSample) -> None:
-    [record] = sample.read(Reading(size=32, patient_key=KEY))
+    [record] = sample.read(ReadOptions(size=32, patient_key=KEY))
     assert Path(sample.files[0]).read_bytes().count(MARKER.encode()) > len(IDENTIFYING) / 2
     assert MARKER.encode() not in encode(record)
     assert record.patient_id == pseudonym(KEY, f"{MARKER}-ID")
@@ -109,11 +109,12 @@ def test_no_message_quotes_a_header(
     message = ""
     with caplog.at_level(logging.DEBUG):
         try:
-            facts = read_dicom(data).facts
+            metadata = decode_dicom(data).metadata
         except ImageError as error:
             message = str(error)
         else:
-            assert MARKER not in facts.sex + facts.view
+            assert metadata is not None
+            assert MARKER not in metadata.sex + metadata.view
     output = "".join(capfd.readouterr())
     assert MARKER not in message + caplog.text + output
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.ingest.formats.raster import Pixels
+from schema.record import Pixels
 
 pytestmark = pytest.mark.slow
 

@@ -14,14 +14,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import ComponentError, UserError
+from pipeline.ingest import shard_writer
 from pipeline.ingest.beam import shards
-from pipeline.ingest.formats.raster import Pixels
 from pipeline.ingest.ingest import IngestReport
 from pipeline.ingest.ingest import ingest as ingest_strings
-from pipeline.ingest.storage import tfrecord as records_module
+from pipeline.ingest.shard_writer import WrittenShard
 from pipeline.ingest.storage.span import new_span
-from pipeline.ingest.storage.tfrecord import Shard
-from schema.record import Record, decode
+from schema.record import Pixels, Record, decode
 
 Save = Callable[..., Path]
 
@@ -214,7 +213,7 @@ def test_an_existing_span_is_kept(folder: Path, tmp_path: Path) -> None:
 def test_an_interrupted_run_leaves_nothing(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: type[BaseException]
 ) -> None:
-    def write_shard(folder: str, index: int, *rest: object) -> Shard:
+    def write_shard(folder: str, index: int, *rest: object) -> WrittenShard:
         if index == 4:
             raise failure
         return written(folder, index, *rest)  # type: ignore[arg-type]
@@ -244,7 +243,7 @@ def test_a_full_disk(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(records_module, "write_record", full)
+    monkeypatch.setattr(shard_writer, "write_record", full)
     assert stopped("folder", folder, tmp_path / "out") == f"cannot write to {tmp_path}/out: No space left on device"
     assert list((tmp_path / "out").iterdir()) == []
 
@@ -308,7 +307,7 @@ def test_lost_files_are_noticed(folder: Path, tmp_path: Path, monkeypatch: pytes
     lost = shards.shard_of("images/a.png", 10)
     name = f"records-{lost:05d}-of-00010.tfrecord"
 
-    def write_shard(folder: str, index: int, count: int, *rest: object) -> Shard:
+    def write_shard(folder: str, index: int, count: int, *rest: object) -> WrittenShard:
         shard = written(folder, index, count, *rest)  # type: ignore[arg-type]
         if index == lost:
             (Path(folder) / name).write_bytes(b"")

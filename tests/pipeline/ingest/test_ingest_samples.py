@@ -1,4 +1,4 @@
-"""Samples: what a DICOM file's header adds, CT volumes as a layout, and the budget of pixels."""
+"""Samples: what a DICOM file's header adds, CT volumes as a layout, and how many pixels are decoded at a time."""
 
 import threading
 import time
@@ -14,16 +14,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from medical_files import dicom_file
 
-from pipeline.ingest.beam.memory_limit import Budget
-from pipeline.ingest.formats.raster import ImageError, Pixels
+from pipeline.ingest import shard_writer
+from pipeline.ingest.formats.base import ImageError
 from pipeline.ingest.identity import pseudonym
 from pipeline.ingest.metadata import Description
 from pipeline.ingest.pairing import Rejection
-from pipeline.ingest.samples import ImageSample, Reading
-from pipeline.ingest.storage.files import read_within
-from pipeline.ingest.storage.tfrecord import Encoded, encode_sample, write_record
+from pipeline.ingest.samples import ImageSample, ReadOptions
+from pipeline.ingest.shard_writer import EncodedSample, count_threads, encode_sample
+from pipeline.ingest.storage.memory_limit import PixelSemaphore, read_within
+from pipeline.ingest.storage.tfrecord import write_record
 from pipeline.ingest.volumes import VolumeSample
-from schema.record import decode
+from schema.record import Pixels, decode
 
 KEY = b"0123456789abcdef"
 HEADER = {
@@ -45,14 +46,14 @@ def sample(tmp_path: Path, save: Callable[..., Path], image: Pixels, mask: Pixel
     return make
 
 
-def encoded(sample: ImageSample, reading: Reading) -> Encoded:
-    result = encode_sample(sample, reading)
-    assert isinstance(result, Encoded)
+def encoded(sample: ImageSample, options: ReadOptions) -> EncodedSample:
+    result = encode_sample(sample, options)
+    assert isinstance(result, EncodedSample)
     return result
 
 
 def test_a_dicom_header_gives_what_metadata_does_not(sample: Callable[..., ImageSample]) -> None:
-    made = encoded(sample(Description("", "clinic", finding="edema", age=50)), Reading(32, KEY))
+    made = encoded(sample(Description("", "clinic", finding="edema", age=50)), ReadOptions(32, KEY))
     record = decode(made.records[0])
     assert (record.image_id, record.patient_id) == (pseudonym(KEY, "1.2.3"), pseudonym(KEY, "Miller"))
     assert (record.source, record.finding, record.view, record.sex, record.age) == (
@@ -64,7 +65,7 @@ def test_a_dicom_header_gives_what_metadata_does_not(sample: Callable[..., Image
 
 
 def test_a_patient_that_metadata_names_is_kept(sample: Callable[..., ImageSample]) -> None:
-    assert encoded(sample(Description("p1", "clinic"), PatientID=""), Reading(32, KEY)).patients == {"p1"}
+    assert encoded(sample(Description("p1", "clinic"), PatientID=""), ReadOptions(32, KEY)).patients == {"p1"}
 
 
 @pytest.mark.parametrize(
@@ -77,7 +78,7 @@ def test_a_patient_that_metadata_names_is_kept(sample: Callable[..., ImageSample
 def test_dicom_that_is_refused(
     sample: Callable[..., ImageSample], key: bytes | None, elements: dict[str, str], reason: str
 ) -> None:
-    refused = encode_sample(sample(Description("", "clinic"), **elements), Reading(32, key))
+    refused = encode_sample(sample(Description("", "clinic"), **elements), ReadOptions(32, key))
     assert refused == Rejection("images/1.2.3.dcm", reason)
 
 
@@ -87,7 +88,7 @@ def test_what_a_record_cannot_hold_is_refused_by_name(
     save("a.png", image)
     save("m.png", mask)
     sample = ImageSample(str(tmp_path), "a.png", ("m.png",), "a", Description("p", source=""))
-    assert encode_sample(sample, Reading(32)) == Rejection(
+    assert encode_sample(sample, ReadOptions(32)) == Rejection(
         "a.png", "makes a record that breaks the contract: record 'a', field 'source': is empty"
     )
 
@@ -118,20 +119,21 @@ def test_volumes_and_series_are_found(tmp_path: Path, find: Callable[..., Any]) 
 
 @settings(deadline=None)
 @given(amounts=st.lists(st.integers(0, 30), max_size=12), limit=st.integers(1, 20))
-def test_a_budget_is_never_overdrawn_and_given_back_whole(amounts: list[int], limit: int) -> None:
-    budget = Budget(limit)
+def test_no_more_pixels_are_held_than_the_limit(amounts: list[int], limit: int) -> None:
+    semaphore = PixelSemaphore(limit)
     lock = threading.Lock()
     held, most = 0, 0
 
     def work(amount: int) -> None:
         nonlocal held, most
-        with budget.claim(amount) as claim:
-            with lock:
-                held += claim.amount
-                most = max(most, held)
-            with lock:
-                held -= claim.amount
-            claim.shrink(amount // 2)
+        acquired = semaphore.acquire(amount)
+        with lock:
+            held += acquired
+            most = max(most, held)
+        with lock:
+            held -= acquired
+        semaphore.release(acquired // 2)
+        semaphore.release(acquired - acquired // 2)
 
     threads = [threading.Thread(target=work, args=(amount,)) for amount in amounts]
     for thread in threads:
@@ -139,21 +141,20 @@ def test_a_budget_is_never_overdrawn_and_given_back_whole(amounts: list[int], li
     for thread in threads:
         thread.join()
     assert most <= limit
-    with budget.claim(limit) as claim:  # waits for ever if anything was kept
-        assert claim.amount == limit
+    assert semaphore.acquire(limit) == limit  # waits for ever if anything was kept
 
 
 def test_large_files_wait_for_one_another(save: Callable[..., Path]) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (1200, 1200), np.uint8)
     path = str(save("a.png", noise))
-    budget = Budget(2 * noise.size - 1)
+    semaphore = PixelSemaphore(2 * noise.size - 1)
     within = threading.Event()
 
     def read() -> None:
-        with read_within(budget, path):
+        with read_within(semaphore, path):
             within.set()
 
-    with read_within(budget, path) as data:
+    with read_within(semaphore, path) as data:
         assert len(data) == Path(path).stat().st_size
         thread = threading.Thread(target=read)
         thread.start()
@@ -163,10 +164,17 @@ def test_large_files_wait_for_one_another(save: Callable[..., Path]) -> None:
     assert within.is_set()
 
 
+def test_pixels_are_released_after_an_error(save: Callable[..., Path], image: Pixels) -> None:
+    semaphore = PixelSemaphore(image.size)
+    with pytest.raises(ZeroDivisionError), read_within(semaphore, str(save("a.png", image))):
+        raise ZeroDivisionError
+    assert semaphore.acquire(image.size) == image.size
+
+
 def test_a_missing_file(tmp_path: Path) -> None:
     with (
         pytest.raises(ImageError, match=r"^cannot be read: No such file or directory$"),
-        read_within(Budget(1), f"{tmp_path}/none"),
+        read_within(PixelSemaphore(1), f"{tmp_path}/none"),
     ):
         pass
 
@@ -179,3 +187,9 @@ def test_files_of_records_are_read_by_tensorflow(contents: list[bytes]) -> None:
         file.flush()
         assert sum(sizes) == Path(file.name).stat().st_size
         assert list(tf.data.TFRecordDataset(file.name).as_numpy_iterator()) == contents
+
+
+@pytest.mark.parametrize(("cpus", "here", "from_store"), [(1, 1, 1), (2, 3, 6), (14, 15, 16), (64, 16, 16)])
+def test_threads(monkeypatch: pytest.MonkeyPatch, cpus: int, here: int, from_store: int) -> None:
+    monkeypatch.setattr(shard_writer, "count_cpus", lambda: cpus)
+    assert (count_threads(), count_threads(from_store=True)) == (here, from_store)

@@ -9,7 +9,7 @@ from apache_beam.io.filesystem import CompressionTypes, FileMetadata, FileSystem
 from apache_beam.io.filesystems import FileSystems
 
 from pipeline.errors import UserError
-from pipeline.ingest.formats.raster import ImageError
+from pipeline.ingest.formats.base import ImageError
 from pipeline.ingest.ingest import ingest
 from pipeline.ingest.storage import files
 from pipeline.ingest.storage.span import new_span
@@ -184,7 +184,7 @@ def test_names_that_look_like_patterns(tmp_path: Path) -> None:
     for root in ("bucket://set/x[1]", str(tmp_path / "set" / "x[1]")):
         assert sorted(files.list_files(root)) == ["a.png", "b*.png"]
         assert sorted(files.list_files(root, levels=2)) == ["a.png", "b*.png", "sub/d.png"]
-        assert files.sizes_in(root) == {"a.png": 2, "b*.png": 2}
+        assert files.file_sizes(root) == {"a.png": 2, "b*.png": 2}
         files.delete_folder(root)
         assert not files.exists(root)
         for name in ("a.png", "b*.png", "sub/d.png"):

@@ -12,8 +12,8 @@ from google.protobuf import json_format
 from kfp.components import load_component_from_file
 from kfp.kubernetes import kubernetes_executor_config_pb2
 from kfp.pipeline_spec import pipeline_spec_pb2
+from pydantic import JsonValue
 
-from pipeline import graph
 from pipeline.config import Config, load_config
 from pipeline.errors import UserError
 from pipeline.kubeflow.compiler import check, compile_documents, compile_pipeline
@@ -22,28 +22,35 @@ GOLDEN = Path(__file__).with_name("demo.yaml")
 
 Spec = dict[str, Any]
 
-PLACED = {
-    "kubeflow.resources": "{Trainer: {cpu: '8', memory: 32Gi, gpus: 2}, ExampleGen: {memory: 4Gi}}",
-    "kubeflow.placement": (
-        "{Trainer: {node_selector: {nvidia.com/gpu.product: H200},"
-        " tolerations: [{key: nvidia.com/gpu, operator: Exists, effect: NoSchedule}]}}"
-    ),
-    "kubeflow.secrets": "[{name: store, env: {key: STORE_KEY}}, {name: certificates, mount_path: /certificates}]",
+PLACED: dict[str, JsonValue] = {
+    "kubeflow.resources": {"Trainer": {"cpu": "8", "memory": "32Gi", "gpus": 2}, "ExampleGen": {"memory": "4Gi"}},
+    "kubeflow.placement": {
+        "Trainer": {
+            "node_selector": {"nvidia.com/gpu.product": "H200"},
+            "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}],
+        }
+    },
+    "kubeflow.secrets": [
+        {"name": "store", "env": {"key": "STORE_KEY"}},
+        {"name": "certificates", "mount_path": "/certificates"},
+    ],
     "kubeflow.shared_memory": "16Gi",
     "kubeflow.pipeline_root": "s3://bucket/lungseg",
-    "kubeflow.retries": "1",
+    "kubeflow.retries": 1,
 }
 
 
-def configuration(**overrides: str) -> Config:
+def configuration(**overrides: JsonValue) -> Config:
     folders = {"data": Path("/lungseg/data"), "root": Path("/lungseg")}
     return load_config("demo", {**overrides}, external={"elsewhere": Path("/lungseg/elsewhere")}, **folders)
 
 
 @pytest.fixture(autouse=True)
 def code_version(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(graph, "code_version", lambda: "code-version")
-    monkeypatch.setattr(graph, "_report_version", lambda: "report-version")
+    for module in (
+        "components.base", "components.example_gen.component", "components.transform.component", "pipeline.graph",
+    ):  # fmt: skip
+        monkeypatch.setattr(f"{module}.code_version", lambda *_, **__: "code-version")
 
 
 @pytest.fixture(scope="module")
@@ -111,12 +118,12 @@ def test_a_folder_that_no_step_sees(option: str, overrides: dict[str, Any]) -> N
 
 
 @pytest.mark.parametrize(("toleration", "problem"), [
-    ("{operator: Exists, key: pool, value: gpu}", "operator Exists takes no value: leave one of both out"),
-    ("{effect: NoSchedule}", "operator Equal needs a key: name it, or write operator: Exists"),
+    ({"operator": "Exists", "key": "pool", "value": "gpu"}, "operator Exists takes no value: leave one of both out"),
+    ({"effect": "NoSchedule"}, "operator Equal needs a key: name it, or write operator: Exists"),
 ])  # fmt: skip
-def test_tolerations_that_kubernetes_would_refuse(toleration: str, problem: str) -> None:
+def test_tolerations_that_kubernetes_would_refuse(toleration: JsonValue, problem: str) -> None:
     with pytest.raises(UserError, match=problem):
-        configuration(**{"kubeflow.placement": f"{{Trainer: {{tolerations: [{toleration}]}}}}"})
+        configuration(**{"kubeflow.placement": {"Trainer": {"tolerations": [toleration]}}})
 
 
 def test_parameters_of_a_run_have_defaults(spec: Spec) -> None:
@@ -130,7 +137,7 @@ def test_parameters_of_a_run_have_defaults(spec: Spec) -> None:
 
 
 def test_a_span_of_the_configuration_is_a_default() -> None:
-    spec, _ = compile_documents(configuration(**{"data.span": "5", "data.spans": "3"}), "lungseg:1")
+    spec, _ = compile_documents(configuration(**{"data.span": 5, "data.spans": 3}), "lungseg:1")
     declared = spec["root"]["inputDefinitions"]["parameters"]
     assert (declared["span"]["defaultValue"], declared["spans"]["defaultValue"]) == (5, 3)
     assert "range_config" not in spec["root"]["dag"]["tasks"]["ExampleGen"]["inputs"]["parameters"]
@@ -198,7 +205,7 @@ def test_refuses_a_producer_that_is_not_there(spec: Spec) -> None:
 
 def test_refuses_resources_of_what_is_not_there() -> None:
     with pytest.raises(UserError, match=r"^configuration: kubeflow\.resources: 'Trainr' is no component; there are "):
-        compile_documents(configuration(**{"kubeflow.resources": "{Trainr: {gpus: 1}}"}), "lungseg:1")
+        compile_documents(configuration(**{"kubeflow.resources": {"Trainr": {"gpus": 1}}}), "lungseg:1")
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:

@@ -44,9 +44,10 @@ def test_other_components_keep_what_is_theirs() -> None:
 def test_thresholds(tmp_path: Path) -> None:
     file = tmp_path / "rules.yaml"
     file.write_text("rules: [{metric: dice_mean, at_least: 0.97}]\n")
-    properties = {"settings": json.dumps({"rules": [], "min_patients": 3}), "thresholds": str(file)}
+    given = {"evaluate": {"rules": [], "min_patients": 3}, "baseline_name": ""}
+    properties = {"settings": json.dumps(given), "thresholds": str(file)}
     apply_parameters("Evaluator", properties)
-    settings = json.loads(properties["settings"])
+    settings = json.loads(properties["settings"])["evaluate"]
     assert settings["min_patients"] == 3
     assert [(rule["metric"], rule["at_least"]) for rule in settings["rules"]] == [("dice_mean", 0.97)]
     report = {"settings": json.dumps({"evaluate": {"rules": []}}), "thresholds": str(file)}
@@ -55,9 +56,9 @@ def test_thresholds(tmp_path: Path) -> None:
 
 
 def test_no_thresholds_keep_the_compiled_ones() -> None:
-    properties = {"settings": '{"rules": [1]}', "thresholds": ""}
+    properties = {"settings": '{"evaluate": {"rules": [1]}}', "thresholds": ""}
     apply_parameters("Evaluator", properties)
-    assert properties == {"settings": '{"rules": [1]}'}
+    assert properties == {"settings": '{"evaluate": {"rules": [1]}}'}
 
 
 @pytest.mark.parametrize(("text", "problem"), [
@@ -71,7 +72,7 @@ def test_thresholds_that_are_none(tmp_path: Path, text: str | None, problem: str
     if text is not None:
         file.write_text(text)
     with pytest.raises(UserError) as caught:
-        apply_parameters("Evaluator", {"settings": "{}", "thresholds": str(file)})
+        apply_parameters("Evaluator", {"settings": '{"evaluate": {}}', "thresholds": str(file)})
     message = str(caught.value)
     assert message.startswith(f"thresholds '{file}' ({problem or ''}")
     assert message.endswith("): name a YAML file with `rules:` as under `evaluate` of a configuration")

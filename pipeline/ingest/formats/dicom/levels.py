@@ -11,19 +11,22 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
 from pydicom.multival import MultiValue
+from pydicom.pixels.processing import apply_windowing
 
+from pipeline.ingest.formats.base import ImageError
 from pipeline.ingest.formats.dicom.pixels import Codes, PixelFormat
-from pipeline.ingest.formats.raster import ImageError, Pixels
+from schema.record import Pixels
 
 Values = NDArray[np.float64]
 Entry = TypeVar("Entry", bound=np.generic)
 
 _CODES: Final = 2**16
 _STEEPEST: Final = 1e9
+_WINDOW_FUNCTIONS: Final = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
 
 
 def to_levels(codes: Codes, pixels: PixelFormat, dataset: Dataset, *, little_endian: bool) -> Pixels:
-    """Maps codes to grey levels, 0 black and 255 white.
+    """Map codes to grey levels, 0 black and 255 white.
 
     Modality LUT or rescale; then the first VOI LUT, else the first window, else a stretch from the image's own minimum
     to its maximum; then MONOCHROME1 is inverted. Padding is black, and is left out of the stretch.
@@ -61,7 +64,7 @@ def to_levels(codes: Codes, pixels: PixelFormat, dataset: Dataset, *, little_end
 
 
 def to_modality(stored: NDArray[np.int32], dataset: Dataset, *, little_endian: bool) -> Values:
-    """Applies the Modality LUT, or slope and intercept; for CT this gives Hounsfield units.
+    """Apply the Modality LUT, or slope and intercept; for CT this gives Hounsfield units.
 
     Raises:
         ImageError: slope or intercept is no number, or a table is none.
@@ -75,13 +78,13 @@ def to_modality(stored: NDArray[np.int32], dataset: Dataset, *, little_endian: b
 
 
 def look_up(codes: Codes, table: NDArray[Entry]) -> NDArray[Entry]:
-    """Replaces each code by what the table, of one entry a code, has for it."""
+    """Replace each code by what the table, of one entry a code, has for it."""
     # OpenCV wants an entry for every number of 16 bits.
     return np.asarray(cv2.LUT(codes, np.resize(table, _CODES)), table.dtype)
 
 
 def _padding(stored: NDArray[np.int32], dataset: Dataset) -> NDArray[np.bool_]:
-    """Tells which stored values stand for padding (PS3.3 C.7.5.1.1.2)."""
+    """Tell which stored values stand for padding (PS3.3 C.7.5.1.1.2)."""
     first = dataset.get("PixelPaddingValue")
     if not isinstance(first, int):
         return np.zeros(len(stored), np.bool_)
@@ -92,7 +95,7 @@ def _padding(stored: NDArray[np.int32], dataset: Dataset) -> NDArray[np.bool_]:
 
 
 def _voi_share(values: Values, dataset: Dataset, little_endian: bool) -> Values | None:
-    """Applies the first VOI LUT or window: 0 black, 1 white; None where there is none."""
+    """Apply the first VOI LUT or window: 0 black, 1 white; None where there is none."""
     if dataset.get("VOILUTSequence"):
         entries, depth = _table(values, dataset.VOILUTSequence[0], little_endian)
         return entries / (2**depth - 1)
@@ -100,37 +103,23 @@ def _voi_share(values: Values, dataset: Dataset, little_endian: bool) -> Values 
     function = dataset.get("VOILUTFunction") or "LINEAR"
     if width <= 0 or (function == "LINEAR" and width < 1):
         return None
-    return apply_window(values, center, width, function)
+    return _apply_window(values, center, width, function)
 
 
-def apply_window(values: Values, center: float, width: float, function: str = "LINEAR") -> Values:
-    """Applies a window (PS3.3 C.11.2.1.2 and C.11.2.1.3).
-
-    Args:
-        values: output of the modality transform.
-        center: of the window, in the unit of `values`.
-        width: of the window, above 0, and 1 or more where linear.
-        function: LINEAR, LINEAR_EXACT or SIGMOID.
-
-    Returns:
-        0 to 1 within the window, clipped outside.
-
-    Raises:
-        ImageError: the function is unknown.
-    """
-    if function == "LINEAR":
-        share = (values - (center - 0.5)) / max(width - 1, np.finfo(np.float64).eps) + 0.5
-    elif function == "LINEAR_EXACT":
-        share = (values - center) / width + 0.5
-    elif function == "SIGMOID":
-        share = 1 / (1 + np.exp((-4 * (values - center) / width).clip(-700, 700)))
-    else:
+def _apply_window(values: Values, center: float, width: float, function: str) -> Values:
+    """Apply a window (PS3.3 C.11.2.1.2 and C.11.2.1.3): 0 below it, 1 above it."""
+    if function not in _WINDOW_FUNCTIONS:
         raise ImageError("has a VOI LUT function that is unknown: not LINEAR, LINEAR_EXACT or SIGMOID")
-    return share.clip(0, 1)
+    window = Dataset()
+    window.WindowCenter, window.WindowWidth, window.VOILUTFunction = center, width, function
+    # pydicom maps to the range of the pixels: of one bit, so that it is 0 to 1.
+    window.PhotometricInterpretation, window.PixelRepresentation, window.BitsStored = "MONOCHROME2", 0, 1
+    with np.errstate(over="ignore"):  # far below a sigmoid's center
+        return np.asarray(apply_windowing(values, window))
 
 
 def _number(dataset: Dataset, keyword: str, default: float) -> float:
-    """The first value of an element."""
+    """Return the first value of an element."""
     value = dataset.get(keyword)
     first = value[0] if isinstance(value, MultiValue) else value
     if first is None or first == "":
@@ -141,7 +130,11 @@ def _number(dataset: Dataset, keyword: str, default: float) -> float:
 
 
 def _table(values: Values, item: Dataset, little_endian: bool) -> tuple[Values, int]:
-    """Looks values up in a table (PS3.3 C.11.1.1); returns the entries, and the bits that they are meant to fill."""
+    """Look values up in a table (PS3.3 C.11.1.1); return the entries, and the bits that they are meant to fill.
+
+    pydicom does so for whole numbers only, counts positions in an 8-bit VOI LUT modulo 256, and refuses entries that
+    are packed in bytes or fill an unusual number of bits.
+    """
     length, first, depth = (int(number) for number in item.LUTDescriptor)
     data = item.LUTData
     if isinstance(data, bytes):

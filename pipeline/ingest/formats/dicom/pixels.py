@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydicom import Dataset, uid
 from pydicom.encaps import get_frame
 
-from pipeline.ingest.formats.raster import ImageError, refuse_large
+from pipeline.ingest.formats.base import ImageError, refuse_large
 
 Codes = NDArray[np.uint16]
 
@@ -56,7 +56,7 @@ class PixelFormat:
     is_signed: bool
 
     def values(self) -> NDArray[np.int32]:
-        """The value that each code stands for, int32 [2**bits_stored]."""
+        """Return the value that each code stands for, int32 [2**bits_stored]."""
         values = np.arange(2**self.bits_stored, dtype=np.int32)
         if self.is_signed:
             values[len(values) // 2 :] -= len(values)
@@ -64,32 +64,32 @@ class PixelFormat:
 
 
 def read_format(dataset: Dataset) -> PixelFormat:
-    """Reads the elements that describe the pixels.
+    """Read the elements that describe the pixels.
 
     Raises:
         ImageError: there is no image, or it has more than `MAX_PIXELS`, several frames, colour or more than 16 bits.
     """
     if "Rows" not in dataset:
         raise ImageError("holds no image")
-    frames = _integer(dataset, "NumberOfFrames", 1)
+    frames = _read_integer(dataset, "NumberOfFrames", 1)
     if frames != 1:
         raise ImageError(f"has {frames} frames: save each as a file of its own")
     colours = dataset.get("PhotometricInterpretation")
-    if _integer(dataset, "SamplesPerPixel", 1) != 1 or colours not in ("MONOCHROME1", "MONOCHROME2"):
+    if _read_integer(dataset, "SamplesPerPixel", 1) != 1 or colours not in ("MONOCHROME1", "MONOCHROME2"):
         raise ImageError("is in colour, as screenshots are: only MONOCHROME1 and MONOCHROME2 are taken")
-    rows, columns = _integer(dataset, "Rows"), _integer(dataset, "Columns")
+    rows, columns = _read_integer(dataset, "Rows"), _read_integer(dataset, "Columns")
     if rows < 1 or columns < 1:
         raise ImageError(f"has {columns} x {rows} pixels")
     refuse_large(columns, rows)
-    allocated, stored = _integer(dataset, "BitsAllocated"), _integer(dataset, "BitsStored")
-    high = _integer(dataset, "HighBit", stored - 1)
+    allocated, stored = _read_integer(dataset, "BitsAllocated"), _read_integer(dataset, "BitsStored")
+    high = _read_integer(dataset, "HighBit", stored - 1)
     if allocated not in (8, 16) or not 2 <= stored <= high + 1 <= allocated:
         raise ImageError(f"stores {stored} bits of {allocated}, up to bit {high}: only 2 to 16 of 8 or 16 are taken")
-    return PixelFormat(rows, columns, allocated, stored, high, _integer(dataset, "PixelRepresentation", 0) == 1)
+    return PixelFormat(rows, columns, allocated, stored, high, _read_integer(dataset, "PixelRepresentation", 0) == 1)
 
 
 def decode_codes(dataset: Dataset, syntax: uid.UID, pixels: PixelFormat) -> Codes:
-    """Decodes the pixels as codes: the bits stored, freed of overlays and signs.
+    """Decode the pixels as codes: the bits stored, freed of overlays and signs.
 
     Args:
         dataset: with the pixels.
@@ -122,7 +122,7 @@ def decode_codes(dataset: Dataset, syntax: uid.UID, pixels: PixelFormat) -> Code
     return codes
 
 
-def _integer(dataset: Dataset, keyword: str, default: int | None = None) -> int:
+def _read_integer(dataset: Dataset, keyword: str, default: int | None = None) -> int:
     value = dataset.get(keyword)
     if value is None and default is not None:
         return default
@@ -132,7 +132,7 @@ def _integer(dataset: Dataset, keyword: str, default: int | None = None) -> int:
 
 
 def _read_native(dataset: Dataset, syntax: uid.UID, pixels: PixelFormat) -> NDArray[Any]:
-    """Uncompressed pixels as unsigned numbers."""
+    """Read uncompressed pixels as unsigned numbers."""
     count = pixels.rows * pixels.columns
     data, needed = dataset.PixelData, count * pixels.bits_allocated // 8
     if len(data) < needed:
@@ -161,21 +161,21 @@ def _decode_rle(frame: bytes, pixels: PixelFormat) -> NDArray[Any]:
 def _decode_jpeg(frame: bytes, pixels: PixelFormat) -> NDArray[Any]:
     import imagecodecs
 
-    _check_stream(frame, _jpeg_size(frame), pixels)
+    _check_stream(frame, _read_jpeg_size(frame), pixels)
     return np.asarray(imagecodecs.jpeg8_decode(frame))
 
 
 def _decode_jpeg_ls(frame: bytes, pixels: PixelFormat) -> NDArray[Any]:
     import imagecodecs
 
-    _check_stream(frame, _jpeg_size(frame), pixels)
+    _check_stream(frame, _read_jpeg_size(frame), pixels)
     return np.asarray(imagecodecs.jpegls_decode(frame))
 
 
 def _decode_jpeg_2000(frame: bytes, pixels: PixelFormat) -> NDArray[Any]:
     import imagecodecs
 
-    _check_stream(frame, _jpeg_2000_size(frame), pixels)
+    _check_stream(frame, _read_jpeg_2000_size(frame), pixels)
     return np.asarray(imagecodecs.jpeg2k_decode(frame))
 
 
@@ -193,7 +193,7 @@ _DECODERS: Final[dict[uid.UID, Callable[[bytes, PixelFormat], NDArray[Any]]]] = 
 
 
 def _check_stream(stream: bytes, size: tuple[int, int, int], pixels: PixelFormat) -> None:
-    """Raises ImageError where a stream is cut off or claims another size (width, height, components)."""
+    """Raise ImageError where a stream is cut off or claims another size (width, height, components)."""
     if size != (pixels.columns, pixels.rows, 1):
         raise ImageError("has compressed pixels of another size than its header says")
     # libjpeg fills what is missing with grey. What follows the end is padding, of one byte or a few.
@@ -201,8 +201,8 @@ def _check_stream(stream: bytes, size: tuple[int, int, int], pixels: PixelFormat
         raise ImageError("is truncated: its compressed pixels have no end")
 
 
-def _jpeg_size(stream: bytes) -> tuple[int, int, int]:
-    """Width, height and components as the frame header of JPEG (ITU-T T.81 B.2.2) or JPEG-LS (T.87) says."""
+def _read_jpeg_size(stream: bytes) -> tuple[int, int, int]:
+    """Return width, height and components as the frame header of JPEG (ITU-T T.81 B.2.2) or JPEG-LS (T.87) says."""
     position = 2
     while True:
         lead, marker, length = struct.unpack_from(">BBH", stream, position)
@@ -214,8 +214,8 @@ def _jpeg_size(stream: bytes) -> tuple[int, int, int]:
         position += 1 if marker == 0xFF else 2 + length
 
 
-def _jpeg_2000_size(stream: bytes) -> tuple[int, int, int]:
-    """Width, height and components as the SIZ segment says (ITU-T T.800 A.5.1); refuses absurd tiles."""
+def _read_jpeg_2000_size(stream: bytes) -> tuple[int, int, int]:
+    """Return width, height and components as the SIZ segment says (ITU-T T.800 A.5.1); refuse absurd tiles."""
     if not stream.startswith(_J2K_START):
         raise ImageError("is damaged: its compressed pixels have no header")
     right, bottom, left, top, tile_width, tile_height, _, _ = _J2K_SIZE.unpack_from(stream, 8)

@@ -18,9 +18,11 @@ from pydicom.data import get_testdata_file
 from pydicom.pixels import apply_voi_lut
 from pydicom.pixels.processing import apply_modality_lut
 
-from pipeline.ingest.formats.dicom import header as dicom
-from pipeline.ingest.formats.dicom.header import is_dicom, read_dicom, read_slice
-from pipeline.ingest.formats.raster import MAX_PIXELS, ImageError, count_pixels
+from pipeline.ingest.formats.base import MAX_PIXELS, DicomMetadata, ImageError
+from pipeline.ingest.formats.dicom import parser
+from pipeline.ingest.formats.dicom.image import decode_dicom, decode_slice
+from pipeline.ingest.formats.dicom.parser import is_dicom
+from pipeline.ingest.formats.registry import count_pixels
 
 LOSSY = (uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit, uid.JPEGLSNearLossless)
 DEEPEST = {uid.JPEGBaseline8Bit: 8, uid.JPEGExtended12Bit: 12}
@@ -46,9 +48,15 @@ def stretch(values: NDArray[Any]) -> NDArray[np.uint8]:
     return np.rint((values.astype(float) - low) / (high - low) * 255).astype(np.uint8)
 
 
+def read_levels(data: bytes) -> list[int]:
+    """The levels of an image of one row."""
+    (row,) = decode_dicom(data).pixels.tolist()
+    return row
+
+
 def reason(data: bytes) -> str:
     with pytest.raises(ImageError) as caught:
-        read_dicom(data)
+        decode_dicom(data)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -64,7 +72,7 @@ def test_transfer_syntaxes(syntax: str, signed: bool, bits: int) -> None:
     if signed and syntax in LOSSY:
         pixels = np.abs(pixels // 2)  # what is lost at the sign bit would be half the range
     data = dicom_file(pixels, syntax, BitsStored=bits)
-    read = read_dicom(data).pixels
+    read = decode_dicom(data).pixels
     tolerance = 3 * 255 / np.ptp(pixels.astype(int)) + 2 if syntax in LOSSY else 0
     assert read.dtype == np.uint8
     assert np.abs(read.astype(int) - stretch(pixels)).max() <= tolerance
@@ -83,7 +91,7 @@ def test_levels_are_those_of_pydicom(name: str) -> None:
     data = pydicom_file(name)
     dataset = pydicom.dcmread(io.BytesIO(data))
     levels = apply_voi_lut(apply_modality_lut(dataset.pixel_array, dataset), dataset).astype(float)
-    read = read_dicom(data).pixels
+    read = decode_dicom(data).pixels
     if "WindowWidth" not in dataset:
         assert np.array_equal(read, stretch(levels))
     assert np.corrcoef(levels.ravel(), read.ravel())[0, 1] > 0.9999
@@ -91,15 +99,15 @@ def test_levels_are_those_of_pydicom(name: str) -> None:
 
 @pytest.mark.parametrize("suffix", ["RLE", "bigendian", "expb", "implicit", "jp2klossless", "jpeg_ls_lossless"])
 def test_one_image_of_many_encoders(suffix: str) -> None:
-    expected = read_dicom(pydicom_file("MR_small")).pixels
-    assert np.array_equal(read_dicom(pydicom_file(f"MR_small_{suffix}")).pixels, expected)
+    expected = decode_dicom(pydicom_file("MR_small")).pixels
+    assert np.array_equal(decode_dicom(pydicom_file(f"MR_small_{suffix}")).pixels, expected)
 
 
 @pytest.mark.parametrize(
     ("name", "shape"), [("JPGExtended", (1024, 256)), ("JPEGLSNearLossless_16", (50, 10)), ("693_J2KI", (512, 512))]
 )
 def test_other_files_are_read(name: str, shape: tuple[int, int]) -> None:
-    assert read_dicom(pydicom_file(name)).pixels.shape == shape
+    assert decode_dicom(pydicom_file(name)).pixels.shape == shape
 
 
 @pytest.mark.parametrize(("high_bit", "shift"), [(11, 0), (13, 2), (15, 4)])
@@ -109,14 +117,14 @@ def test_overlays_in_other_bits_are_masked(high_bit: int, shift: int) -> None:
     outside = [bit for bit in range(16) if not shift <= bit <= high_bit]
     for bit in outside:
         pixels |= overlay << bit
-    read = read_dicom(dicom_file(pixels, BitsStored=12, HighBit=high_bit)).pixels
+    read = decode_dicom(dicom_file(pixels, BitsStored=12, HighBit=high_bit)).pixels
     assert np.array_equal(read, stretch(ramp(12)))
 
 
 def test_monochrome1_is_inverted() -> None:
     pixels = ramp(12)
-    plain = read_dicom(dicom_file(pixels, BitsStored=12)).pixels
-    inverted = read_dicom(dicom_file(pixels, BitsStored=12, PhotometricInterpretation="MONOCHROME1")).pixels
+    plain = decode_dicom(dicom_file(pixels, BitsStored=12)).pixels
+    inverted = decode_dicom(dicom_file(pixels, BitsStored=12, PhotometricInterpretation="MONOCHROME1")).pixels
     assert np.array_equal(inverted, 255 - plain)
 
 
@@ -133,7 +141,7 @@ def test_monochrome1_is_inverted() -> None:
 def test_window_functions(function: str | None, levels: dict[int, int]) -> None:
     pixels = np.array([list(levels)], np.uint16)
     data = dicom_file(pixels, WindowCenter=2048, WindowWidth=4096, VOILUTFunction=function)
-    assert read_dicom(data).pixels.tolist() == [list(levels.values())]
+    assert decode_dicom(data).pixels.tolist() == [list(levels.values())]
 
 
 @given(center=st.integers(-500, 1500), width=st.integers(2, 3000), slope=st.sampled_from([0.5, 1, 2.25]))
@@ -148,7 +156,7 @@ def test_linear_window_is_that_of_the_standard(center: int, width: int, slope: f
     if expected.min() == expected.max():
         assert reason(data).startswith("is constant: ")
     else:
-        assert np.array_equal(read_dicom(data).pixels, expected)
+        assert np.array_equal(decode_dicom(data).pixels, expected)
 
 
 def test_the_first_of_several_windows() -> None:
@@ -156,13 +164,19 @@ def test_the_first_of_several_windows() -> None:
     data = dicom_file(
         pixels, WindowCenter=[100, 50], WindowWidth=[200, 10], VOILUTFunction="LINEAR_EXACT", BitsStored=8
     )
-    assert read_dicom(data).pixels.tolist() == [[0, 128, 255]]
+    assert decode_dicom(data).pixels.tolist() == [[0, 128, 255]]
 
 
 @pytest.mark.parametrize("width", [0, -3, 0.5])
 def test_a_window_that_is_none_is_passed_over(width: float) -> None:
-    read = read_dicom(dicom_file(ramp(12), WindowCenter=1, WindowWidth=width)).pixels
+    read = decode_dicom(dicom_file(ramp(12), WindowCenter=1, WindowWidth=width)).pixels
     assert np.array_equal(read, stretch(ramp(12)))
+
+
+def test_a_window_of_width_1_cuts_at_half_a_value_below_its_center() -> None:
+    pixels = np.array([[0, 1, 2, 3]], np.uint16)
+    data = dicom_file(pixels, WindowCenter=2, WindowWidth=1, RescaleSlope=0.5, RescaleIntercept=0.5)
+    assert read_levels(data) == [0, 0, 0, 255]  # of the values 0.5, 1, 1.5 and 2
 
 
 def lookup_table(entries: list[int], first: int, depth: int, signed: bool = False) -> Sequence:
@@ -181,7 +195,35 @@ def test_modality_and_voi_tables() -> None:
         WindowCenter=1,
         WindowWidth=2,
     )
-    assert read_dicom(data).pixels.tolist() == [[0, 0, 64, 255, 255]]
+    assert decode_dicom(data).pixels.tolist() == [[0, 0, 64, 255, 255]]
+
+
+def test_a_table_of_bytes_with_more_entries_than_they_have_values() -> None:
+    table = lookup_table([0], first=0, depth=8)
+    table[0].LUTDescriptor = [512, 0, 8]
+    table[0].LUTData = bytes(index // 2 for index in range(512))
+    pixels = np.array([[0, 100, 300, 511]], np.uint16)
+    assert read_levels(dicom_file(pixels, VOILUTSequence=table)) == [0, 50, 150, 255]
+
+
+def test_a_table_of_words_of_8_bits_from_a_negative_value() -> None:
+    table = lookup_table(list(range(256)) + [255] * 44, first=-100, depth=8, signed=True)
+    pixels = np.array([[-200, -100, 0, 120, 199]], np.int16)
+    assert read_levels(dicom_file(pixels, VOILUTSequence=table)) == [0, 0, 100, 220, 255]
+
+
+def test_values_between_entries_take_the_nearest() -> None:
+    table = lookup_table([0, 100, 255], first=0, depth=8)
+    pixels = np.array([[0, 4, 6, 14, 16]], np.uint8)
+    data = dicom_file(pixels, VOILUTSequence=table, RescaleSlope=0.1, RescaleIntercept=0)
+    assert read_levels(data) == [0, 0, 100, 100, 255]
+
+
+def test_a_table_of_length_0_has_all_entries() -> None:
+    table = lookup_table(list(range(65536)), first=0, depth=16)
+    table[0].LUTDescriptor = [0, 0, 16]
+    pixels = np.array([[0, 32768, 65535]], np.uint16)
+    assert read_levels(dicom_file(pixels, ModalityLUTSequence=table)) == [0, 128, 255]
 
 
 @pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
@@ -190,25 +232,25 @@ def test_padding_is_black_and_left_out_of_the_stretch(photometric: str, dtype: t
     pixels = np.array([[padding, 100, 150, 200]], dtype)
     data = dicom_file(pixels, PhotometricInterpretation=photometric, PixelPaddingValue=padding)
     levels = [0, 128, 255] if photometric == "MONOCHROME2" else [255, 127, 0]
-    assert read_dicom(data).pixels.tolist() == [[0, *levels]]
+    assert decode_dicom(data).pixels.tolist() == [[0, *levels]]
 
 
 def test_a_range_of_padding() -> None:
     pixels = np.array([[5, 10, 100, 200]], np.uint16)
     data = dicom_file(pixels, PixelPaddingValue=10, PixelPaddingRangeLimit=3)
-    assert read_dicom(data).pixels.tolist() == [[0, 0, 0, 255]]
+    assert decode_dicom(data).pixels.tolist() == [[0, 0, 0, 255]]
 
 
-def test_facts() -> None:
+def test_metadata() -> None:
     data = dicom_file(
         ramp(8), PatientID=" 0815 ", SOPInstanceUID="1.2.840.1", PatientAge="047Y", PatientSex="F", ViewPosition="PA",
         ImagerPixelSpacing=[0.143, 0.143], BurnedInAnnotation="NO",
     )  # fmt: skip
-    assert read_dicom(data).facts == dicom.DicomFacts("0815", "1.2.840.1", 47, "female", "PA", 0.143)
+    assert decode_dicom(data).metadata == DicomMetadata("0815", "1.2.840.1", 47, "female", "PA", 0.143)
 
 
 @pytest.mark.parametrize(
-    ("elements", "fact", "expected"),
+    ("elements", "name", "expected"),
     [
         ({}, "age", -1), ({"PatientAge": "018M"}, "age", 1.5), ({"PatientAge": "003W"}, "age", 21 / 365.25),
         ({"PatientAge": "999Y"}, "age", -1), ({"PatientAge": "old"}, "age", -1), ({"PatientSex": "O"}, "sex", "other"),
@@ -218,12 +260,12 @@ def test_facts() -> None:
         ({"PatientID": None}, "patient_id", ""), ({"SOPInstanceUID": None}, "instance_uid", ""),
     ],
 )  # fmt: skip
-def test_facts_that_are_odd(elements: dict[str, Any], fact: str, expected: object) -> None:
+def test_metadata_that_are_odd(elements: dict[str, Any], name: str, expected: object) -> None:
     dataset = dicom_dataset(ramp(8), **elements)
     dataset.file_meta.MediaStorageSOPInstanceUID = "1.2.3"
     file = io.BytesIO()
     dataset.save_as(file, enforce_file_format=True)
-    assert getattr(read_dicom(file.getvalue()).facts, fact) == pytest.approx(expected)
+    assert getattr(decode_dicom(file.getvalue()).metadata, name) == pytest.approx(expected)
 
 
 def test_is_dicom() -> None:
@@ -318,7 +360,7 @@ def test_runs_that_do_not_fill_the_image_or_overflow_it(runs: tuple[int, ...], e
     segments = [bytes([129, 1]) * (count - 1) + bytes([130, 1, 0, 2]) for count in runs]
     dataset.PixelData = pydicom.encaps.encapsulate([rle_frame(*segments)])
     if expected is None:
-        assert read_dicom(to_bytes(dataset)).pixels.sum() == 255
+        assert decode_dicom(to_bytes(dataset)).pixels.sum() == 255
     else:
         assert reason(to_bytes(dataset)) == expected
 
@@ -333,7 +375,7 @@ def test_unknown_transfer_syntaxes() -> None:
 
 
 def test_deflated_bomb(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dicom, "_MAX_INFLATED", 2**20)
+    monkeypatch.setattr(parser, "_MAX_INFLATED", 2**20)
     plain = dicom_file(ramp(8), uid.DeflatedExplicitVRLittleEndian)
     start = plain.index(uid.DeflatedExplicitVRLittleEndian.encode()) + len(uid.DeflatedExplicitVRLittleEndian)
     compressor = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
@@ -350,7 +392,7 @@ def test_an_element_that_claims_four_gigabytes(keyword: str) -> None:
     start = data.index(dataset.PixelData) - 4
     claimed = data[:start] + b"\xfe\xff\xff\xff" + data[start + 4 :]
     if keyword == "PixelData":  # all of them are there
-        assert np.array_equal(read_dicom(claimed).pixels, stretch(ramp(8)))
+        assert np.array_equal(decode_dicom(claimed).pixels, stretch(ramp(8)))
     else:
         assert reason(claimed) == "has no pixels"
 
@@ -361,7 +403,7 @@ def test_a_slice_in_hounsfield_units() -> None:
         pixels, RescaleSlope=1, RescaleIntercept=-1024, ImagePositionPatient=[-100, -90, 12.5], PixelSpacing=[0.7, 0.8],
         ImageOrientationPatient=[1, 0, 0, 0, 1, 0], SeriesInstanceUID="1.9", WindowCenter=1, WindowWidth=2,
     )  # fmt: skip
-    read = read_slice(data)
+    read = decode_slice(data)
     assert read.hounsfield.tolist() == [[-1024, -1000, 0, 2976]]
     assert read.hounsfield.dtype == np.int16
     assert (read.series_uid, read.position.tolist()) == ("1.9", [-100, -90, 12.5])
@@ -371,4 +413,4 @@ def test_a_slice_in_hounsfield_units() -> None:
 
 def test_a_slice_without_a_place() -> None:
     with pytest.raises(ImageError, match=r"^has no ImagePositionPatient of 3 numbers$"):
-        read_slice(dicom_file(ramp(8)))
+        decode_slice(dicom_file(ramp(8)))

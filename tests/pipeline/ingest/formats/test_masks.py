@@ -10,12 +10,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pipeline.ingest.formats.masks import decode_mask, read_mask, resize_mask
-from pipeline.ingest.formats.raster import ImageError, Pixels
+from pipeline.ingest.formats.base import ImageError
+from pipeline.ingest.formats.masks import decode_mask
+from schema.record import Pixels
 
 SHARED = Path(__file__).resolve().parents[5] / "shared" / "data"
 
 Save = Callable[..., Path]
+
+
+def read_mask(path: Path) -> Pixels:
+    return decode_mask(path.read_bytes())
 
 
 def reason(path: Path) -> str:
@@ -133,23 +138,6 @@ def test_truncated(save: Save, mask: Pixels) -> None:
     path = save("a.png", mask)
     path.write_bytes(path.read_bytes()[:70])
     assert reason(path).startswith("is truncated or damaged: ")
-
-
-@pytest.mark.parametrize("shape", [(100, 100), (40, 48), (33, 257)])
-def test_resize_keeps_two_levels_and_the_area(shape: tuple[int, int]) -> None:
-    rows, columns = np.indices(shape)
-    ellipse = (rows / shape[0] - 0.5) ** 2 + (columns / shape[1] - 0.5) ** 2 < 0.1
-    resized = resize_mask(np.where(ellipse, np.uint8(255), np.uint8(0)), 64)
-    assert resized.shape == (64, 64)
-    assert set(np.unique(resized)) == {0, 255}
-    assert (resized > 0).mean() == pytest.approx(ellipse.mean(), abs=0.02)
-
-
-def test_resize_to_nothing() -> None:
-    speck = np.zeros((640, 640), np.uint8)
-    speck[3, 3] = 255
-    with pytest.raises(ImageError, match=r"^is empty at 64 x 64$"):
-        resize_mask(speck, 64)
 
 
 @pytest.mark.parametrize("name", ["shenzhen", "hannover"])

@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from pydicom import uid
 
 from pipeline.ingest.formats import nifti
-from pipeline.ingest.formats.nifti import read_nifti
-from pipeline.ingest.formats.raster import ImageError
-from pipeline.ingest.formats.volume import MAX_VOXELS, Volume, lung_window
+from pipeline.ingest.formats.base import ImageError
+from pipeline.ingest.formats.nifti import decode_nifti
+from pipeline.ingest.formats.volume import MAX_VOXELS, Volume, apply_lung_window
 from pipeline.ingest.identity import pseudonym
 from pipeline.ingest.metadata import Description
-from pipeline.ingest.samples import Reading
+from pipeline.ingest.samples import ReadOptions
 from pipeline.ingest.volumes import VolumeSample
 from schema.record import Record, encode
 
@@ -29,7 +29,7 @@ Array = NDArray[Any]
 KEY = b"0123456789abcdef"
 SHAPE = (20, 16, 12)  # of x, y and z
 RAS = np.array([[0.8, 0, 0, -8], [0, 0.8, 0, -6], [0, 0, 2.5, 100], [0, 0, 0, 1]])
-READING = Reading(size=32, patient_key=KEY, empty_slices=1)
+OPTIONS = ReadOptions(size=32, patient_key=KEY, empty_slices=1)
 
 
 def body() -> Array:
@@ -70,9 +70,9 @@ def sample(tmp_path: Path) -> Callable[..., VolumeSample]:
     return make
 
 
-def reason(sample: VolumeSample, reading: Reading = READING) -> str:
+def reason(sample: VolumeSample, options: ReadOptions = OPTIONS) -> str:
     with pytest.raises(ImageError) as caught:
-        list(sample.read(reading))
+        list(sample.read(options))
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -86,7 +86,7 @@ def same(one: Record, other: Record) -> bool:
 
 def test_lung_window() -> None:
     values = np.array([-3000, -1350, -600, 150, 3000, np.nan, np.inf])
-    assert lung_window(values).tolist() == [0, 0, 128, 255, 255, 0, 255]
+    assert apply_lung_window(values).tolist() == [0, 0, 128, 255, 255, 0, 255]
 
 
 def test_a_slice_as_radiologists_see_it() -> None:
@@ -126,7 +126,7 @@ def test_pixel_spacing(width: float, height: float, expected: float) -> None:
 
 
 def test_records(sample: Callable[..., VolumeSample]) -> None:
-    records = list(sample().read(READING))
+    records = list(sample().read(OPTIONS))
     assert [record.image_id for record in records] == [f"p1-z{index:04d}" for index in range(12)]
     assert [bool(record.mask.any()) for record in records] == [3 <= index < 9 for index in range(12)]
     assert {(record.width, record.height, record.view, record.patient_id, record.source) for record in records} == {
@@ -147,21 +147,21 @@ def test_files_and_name(sample: Callable[..., VolumeSample], tmp_path: Path) -> 
 
 
 def test_zipped_is_the_same(sample: Callable[..., VolumeSample]) -> None:
-    plain = list(sample().read(READING))
+    plain = list(sample().read(OPTIONS))
     zipped = sample(volume=nifti_file(body(), RAS, zipped=True), mask=nifti_file(lungs(), RAS, zipped=True))
-    assert all(map(same, plain, zipped.read(READING)))
+    assert all(map(same, plain, zipped.read(OPTIONS)))
 
 
 def test_scaled_and_floating_point(sample: Callable[..., VolumeSample]) -> None:
-    plain = list(sample().read(READING))
+    plain = list(sample().read(OPTIONS))
     stored = ((body().astype(int) + 1300) // 2).astype(np.uint16)
     scaled = nifti_file(stored, RAS, scl_slope=2, scl_inter=-1300)
-    assert all(map(same, plain, sample(volume=scaled).read(READING)))
-    assert all(map(same, plain, sample(volume=nifti_file(body().astype(np.float32), RAS)).read(READING)))
+    assert all(map(same, plain, sample(volume=scaled).read(OPTIONS)))
+    assert all(map(same, plain, sample(volume=nifti_file(body().astype(np.float32), RAS)).read(OPTIONS)))
 
 
 def test_a_trailing_axis_of_one(sample: Callable[..., VolumeSample]) -> None:
-    assert all(map(same, sample().read(READING), sample(volume=nifti_file(body()[..., None], RAS)).read(READING)))
+    assert all(map(same, sample().read(OPTIONS), sample(volume=nifti_file(body()[..., None], RAS)).read(OPTIONS)))
 
 
 @pytest.mark.parametrize("share", [0, 0.5, 1])
@@ -171,7 +171,7 @@ def test_a_share_of_the_slices_without_lung(sample: Callable[..., VolumeSample],
     mask = np.zeros(shape, np.uint8)
     mask[2:6, 2:6, 390:] = 1
     made = sample(volume=nifti_file(volume, RAS), mask=nifti_file(mask, RAS))
-    kept = [[record.image_id for record in made.read(Reading(32, None, share, seed))] for seed in (0, 0, 1)]
+    kept = [[record.image_id for record in made.read(ReadOptions(32, None, share, seed))] for seed in (0, 0, 1)]
     assert kept[0] == kept[1]
     assert (kept[0] != kept[2]) == (share == 0.5)
     assert len(kept[0]) - 10 == pytest.approx(390 * share, abs=40 * (share == 0.5))
@@ -180,7 +180,7 @@ def test_a_share_of_the_slices_without_lung(sample: Callable[..., VolumeSample],
 def test_slices_of_one_level_are_left_out(sample: Callable[..., VolumeSample]) -> None:
     volume = body()
     volume[..., 0] = -1024
-    records = list(sample(volume=nifti_file(volume, RAS)).read(READING))
+    records = list(sample(volume=nifti_file(volume, RAS)).read(OPTIONS))
     assert records[0].image_id == "p1-z0001"
 
 
@@ -205,8 +205,8 @@ def series(**changes: Any) -> list[bytes]:
 
 @pytest.mark.parametrize("syntax", [uid.ExplicitVRLittleEndian, uid.JPEG2000Lossless])
 def test_a_series_is_the_same_volume(sample: Callable[..., VolumeSample], syntax: str) -> None:
-    expected = list(sample().read(READING))
-    records = list(sample(*series(syntax=syntax)).read(READING))
+    expected = list(sample().read(OPTIONS))
+    records = list(sample(*series(syntax=syntax)).read(OPTIONS))
     name = pseudonym(KEY, "1.2.77")
     assert [record.image_id for record in records] == [f"{name}-z{index:04d}" for index in range(12)]
     assert {(record.patient_id, record.sex, record.age, record.view) for record in records} == {
@@ -220,7 +220,7 @@ def test_a_series_is_the_same_volume(sample: Callable[..., VolumeSample], syntax
 
 def test_a_series_needs_a_key(sample: Callable[..., VolumeSample]) -> None:
     expected = "is DICOM, whose patient needs a key: give --patient-key FILE or set LUNGSEG_PATIENT_KEY"
-    assert reason(sample(*series()), Reading(32)) == expected
+    assert reason(sample(*series()), ReadOptions(32)) == expected
 
 
 @pytest.mark.parametrize(
@@ -262,9 +262,9 @@ def test_slices_of_differing_sizes(sample: Callable[..., VolumeSample]) -> None:
 
 @pytest.mark.parametrize("axes", [(0, 1, 2), (2, 1, 0)])
 def test_a_mask_stored_otherwise(sample: Callable[..., VolumeSample], axes: tuple[int, ...]) -> None:
-    expected = list(sample().read(READING))
+    expected = list(sample().read(OPTIONS))
     mask = nifti_file(*turned(lungs(), axes, (True, True, False)))
-    assert all(map(same, expected, sample(mask=mask).read(READING)))
+    assert all(map(same, expected, sample(mask=mask).read(OPTIONS)))
 
 
 @given(shift=st.floats(0.1, 50), axis=st.integers(0, 2))
@@ -314,7 +314,7 @@ def test_masks_that_are_refused(sample: Callable[..., VolumeSample], mask: Array
 )  # fmt: skip
 def test_files_that_are_refused(data: bytes, expected: str) -> None:
     with pytest.raises(ImageError) as caught:
-        read_nifti(data)
+        decode_nifti(data)
     assert str(caught.value) == expected
 
 
@@ -323,7 +323,7 @@ def test_a_gzip_bomb_is_inflated_as_far_as_the_header_says(monkeypatch: pytest.M
     inflate = nifti._inflate
     monkeypatch.setattr(nifti, "_inflate", lambda data, length: asked.append(length) or inflate(data, length))
     bomb = gzip.compress(nifti_file(body(), RAS) + bytes(2**26))
-    volume = read_nifti(bomb)
+    volume = decode_nifti(bomb)
     assert np.array_equal(volume.slice(0), Volume(body(), RAS).slice(0))
     assert asked == [348, 8032]
 
@@ -332,4 +332,4 @@ def test_damage_is_found_by_the_checksum() -> None:
     data = bytearray(nifti_file(np.random.default_rng(0).integers(0, 99, (9, 9, 9)).astype(np.int16), RAS, zipped=True))
     data[-8] ^= 1
     with pytest.raises(ImageError, match=r"^is truncated or damaged NIfTI \(BadGzipFile\)$"):
-        read_nifti(bytes(data))
+        decode_nifti(bytes(data))

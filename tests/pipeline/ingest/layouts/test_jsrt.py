@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.ingest.formats.raster import ImageError
+from pipeline.ingest.formats.base import ImageError
 from pipeline.ingest.layouts.jsrt import JsrtSample
 from pipeline.ingest.metadata import Description
-from pipeline.ingest.samples import Reading
+from pipeline.ingest.samples import ReadOptions
 
 LEFT, RIGHT = "masks/left lung", "masks/right lung"
 
@@ -49,7 +49,7 @@ def test_images_and_masks_are_found(jsrt: Path, find: Callable[..., Any]) -> Non
 
 
 def test_an_image_is_inverted_and_its_masks_are_half_its_size(jsrt: Path) -> None:
-    (record,) = sample(jsrt).read(Reading(size=256))
+    (record,) = sample(jsrt).read(ReadOptions(size=256))
     assert (record.width, record.height, record.pixel_spacing) == (2048, 2048, 0.175)
     assert record.image[0].max() >= 254  # the least value is white
     assert record.image[-1].min() <= 1
@@ -72,7 +72,7 @@ def test_an_image_is_inverted_and_its_masks_are_half_its_size(jsrt: Path) -> Non
 def test_what_is_refused(jsrt: Path, content: bytes, reason: str) -> None:
     (jsrt / "All247images" / "JPCLN001.IMG").write_bytes(content)
     with pytest.raises(ImageError) as caught:
-        list(sample(jsrt).read(Reading(size=32)))
+        list(sample(jsrt).read(ReadOptions(size=32)))
     assert str(caught.value) == reason
 
 
@@ -81,5 +81,5 @@ def test_masks_of_another_size(jsrt: Path) -> None:
     mask[100:200, 100:200] = 255
     Image.fromarray(mask).save(jsrt / "fold1" / LEFT / "JPCLN001.gif")
     with pytest.raises(ImageError) as caught:
-        list(sample(jsrt).read(Reading(size=32)))
+        list(sample(jsrt).read(ReadOptions(size=32)))
     assert str(caught.value) == f"is 2048 x 2048, but its mask fold1/{LEFT}/JPCLN001.gif is 1024 x 512"

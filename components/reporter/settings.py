@@ -1,0 +1,23 @@
+"""What the Reporter is given beside its inputs."""
+
+from components.augmenter.policy import Policy
+from modules.evaluation.settings import EvaluateSettings
+from modules.network.settings import ModelSettings
+from modules.training.settings import TrainSettings
+from schema.reports.run_report import ReportKind
+from schema.settings import Settings
+
+__all__ = ["ReportKind", "ReporterSettings"]
+
+
+class ReporterSettings(Settings):
+    """The settings of the run that is reported on."""
+
+    pipeline: str
+    """Its name."""
+    kind: ReportKind
+    model: ModelSettings
+    train: TrainSettings
+    evaluate: EvaluateSettings
+    policy: Policy
+    """That made the copies."""

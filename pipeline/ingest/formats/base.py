@@ -1,0 +1,47 @@
+"""What the readers of all formats share: the form of an image, the error, and the limit of pixels."""
+
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from schema.record import Pixels
+
+MAX_PIXELS: Final = 2**26
+"""Larger images are refused from the header, before anything is decoded; a radiograph has 2**20 to 2**25."""
+
+
+class ImageError(ValueError):
+    """A file that cannot be taken; the message is one line that follows the file's name: "is empty"."""
+
+
+@dataclass(frozen=True)
+class DicomMetadata:
+    """What the header of a DICOM file tells of its image.
+
+    Attributes:
+        patient_id: as in the header, so it names a person: to be turned into a pseudonym; "" where there is none.
+        instance_uid: the same of the image.
+        age: years, -1 where not known.
+        sex: "female", "male", "other" or "unknown".
+        view: ViewPosition (PA, AP ...), or "unknown".
+        pixel_spacing: mm, -1 where not known or where pixels are not square.
+    """
+
+    patient_id: str
+    instance_uid: str
+    age: float
+    sex: str
+    view: str
+    pixel_spacing: float
+
+
+class Decoded(NamedTuple):
+    """An image: uint8 [height, width], 0 black and 255 white, of more than one value, and what a DICOM header tells."""
+
+    pixels: Pixels
+    metadata: DicomMetadata | None = None
+
+
+def refuse_large(width: int, height: int) -> None:
+    """Raise ImageError where an image has more than `MAX_PIXELS`."""
+    if width * height > MAX_PIXELS:
+        raise ImageError(f"is too large: {width} x {height} is more than {MAX_PIXELS} pixels")

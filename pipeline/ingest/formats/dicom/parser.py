@@ -1,0 +1,107 @@
+"""Reads those elements of a DICOM file that the ingest needs.
+
+>>> dataset, syntax = parse(read_file("a.dcm"))
+>>> dataset.Rows, syntax.is_compressed
+(2048, False)
+
+Of a header only the elements in `_ELEMENTS` are read at all, and no message quotes a header.
+"""
+
+import io
+import logging
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from pydicom import Dataset, config, uid
+from pydicom.datadict import tag_for_keyword
+from pydicom.filereader import read_dataset
+from pydicom.tag import BaseTag
+
+from pipeline.ingest.formats.base import MAX_PIXELS, ImageError
+
+_PREAMBLE: Final = 128
+_MAGIC: Final = b"DICM"
+_META_GROUP: Final = 2
+_MAX_INFLATED: Final = 4 * MAX_PIXELS
+"""Bytes of a deflated file once inflated: 16 bits a pixel, and as much for the header."""
+
+_FORMAT: Final = (
+    "Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated",
+    "BitsStored", "HighBit", "PixelRepresentation", "PixelData",
+)  # fmt: skip
+_LEVELS: Final = (
+    "ModalityLUTSequence", "RescaleSlope", "RescaleIntercept", "VOILUTSequence", "VOILUTFunction", "WindowCenter",
+    "WindowWidth", "PixelPaddingValue", "PixelPaddingRangeLimit",
+)  # fmt: skip
+_METADATA: Final = (
+    "PatientID", "SOPInstanceUID", "PatientAge", "PatientSex", "ViewPosition", "PixelSpacing", "ImagerPixelSpacing",
+    "BurnedInAnnotation",
+)  # fmt: skip
+_GEOMETRY: Final = ("SeriesInstanceUID", "ImagePositionPatient", "ImageOrientationPatient")
+_ELEMENTS: Final = tuple(BaseTag(tag_for_keyword(name) or 0) for name in (*_FORMAT, *_LEVELS, *_METADATA, *_GEOMETRY))
+_PIXEL_DATA: Final = tag_for_keyword("PixelData")
+
+# What pydicom notes about odd values quotes them, and so would carry names into logs.
+config.settings.reading_validation_mode = config.IGNORE
+logging.getLogger("pydicom").setLevel(logging.CRITICAL)
+
+
+def is_dicom(data: bytes) -> bool:
+    """Tell whether a file begins as PS3.10 says: 128 bytes of anything, then "DICM"."""
+    return data[_PREAMBLE : _PREAMBLE + len(_MAGIC)] == _MAGIC
+
+
+@contextmanager
+def hide_values() -> Iterator[None]:
+    """Turn whatever pydicom and the decoders raise into ImageError, without the values that their messages quote."""
+    try:
+        yield
+    except ImageError:
+        raise
+    except Exception as error:
+        raise ImageError(f"is truncated or damaged DICOM ({type(error).__name__})") from None
+
+
+def parse(data: bytes, *, with_pixels: bool = True) -> tuple[Dataset, uid.UID]:
+    """Read the elements, or those before the pixels, and the transfer syntax.
+
+    Raises:
+        ImageError: the file is no DICOM file, has an unknown transfer syntax, or is too large once inflated.
+        Exception: whatever pydicom raises for a damaged file; see `hide_values`.
+    """
+    if not is_dicom(data):
+        raise ImageError("is no DICOM file: it lacks the letters DICM after 128 bytes")
+    source = io.BytesIO(data)
+    source.seek(_PREAMBLE + len(_MAGIC))
+    meta = read_dataset(
+        source, is_implicit_VR=False, is_little_endian=True, stop_when=lambda tag, *_: tag.group != _META_GROUP
+    )
+    syntax = uid.UID(get_text(meta, "TransferSyntaxUID"))
+    if not syntax.is_transfer_syntax or syntax.is_private:
+        raise ImageError("has no known transfer syntax")
+    if syntax.is_deflated:
+        source = io.BytesIO(_inflate(source.read()))
+    dataset = read_dataset(
+        source,
+        syntax.is_implicit_VR,
+        syntax.is_little_endian,
+        stop_when=None if with_pixels else lambda tag, *_: tag >= _PIXEL_DATA,
+        specific_tags=list(_ELEMENTS),
+    )
+    return dataset, syntax
+
+
+def get_text(dataset: Dataset, keyword: str) -> str:
+    """Return the text of an element; "" where it is absent."""
+    value = dataset.get(keyword)
+    return "" if value is None else str(value).strip("\0 ")
+
+
+def _inflate(data: bytes) -> bytes:
+    decompressor = zlib.decompressobj(-zlib.MAX_WBITS)
+    inflated = decompressor.decompress(data, _MAX_INFLATED)
+    if decompressor.unconsumed_tail:
+        raise ImageError(f"is too large: inflated, it has more than {_MAX_INFLATED} bytes")
+    return inflated
