@@ -28,7 +28,8 @@ system-packages: ## Chromium, Java, Maven and Docker from Debian's packages, as 
 
 .PHONY: test
 test: lint ## Lint, types, unit and end-to-end tests
-	@$(RUN)/pytest $(PARALLEL) -m "not slow"
+	@$(RUN)/pytest $(PARALLEL) --cov --cov-report= -m "not slow"
+	@echo "Coverage: $$($(RUN)/coverage report --format=total) % of the lines, without what runs in processes of its own"
 
 .PHONY: test-slow
 test-slow: $(READY) ## What takes longer: several processes, devices and workers, a Flink cluster, kills, studies, releases
@@ -96,7 +97,7 @@ setup: $(READY) ## Only the environment, in .venv
 
 .PHONY: clean
 clean: ## Remove the environment and all caches
-	@rm -rf $(VENV) .python build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@rm -rf $(VENV) .python build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
 
 # PYTHON=... chooses the interpreter.
 $(READY): requirements.txt requirements-dev.txt pyproject.toml

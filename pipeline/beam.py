@@ -35,6 +35,8 @@ _REQUIRED: Final[dict[Runner, tuple[str, ...]]] = {
     "dataflow": ("project", "region", "image", "temp_location"),
 }
 
+_NOTHING_TO_INSTALL: Final = "none"
+"""Says that workers have all they need; else TFX packs itself up for each job, to be installed there: 42 MB a job."""
 _WORKERS_WAIT: Final = 60_000
 """For the next stage of their job, milliseconds; else each stage starts workers of its own, which all import TFX."""
 
@@ -77,19 +79,17 @@ class BeamSettings(Settings):
         for name, runners in _OF_RUNNER.items():
             is_given = getattr(self, name) != type(self).model_fields[name].default
             if is_given and self.runner not in runners:
-                msg = f"'{name}' is for {' and '.join(runners)}, not for runner {self.runner}: leave it out"
-                raise ValueError(msg)
+                raise ValueError(f"'{name}' is for {' and '.join(runners)}, not for runner {self.runner}: leave it out")
         for name in _REQUIRED[self.runner]:
             if getattr(self, name) is None:
-                msg = f"runner {self.runner} needs '{name}': set beam.{name}"
-                raise ValueError(msg)
+                raise ValueError(f"runner {self.runner} needs '{name}': set beam.{name}")
         return self
 
     def arguments(self) -> list[str]:
-        """The settings as Beam's command line has them.
+        """Return the settings as Beam's command line has them.
 
         Raises:
-            BeamOptionError: one of `options` is none that Beam knows, or one that is set otherwise.
+            BeamOptionError: One of `options` is none that Beam knows, or one that is set otherwise.
         """
         self._check_options()
         # In a fresh worker process TFDV fails unless tfx was imported first.
@@ -98,7 +98,11 @@ class BeamSettings(Settings):
 
     def _of_runner(self) -> dict[str, str | int | None]:
         if self.runner == "direct":
-            return {"direct_running_mode": self.mode, "direct_num_workers": self.workers or 1}
+            return {
+                "direct_running_mode": self.mode,
+                "direct_num_workers": self.workers or 1,
+                "sdk_container_image": _NOTHING_TO_INSTALL,
+            }
         if self.runner == "dataflow":
             return {
                 "runner": "DataflowRunner",
@@ -114,8 +118,7 @@ class BeamSettings(Settings):
             "environment_type": "EXTERNAL",
             "environment_config": self.worker_pool,
             "environment_cache_millis": _WORKERS_WAIT,
-            # Says that workers have all they need; TFX would pack itself up for each job, to be installed there.
-            "sdk_container_image": "none",
+            "sdk_container_image": _NOTHING_TO_INSTALL,
             "parallelism": self.parallelism,
         }
 
@@ -127,9 +130,7 @@ class BeamSettings(Settings):
         known = set(PipelineOptions([]).get_all_options())
         for name in self.options:
             if name in ("direct_running_mode", "runner", "beam_plugins", "temp_location", *self._of_runner()):
-                msg = f"beam.options.{name} is set by the other keys of the section beam: leave it out"
-                raise BeamOptionError(msg)
+                raise BeamOptionError(f"beam.options.{name} is set by the other keys of the section beam: leave it out")
             if name not in known:
                 nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
-                msg = f"beam.options.{name} is no option of Beam; the nearest is '{nearest}'"
-                raise BeamOptionError(msg)
+                raise BeamOptionError(f"beam.options.{name} is no option of Beam; the nearest is '{nearest}'")

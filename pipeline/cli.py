@@ -1,6 +1,5 @@
 """The command line. Imports that take time stand in the commands that need them: `--help` answers at once."""
 
-import os
 import sys
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -8,14 +7,21 @@ from typing import Annotated, NoReturn
 import typer
 
 from components.data_gate.errors import DataError
-from pipeline.cli_options import ConfigName, External, Orchestrator, Set, Span, Spans, read_beam, read_config
+from pipeline.cli_options import (
+    ConfigName,
+    External,
+    Orchestrator,
+    Set,
+    Span,
+    Spans,
+    check_local,
+    read_beam,
+    read_config,
+)
 from pipeline.errors import ComponentError, UserError
 from pipeline.kubeflow.cli import app as kubeflow
 
 OK, FAILED, WRONG_INPUT, NOT_BLESSED = 0, 1, 2, 3
-
-_NOWHERE = Path(os.devnull)
-"""Where TensorFlow's messages go in commands that keep no log."""
 
 _DEMO_IMAGES, _DEMO_SEED, _DEMO_SIZE = 240, 1, 256
 
@@ -34,9 +40,9 @@ Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Leave the librar
 
 @app.command()
 def demo(
-    root: Annotated[Path, typer.Option(help="Folder for everything that the demonstration makes.")] = Path(
-        "lungseg-demo"
-    ),
+    root: Annotated[
+        Path, typer.Option(help="Folder for everything that the demonstration makes.", callback=check_local)
+    ] = Path("lungseg-demo"),
     verbose: Verbose = False,
 ) -> None:
     """Do the whole job on synthetic images: make them, ingest, train, judge, push."""
@@ -53,7 +59,7 @@ def demo(
 
 @app.command()
 def phantoms(
-    output: Annotated[Path, typer.Option(help="Folder to write to; must be new or empty.")],
+    output: Annotated[Path, typer.Option(help="Folder to write to; must be new or empty.", callback=check_local)],
     count: Annotated[int, typer.Option(help="Number of images.")] = 100,
     seed: Annotated[int, typer.Option(help="The same seed gives the same images.")] = 0,
     size: Annotated[int, typer.Option(help="Side of the square images, pixels.")] = 512,
@@ -62,7 +68,7 @@ def phantoms(
     from pipeline.commands.phantoms import write_phantoms
     from pipeline.console import bar, terminal
 
-    with terminal(_NOWHERE) as console:
+    with terminal() as console:
         with bar(console, "Drawing phantoms", total=max(count, 0)) as advance_to:
             write_phantoms(output, count, seed, size, advance_to)
         console.print(f"{count} synthetic images with masks written to {output}", soft_wrap=True)
@@ -100,7 +106,7 @@ def ingest(
     from pipeline.ingest.ingest import ingest as write_span
 
     beam_args, key = read_beam(set_), load_key(patient_key)
-    with terminal(_NOWHERE) as console:
+    with terminal() as console:
         with bar(console, "Writing files of records") as advance_to:
             report = write_span(
                 layout,
@@ -180,7 +186,7 @@ def config_(
     """Print the configuration that a run would have, as YAML that --config takes."""
     from pipeline.console import terminal
 
-    with terminal(_NOWHERE) as console:
+    with terminal() as console:
         if reference:
             from pipeline.config_reference import reference as describe
 
@@ -193,9 +199,13 @@ def config_(
 
 @app.command()
 def predict(
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files, or folders of them.")],
-    model: Annotated[Path, typer.Option(help="An exported model, or a run's serving folder (current version).")],
-    output: Annotated[Path, typer.Option(help="Folder for NAME_mask.png and NAME_overlay.png.")],
+    images: Annotated[
+        list[Path], typer.Argument(metavar="IMAGE...", help="Image files, or folders of them.", callback=check_local)
+    ],
+    model: Annotated[
+        Path, typer.Option(help="An exported model, or a run's serving folder (current version).", callback=check_local)
+    ],
+    output: Annotated[Path, typer.Option(help="Folder for NAME_mask.png and NAME_overlay.png.", callback=check_local)],
 ) -> None:
     """Segment images with a model."""
     from pipeline.commands.predict import find_images
@@ -203,7 +213,7 @@ def predict(
     from pipeline.console import bar, terminal
 
     found = find_images(images)
-    with terminal(_NOWHERE) as console:
+    with terminal() as console:
         with bar(console, "Segmenting", total=len(found)) as advance_to:
             refused = segment(model, output, found, advance_to)
         done = len(found) - len(refused)
@@ -217,13 +227,15 @@ def predict(
 @app.command()
 def promote(
     to: Annotated[int, typer.Option(metavar="VERSION", help="Which one; those above it are withdrawn.")],
-    root: Annotated[Path, typer.Option(help="Folder of the run that pushed it.")] = Path("lungseg-run"),
+    root: Annotated[Path, typer.Option(help="Folder of the run that pushed it.", callback=check_local)] = Path(
+        "lungseg-run"
+    ),
 ) -> None:
     """Make an earlier version of the model the current one again."""
     from pipeline.commands.promote import promote as put_back
     from pipeline.console import terminal
 
-    with terminal(_NOWHERE) as console:
+    with terminal() as console:
         withdrawn = put_back(root, to)
         rest = f"; withdrawn: {', '.join(map(str, withdrawn))}" if withdrawn else ""
         console.print(f"version {to} is current again{rest}", soft_wrap=True)
@@ -231,14 +243,16 @@ def promote(
 
 @app.command()
 def history(
-    root: Annotated[Path, typer.Option(help="Folder of the runs, or of the studies.")] = Path("lungseg-run"),
+    root: Annotated[Path, typer.Option(help="Folder of the runs, or of the studies.", callback=check_local)] = Path(
+        "lungseg-run"
+    ),
     json: Annotated[bool, typer.Option("--json", help="Print the list as JSON.")] = False,
 ) -> None:
     """List earlier runs: data, policy, Dice on originals and copies, outcome, version served."""
     from pipeline.commands.history import read_history, show_history, to_json
     from pipeline.console import terminal
 
-    with terminal(_NOWHERE) as console:
+    with terminal() as console:
         runs = read_history(root)
         if json:
             console.print(to_json(runs), soft_wrap=True, emoji=False)
@@ -248,8 +262,10 @@ def history(
 
 @app.command()
 def augment_preview(
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files with masks.")],
-    output: Annotated[Path, typer.Option(help="The PNG to write.")],
+    images: Annotated[
+        list[Path], typer.Argument(metavar="IMAGE...", help="Image files with masks.", callback=check_local)
+    ],
+    output: Annotated[Path, typer.Option(help="The PNG to write.", callback=check_local)],
     policy: Annotated[str, typer.Option(help="A policy (lossless, chest, strong) or a YAML file.")] = "chest",
     masks: Annotated[Path | None, typer.Option(help="Folder of the masks; by default beside the images'.")] = None,
     copies: Annotated[int, typer.Option(min=1, max=100, help="Copies of each image.")] = 5,
@@ -258,14 +274,14 @@ def augment_preview(
     from pipeline.commands.preview import write_preview
     from pipeline.console import bar, terminal
 
-    with terminal(_NOWHERE) as console:
+    with terminal() as console:
         with bar(console, "Augmenting", total=len(images)) as advance_to:
             write_preview(policy, images, output, masks=masks, copies=copies, progress=advance_to)
         console.print(f"{copies} copies of {len(images)} images by policy {policy}, in {output}", soft_wrap=True)
 
 
 def main() -> NoReturn:
-    """Runs a command; the user's mistakes and failed components end in one line on standard error."""
+    """Run a command; the user's mistakes and failed components end in one line on standard error."""
     try:
         app()
     except UserError as error:

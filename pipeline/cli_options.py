@@ -2,11 +2,12 @@
 
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
 from pipeline.errors import UserError
+from pipeline.root import NOT_LOCAL, as_given, is_url
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
@@ -23,6 +24,9 @@ External = Annotated[
 ]
 Span = Annotated[int | None, typer.Option(help="The newest span to read; by default the latest there is.")]
 Spans = Annotated[int | None, typer.Option(help="How many spans to read together, back from the newest; 1 by default.")]
+
+
+ValueT = TypeVar("ValueT")
 
 
 class Orchestrator(str, Enum):
@@ -112,6 +116,14 @@ def _is_number(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def check_local(parameter: typer.CallbackParam, value: ValueT) -> ValueT:
+    """Refuse a URL where an option or argument has to be a file or folder that this machine sees."""
+    for path in value if isinstance(value, list) else [value]:
+        if isinstance(path, Path) and is_url(path):
+            raise UserError(f"{parameter.name} '{as_given(path)}' {NOT_LOCAL}")
+    return value
 
 
 def split_assignment(option: str, assignment: str, form: str) -> tuple[str, str]:

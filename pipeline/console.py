@@ -4,13 +4,14 @@ import datetime
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress_bar import ProgressBar
 from rich.status import Status
 from rich.table import Table
 
@@ -24,14 +25,15 @@ if TYPE_CHECKING:
 
 
 _FILE_WIDTH = 120
+_BAR_WIDTH = 30
 
 
 @contextmanager
-def terminal(log_file: Path | None) -> Iterator[Console]:
-    """Sends standard output and error, of libraries and their C++ code too, to a file.
+def terminal(log_file: Path | None = Path(os.devnull)) -> Iterator[Console]:
+    """Send standard output and error, of libraries and their C++ code too, to a file.
 
     Args:
-        log_file: to append to; None leaves everything on the terminal.
+        log_file: To append to; None leaves everything on the terminal. By default the output goes nowhere.
 
     Yields:
         A console on what was standard output.
@@ -65,7 +67,7 @@ def _console(file: TextIO) -> Console:
 
 @contextmanager
 def bar(console: Console, what: str, total: int | None = None) -> Iterator[Callable[..., None]]:
-    """A progress bar that says how long it will take; only its end is shown where there is no terminal.
+    """Show a progress bar that says how long it will take; only its end is shown where there is no terminal.
 
     Yields:
         What moves the bar: called with the number done and, where it was not known before, the total.
@@ -86,52 +88,46 @@ def bar(console: Console, what: str, total: int | None = None) -> Iterator[Calla
 
 
 class RunView(logging.Handler):
-    """Shows a run: one line a component as it starts and ends, below it what our own loggers say."""
+    """Show a run: one line a component as it starts and ends, below it what our own loggers say."""
 
     def __init__(self, console: Console) -> None:
-        """Takes the terminal."""
+        """Take the terminal."""
         super().__init__(logging.DEBUG)
         self._console = console
         self._status: Status | None = None
 
     def __enter__(self) -> "RunView":
-        """Begins to listen to our loggers."""
+        """Begin to listen to our loggers."""
         logger = logging.getLogger("lungseg")
         logger.setLevel(logging.DEBUG)
         logger.addHandler(self)
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Stops listening."""
+        """Stop listening."""
         self._end_status()
         logging.getLogger("lungseg").removeHandler(self)
 
     def started(self, component_id: str) -> None:
-        """Says that a component starts."""
+        """Say that a component starts."""
         self._console.print(component_id, style="bold")
         if self._console.is_terminal:
             self._status = self._console.status(component_id)
             self._status.start()
 
     def ended(self, run: "ComponentRun") -> None:
-        """Says how long it took and what it made."""
+        """Say how long it took and what it made."""
         self._end_status()
         how = "from the cache" if run.cached else f"{run.seconds:.1f} s"
         self._console.print(f"  done, {how}: {_describe(run)}")
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Shows a message, or moves the bar where the record tells of a step."""
+        """Show a message, or move the bar where the record tells of a step."""
         if not hasattr(record, "step"):
             if record.levelno >= logging.INFO:
                 self._console.print(f"  {record.getMessage()}")
         elif self._status is not None:
-            place = vars(record)
-            done = place["step"] / place["steps"]
-            drawn = ("█" * int(30 * done)).ljust(30, "░")
-            text = f"epoch {place['epoch']}/{place['epochs']} {drawn} step {place['step']}/{place['steps']}"
-            if place["seconds_left"] is not None:
-                text += f", {datetime.timedelta(seconds=round(place['seconds_left']))} left"
-            self._status.update(text)
+            self._status.update(_training_bar(vars(record)))
 
     def _end_status(self) -> None:
         if self._status is not None:
@@ -139,8 +135,21 @@ class RunView(logging.Handler):
             self._status = None
 
 
+def _training_bar(place: Mapping[str, Any]) -> Table:
+    """Draw how far a training is: `epoch` of `epochs`, in it `step` of `steps`, and `seconds_left` where known."""
+    left = place["seconds_left"]
+    row = Table.grid(padding=(0, 1))
+    row.add_row(
+        f"epoch {place['epoch']}/{place['epochs']}",
+        ProgressBar(total=place["steps"], completed=place["step"], width=_BAR_WIDTH),
+        f"step {place['step']}/{place['steps']}",
+        "" if left is None else f"{datetime.timedelta(seconds=round(left))} left",
+    )
+    return row
+
+
 def show_result(console: Console, result: "RunResult") -> None:
-    """Prints the table of the slices, and the rules."""
+    """Print the table of the slices, and the rules."""
     shown = [slice_ for slice_ in result.slices if len(slice_.keys) <= 1]
     table = _table("Unseen patients, means over images with 95 % intervals", ("slice", "images", *_SHOWN.values()))
     for slice_ in shown:
@@ -158,7 +167,7 @@ def show_result(console: Console, result: "RunResult") -> None:
 
 
 def show_study(console: Console, study: "StudyResult") -> None:
-    """Prints what a model that learned from copies gains over one that did not."""
+    """Print what a model that learned from copies gains over one that did not."""
     columns = ("slice", "images", "metric", "with copies", "without", "difference")
     table = _table("What augmentation buys on unseen patients, with 95 % intervals", columns)
     for slice_ in study.evaluation.slices:
@@ -201,8 +210,8 @@ def _describe(run: "ComponentRun") -> str:
 
 
 def _detail(artifact: "Artifact") -> str:
-    """Splits and spans of examples."""
+    """Describe the splits and spans of examples."""
     splits = ", ".join(getattr(artifact, "splits", ()))
     spans = artifact.get_string_custom_property("spans").replace(",", ", ")
     name = "spans" if "," in spans else "span"
-    return "; ".join(one for one in (splits, f"{name} {spans}" if spans else "") if one)
+    return "; ".join(part for part in (splits, f"{name} {spans}" if spans else "") if part)

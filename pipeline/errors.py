@@ -7,7 +7,7 @@ _BEAM_FRAME = re.compile(r"^(?:[A-Za-z_]\w*\.)+\w+: | \[while running.*")
 
 
 def one_line(error: object) -> str:
-    """An error's message without its line breaks; the name of its class where it has none."""
+    """Return an error's message without its line breaks; the name of its class where it has none."""
     return " ".join(str(error).split()) or type(error).__name__
 
 
@@ -22,7 +22,7 @@ class ComponentError(Exception):
     """A component failed; the message is one line that names it and the cause."""
 
     def __init__(self, component_id: str, cause: Exception) -> None:
-        """Takes the id of the component and what it raised."""
+        """Take the id of the component and what it raised."""
         lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
         problem = _BEAM_FRAME.sub("", lines[0]) if lines else type(cause).__name__
         super().__init__(f"{component_id} failed: {problem}")

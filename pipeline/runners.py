@@ -37,27 +37,27 @@ class Observer(Protocol):
     """Who is told."""
 
     def started(self, component_id: str) -> None:
-        """A component starts, or is looked up in the cache."""
+        """Hear that a component starts, or is looked up in the cache."""
 
     def ended(self, run: ComponentRun) -> None:
-        """A component has succeeded."""
+        """Hear that a component has succeeded."""
 
 
 class Runner(tfx_runner.IrBasedRunner):
     """What the runners share: the metadata store, the list of what ran, and whom to tell."""
 
     def __init__(self, root: Path, observer: Observer) -> None:
-        """Takes the run's root, for the metadata store, and whom to tell."""
+        """Take the run's root, for the metadata store, and whom to tell."""
         super().__init__()
         self.connection = metadata.sqlite_metadata_connection_config(str(root / METADATA_FILE))
         self.runs: list[ComponentRun] = []
         self._observer = observer
 
     def observe(self, component_id: str, run_id: str, launch: Callable[[], None]) -> None:
-        """Launches a component and tells of it.
+        """Launch a component and tell of it.
 
         Raises:
-            ComponentError: it failed.
+            ComponentError: It failed.
         """
         self._observer.started(component_id)
         start = time.monotonic()
@@ -70,10 +70,10 @@ class Runner(tfx_runner.IrBasedRunner):
         self._observer.ended(run)
 
     def _record(self, component_id: str, run_id: str, seconds: float) -> ComponentRun:
-        """What the newest execution of this run gave; what it made, if not from the cache, bears the time it took."""
+        """Return what the newest execution of this run gave; what it made itself bears the time it took."""
         with metadata.Metadata(self.connection) as handle:
             context = handle.store.get_context_by_type_and_name(constants.PIPELINE_RUN_CONTEXT_TYPE_NAME, run_id)
-            execution = max(handle.store.get_executions_by_context(context.id), key=lambda one: one.id)
+            execution = max(handle.store.get_executions_by_context(context.id), key=lambda execution: execution.id)
             outputs = dict(execution_lib.get_output_artifacts(handle, execution.id))
             cached = execution.last_known_state == metadata_store_pb2.Execution.CACHED
             if not cached:
@@ -88,10 +88,10 @@ class LocalRunner(Runner, local_dag_runner.LocalDagRunner):
     """LocalDagRunner that runs one component at a time and reports it."""
 
     def run_with_ir(self, pipeline: pipeline_pb2.Pipeline, run_options: pipeline_pb2.RunOptions | None = None) -> None:
-        """Runs the compiled pipeline.
+        """Run the compiled pipeline.
 
         Raises:
-            ComponentError: a component failed.
+            ComponentError: A component failed.
         """
         run_id = _begin(pipeline)
         run = super().run_with_ir
@@ -108,10 +108,10 @@ class BeamRunner(Runner):
     """
 
     def run_with_ir(self, pipeline: pipeline_pb2.Pipeline, run_options: pipeline_pb2.RunOptions | None = None) -> None:
-        """Runs the compiled pipeline.
+        """Run the compiled pipeline.
 
         Raises:
-            ComponentError: a component failed.
+            ComponentError: A component failed.
         """
         _ObservedNode.runner, _ObservedNode.run_id, _ObservedNode.failure = self, _begin(pipeline), None
         try:
@@ -142,14 +142,14 @@ class _ObservingBeamDagRunner(beam_dag_runner.BeamDagRunner):
 
 
 def _begin(pipeline: pipeline_pb2.Pipeline) -> str:
-    """Gives the run an id of its own."""
+    """Give the run an id of its own."""
     run_id = datetime.datetime.now(tz=datetime.timezone.utc).isoformat()
     runtime_parameter_utils.substitute_runtime_parameter(pipeline, {constants.PIPELINE_RUN_ID_PARAMETER_NAME: run_id})
     return run_id
 
 
 def _only(pipeline: pipeline_pb2.Pipeline, component_id: str) -> pipeline_pb2.Pipeline:
-    """A copy of the pipeline in which all other components are skipped."""
+    """Return a copy of the pipeline in which all other components are skipped."""
     copy = pipeline_pb2.Pipeline()
     copy.CopyFrom(pipeline)
     for node in copy.nodes:

@@ -6,8 +6,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from pipeline.config import Config
+
 REPOSITORY = Path(__file__).parents[1]
-GUIDES = ["CONTRIBUTING.md", "SECURITY.md", "CODE_OF_CONDUCT.md"]
+FOLDERS = ("modules", "components", "pipeline", "tests")
+PAGES = sorted([*REPOSITORY.glob("*.md"), *(page for name in FOLDERS for page in (REPOSITORY / name).rglob("*.md"))])
 CALLING_MAKE = [
     "README.md",
     "CONTRIBUTING.md",
@@ -30,10 +33,25 @@ def test_all_name_one_version() -> None:
     assert released[0] == (citation["version"], citation["date-released"])
 
 
-@pytest.mark.parametrize("name", GUIDES)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))
+def test_links_lead_somewhere(page: Path) -> None:
+    text = re.sub(r"`[^`]*`", "", page.read_text())
+    links = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", text)
+    assert [link for link in links if "://" not in link and not (page.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("name", ["ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md"])
 def test_paths_exist(name: str) -> None:
     paths = re.findall(r"`([\w.-]+/[\w./-]*)`", read(name))
     assert [path for path in paths if not (REPOSITORY / path).exists()] == []
+
+
+def test_settings_are_keys_that_there_are() -> None:
+    keys = {key for page in PAGES for key in re.findall(r"--set '?([a-z_.]+[a-z_])=", page.read_text())}
+    models = {name: field.annotation for name, field in Config.model_fields.items()}
+    assert "train.epochs" in keys
+    for section, key in (name.split(".")[:2] for name in keys):
+        assert key in models[section].model_fields, f"{section}.{key}"
 
 
 @pytest.mark.parametrize("name", CALLING_MAKE)

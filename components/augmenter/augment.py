@@ -53,8 +53,7 @@ def draw_copy(record: Record, transform: "albumentations.Compose", policy: Polic
     for redrawn in range(policy.redraws + 1):
         image, mask, fired = _draw(record, transform, (policy.seed, record.image_id, copy, redrawn))
         if image.shape != record.image.shape or mask.shape != record.mask.shape:
-            msg = f"record '{record.image_id}': {'+'.join(fired)} changed its size, which must stay"
-            raise ValueError(msg)
+            raise ValueError(f"record '{record.image_id}': {'+'.join(fired)} changed its size, which must stay")
         if cv2.countNonZero(mask) >= smallest:
             made = replace(
                 record,
@@ -79,8 +78,9 @@ def _draw(
         drawn = transform(image=record.image, mask=record.mask)
         if drawn["applied_transforms"]:
             return drawn["image"], drawn["mask"], [name for name, _ in drawn["applied_transforms"]]
-    msg = f"no transform fired in {_IDLE_DRAWS} draws for record '{record.image_id}': raise the policy's probabilities"
-    raise ValueError(msg)
+    raise ValueError(
+        f"no transform fired in {_IDLE_DRAWS} draws for record '{record.image_id}': raise the policy's probabilities"
+    )
 
 
 def _entropy(*key: int | str) -> int:

@@ -67,16 +67,14 @@ class _AddCopies(ParallelDoFn):
         try:
             original = record.decode(element)
             if original.is_augmented and not self._policy.allow_copies_of_copies:
-                msg = (
+                raise ValueError(
                     f"record '{original.image_id}' is a copy already: augment originals, "
                     f"or write `allow_copies_of_copies: true` into policy '{self._policy.name}'"
                 )
-                raise ValueError(msg)
             draws = self._draw(original)
             copies = [record.encode(draw.copy) for draw in draws if draw.copy]
         except ValueError as error:
-            msg = f"split '{self._split}': {error}"
-            raise AugmentError(msg) from error
+            raise AugmentError(f"split '{self._split}': {error}") from error
         return _Augmented(element, copies, sum(draw.redrawn for draw in draws), len(draws) - len(copies))
 
     def emit(self, result: _Augmented) -> Iterator[tuple[str, bytes]]:

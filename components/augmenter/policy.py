@@ -70,12 +70,10 @@ class Transform(Settings):
     @model_validator(mode="after")
     def _is_sound(self) -> "Transform":
         if not _is_finite(self.arguments):
-            msg = f"{self.name}: its arguments must be finite numbers"
-            raise ValueError(msg)
+            raise ValueError(f"{self.name}: its arguments must be finite numbers")
         _build(self)
         if not self.allow and (objection := _objection(self)):
-            msg = f"{self.name} {objection}; write `allow: true` if you mean it"
-            raise ValueError(msg)
+            raise ValueError(f"{self.name} {objection}; write `allow: true` if you mean it")
         return self
 
 
@@ -159,12 +157,10 @@ def _build(transform: Transform, p: float | None = None) -> "albumentations.Basi
     known = [name for name in inspect.signature(kind.__init__).parameters if name not in ("self", "p")]
     for argument in transform.arguments:
         if argument == "p":
-            msg = f"{transform.name}: give `p` beside `arguments`, not in them"
-            raise ValueError(msg)
+            raise ValueError(f"{transform.name}: give `p` beside `arguments`, not in them")
         if argument not in known:
             hint = _nearest(argument, known) or f"; known are {', '.join(known)}"
-            msg = f"{transform.name} has no argument '{argument}'{hint}"
-            raise ValueError(msg)
+            raise ValueError(f"{transform.name} has no argument '{argument}'{hint}")
     with _WARNINGS, warnings.catch_warnings():
         warnings.simplefilter("error")  # Albumentations only warns of values that it then ignores
         try:
@@ -174,8 +170,7 @@ def _build(transform: Transform, p: float | None = None) -> "albumentations.Basi
         except (UserWarning, TypeError, ValueError) as error:
             cause = error.__cause__
             problem = _explain(cause) if isinstance(cause, ValidationError) else _one_line(error)
-    msg = f"{transform.name}: {problem}"
-    raise ValueError(msg)
+    raise ValueError(f"{transform.name}: {problem}")
 
 
 @cache
@@ -218,17 +213,13 @@ def _check_effect(transform: Transform, side: int) -> None:
             warnings.simplefilter("ignore")
             drawn = albumentations.Compose([_build(transform, p=1.0)], seed=0)(image=pixels, mask=mask)
     except Exception as error:
-        msg = f"{transform.name} does not take a grey image with a mask: {_one_line(error)}"
-        raise ValueError(msg) from error
+        raise ValueError(f"{transform.name} does not take a grey image with a mask: {_one_line(error)}") from error
     if drawn["image"].shape != pixels.shape or drawn["mask"].shape != mask.shape:
-        msg = f"{transform.name} changes the image's size, which must stay"
-        raise ValueError(msg)
+        raise ValueError(f"{transform.name} changes the image's size, which must stay")
     if drawn["image"].dtype != np.uint8:
-        msg = f"{transform.name} changes the image's type to {drawn['image'].dtype}, which must stay uint8"
-        raise ValueError(msg)
+        raise ValueError(f"{transform.name} changes the image's type to {drawn['image'].dtype}, which must stay uint8")
     if not np.isin(drawn["mask"], (0, 255)).all():
-        msg = f"{transform.name} gives the mask other values than 0 and 255"
-        raise ValueError(msg)
+        raise ValueError(f"{transform.name} gives the mask other values than 0 and 255")
 
 
 def _is_finite(value: object) -> bool:

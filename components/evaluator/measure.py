@@ -60,8 +60,9 @@ def set_against_original(images: Iterable[MeasuredImage]) -> Iterator[MeasuredIm
     originals = [image.values for image in images if not image.is_augmented]
     if len(originals) > 1:
         twice = images[0]
-        msg = f"set '{twice.set}': record '{twice.original_id}' is there twice: remove one and ingest the set again"
-        raise MeasureError(msg)
+        raise MeasureError(
+            f"set '{twice.set}': record '{twice.original_id}' is there twice: remove one and ingest the set again"
+        )
     for image in images:
         drop = np.full_like(image.values, np.nan)
         if image.is_augmented and originals:
@@ -101,8 +102,7 @@ class _Measure(beam.DoFn):
         try:
             return record.decode(serialized)
         except record.RecordError as error:
-            msg = f"set '{self._set}': {error}"
-            raise MeasureError(msg) from error
+            raise MeasureError(f"set '{self._set}': {error}") from error
 
     def _values(self, records: list[Record], answers: dict[str, Any]) -> Floats:
         """What is measured on a batch's masks, float64 [batch, len(COLUMNS)]."""
@@ -114,8 +114,9 @@ class _Measure(beam.DoFn):
         values = np.stack([by_name[name] for name in COLUMNS], axis=-1).astype(np.float64)
         for one, measured in zip(records, values, strict=True):
             if not np.isfinite(measured).all():
-                msg = f"set '{self._set}': record '{one.image_id}' has no finite figures: the model answers with NaN"
-                raise MeasureError(msg)
+                raise MeasureError(
+                    f"set '{self._set}': record '{one.image_id}' has no finite figures: the model answers with NaN"
+                )
         return values
 
     def _measure_outlines(self, mask: Pixels, mask_png: bytes) -> tuple[float, ...]:
@@ -132,11 +133,10 @@ def _load(name: str, folder: str) -> Any:
     signature = loaded.signatures.get("evaluate")
     needed = {*metrics.Counts._fields, "brier", "mask_png"}
     if signature is None or not needed <= set(signature.structured_outputs):
-        msg = (
+        raise MeasureError(
             f"the {name} model has no signature 'evaluate' that gives {', '.join(sorted(needed))}: it was exported by "
             "another version of lungseg; start a new root, or put a model of this version back with `lungseg promote`"
         )
-        raise MeasureError(msg)
     return loaded
 
 

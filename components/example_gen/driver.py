@@ -42,13 +42,13 @@ def check_spans(exec_properties: dict[str, Any]) -> None:
     given = exec_properties.get(RANGE_CONFIG)
     if not given:
         if not spans:
-            msg = f"'{exec_properties[INPUT_BASE]}' holds no span-N/records-*: write them there with `lungseg ingest`"
-            raise ValueError(msg)
+            raise ValueError(
+                f"'{exec_properties[INPUT_BASE]}' holds no span-N/records-*: write them there with `lungseg ingest`"
+            )
         return
     range_config = range_config_pb2.RangeConfig()
     proto_utils.json_to_proto(given, range_config)
     newest = range_config.static_range.start_span_number
     if newest not in spans:
         there_are = f"there are {enumerate_spans(spans)}; name one of these, or" if spans else "there are none;"
-        msg = f"'{exec_properties[INPUT_BASE]}' has no span {newest}: {there_are} write it first"
-        raise ValueError(msg)
+        raise ValueError(f"'{exec_properties[INPUT_BASE]}' has no span {newest}: {there_are} write it first")

@@ -106,8 +106,7 @@ def _identify(serialized: bytes, span: int) -> tuple[str, _Presence]:
 def _text(example: example_pb2.Example, name: str, span: int) -> str:
     values = example.features.feature[name].bytes_list.value if name in example.features.feature else []
     if len(values) != 1:
-        msg = f"span {span} holds a record without '{name}': write the span again with `lungseg ingest`"
-        raise ValueError(msg)
+        raise ValueError(f"span {span} holds a record without '{name}': write the span again with `lungseg ingest`")
     return str(values[0], "utf-8", "backslashreplace")
 
 
@@ -124,6 +123,5 @@ def _replaced(image: tuple[str, _Presence]) -> Iterator[tuple[str, int]]:
     (source, span), (other, there) = presence.first_source, presence.last_source
     if source != other:
         both = f"of source '{source}' in span {span} and of source '{other}' in span {there}"
-        msg = f"image '{image_id}' is {both}: give one of them another name and ingest its span again"
-        raise ValueError(msg)
+        raise ValueError(f"image '{image_id}' is {both}: give one of them another name and ingest its span again")
     yield image_id, presence.newest

@@ -139,8 +139,7 @@ class Probe:
     def _load(self) -> str:
         present = sorted(name for name in REFUSED if importlib.util.find_spec(name))
         if present:
-            msg = f"can be imported, so that nothing is proved: {', '.join(present)}"
-            raise Failed(msg)
+            raise Failed(f"can be imported, so that nothing is proved: {', '.join(present)}")
         start = time.monotonic()
         self._model = tf.saved_model.load(self._model_dir)
         return f"in {time.monotonic() - start:.1f} s, without {', '.join(sorted(REFUSED))}"
@@ -156,8 +155,7 @@ class Probe:
 
     def _function(self, name: str) -> Any:
         if name not in self._model.signatures:
-            msg = f"there is no signature {name}"
-            raise Failed(msg)
+            raise Failed(f"there is no signature {name}")
         return self._model.signatures[name]
 
     def _signature(self, name: str, argument: str, outputs: dict[str, Any] | None) -> str:
@@ -165,17 +163,14 @@ class Probe:
         taken = {key: _describe(one) for key, one in function.structured_input_signature[1].items()}
         wanted = {argument: "string [N]"}
         if taken != wanted:
-            msg = f"takes {_list(taken)} instead of {_list(wanted)}"
-            raise Failed(msg)
+            raise Failed(f"takes {_list(taken)} instead of {_list(wanted)}")
         given = {key: _describe(one) for key, one in function.structured_outputs.items()}
         wanted = {key: f"{dtype.name} [N]" for key, dtype in outputs.items()} if outputs else given
         if given != wanted:
-            msg = f"gives {_list(given)} instead of {_list(wanted)}"
-            raise Failed(msg)
+            raise Failed(f"gives {_list(given)} instead of {_list(wanted)}")
         loose = [key for key, one in function.structured_outputs.items() if one.shape.rank in (None, 0)]
         if loose or not given:
-            msg = f"gives no value an example: {', '.join(loose) or 'nothing at all'}"
-            raise Failed(msg)
+            raise Failed(f"gives no value an example: {', '.join(loose) or 'nothing at all'}")
         return f"{_list(taken)} -> {_list(given)}"
 
     def _evaluate(self) -> str:
@@ -183,16 +178,14 @@ class Probe:
         _check_lengths(answer, len(self._records))
         broken = [name for name, one in answer.items() if one.dtype.is_floating and not np.all(np.isfinite(one))]
         if broken:
-            msg = f"not finite: {', '.join(broken)}"
-            raise Failed(msg)
+            raise Failed(f"not finite: {', '.join(broken)}")
         return f"{len(self._records)} records"
 
     def _transform(self) -> str:
         answer = self._function(TRANSFORM)(examples=tf.constant(self._records))
         _check_lengths(answer, len(self._records))
         if "image" not in answer:
-            msg = "gives no image"
-            raise Failed(msg)
+            raise Failed("gives no image")
         self._images = answer["image"].numpy().tolist()
         return f"{len(self._records)} records"
 
@@ -225,8 +218,7 @@ class Probe:
             self._serve([file])
         except tf.errors.OpError as error:
             return type(error).__name__
-        msg = "answered with a mask"
-        raise Failed(msg)
+        raise Failed("answered with a mask")
 
     def _serve_again(self) -> str:
         before = self._all_served()[:1]
@@ -235,8 +227,7 @@ class Probe:
     def _all_served(self) -> list[Served]:
         served = [one for kind in self._served.values() for one in kind]
         if not served:
-            msg = "no image was answered"
-            raise Failed(msg)
+            raise Failed("no image was answered")
         return served
 
     def _latency(self) -> list[dict[str, float]]:
@@ -259,36 +250,31 @@ class Probe:
 
 def _check_format(served: Served) -> None:
     if not served.mask.startswith(b"\x89PNG") or served.mask[24:26] != _GREY_8_BIT:
-        msg = "a mask is no 8-bit grey PNG"
-        raise Failed(msg)
+        raise Failed("a mask is no 8-bit grey PNG")
 
 
 def _check_size(served: Served) -> None:
     wanted, found = _size(served.image), served.lung().shape
     if found != wanted:
-        msg = "{1} x {0} pixels for an image of {3} x {2}".format(*found, *wanted)
-        raise Failed(msg)
+        raise Failed("{1} x {0} pixels for an image of {3} x {2}".format(*found, *wanted))
 
 
 def _check_pixels(served: Served) -> None:
     stray = np.setdiff1d(served.lung(), (0, 255))
     if stray.size:
-        msg = f"a mask holds {stray[0]}, not only 0 and 255"
-        raise Failed(msg)
+        raise Failed(f"a mask holds {stray[0]}, not only 0 and 255")
 
 
 def _check_fraction(served: Served) -> None:
     share = float(np.mean(served.lung() == 255))
     if not abs(served.fraction - share) <= _FRACTION_ERROR:
-        msg = f"is {served.fraction:.6f} for a mask with {share:.6f}"
-        raise Failed(msg)
+        raise Failed(f"is {served.fraction:.6f} for a mask with {share:.6f}")
 
 
 def _check_lengths(answer: dict[str, Any], length: int) -> None:
     for name, value in answer.items():
         if value.shape[:1] != [length]:
-            msg = f"gives {name} {value.shape.as_list()} for {length}"
-            raise Failed(msg)
+            raise Failed(f"gives {name} {value.shape.as_list()} for {length}")
 
 
 def _compare(first: Sequence[Served], second: Sequence[Served], what: str) -> str:
@@ -296,8 +282,7 @@ def _compare(first: Sequence[Served], second: Sequence[Served], what: str) -> st
     for one, other in zip(first, second, strict=True):
         lung, lung_again = one.lung(), other.lung()
         if lung.shape != lung_again.shape:
-            msg = f"{what}: a mask has another size"
-            raise Failed(msg)
+            raise Failed(f"{what}: a mask has another size")
         total += lung.size
         differing += int(np.count_nonzero(lung != lung_again))
     detail = f"{what}: {differing} of {total} pixels differ"

@@ -54,8 +54,7 @@ def _reconcile(split: str, augmented: int, transformed: int) -> None:
     """What went in must have come out: runners have been seen to lose records without an error."""
     if augmented != transformed:
         wrong = f"lost {augmented - transformed}" if transformed < augmented else f"doubled {transformed - augmented}"
-        msg = (
+        raise RuntimeError(
             f"split '{split}' {wrong} of the Augmenter's {augmented} records: {transformed} came out of Transform, "
             "of which nothing is kept, so run again"
         )
-        raise RuntimeError(msg)

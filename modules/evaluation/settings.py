@@ -51,19 +51,15 @@ class Rule(Settings):
     def _is_one_rule(self) -> "Rule":
         if self.metric not in STATISTICS:
             nearest = difflib.get_close_matches(self.metric, STATISTICS, n=1, cutoff=0.0)[0]
-            msg = f"unknown metric '{self.metric}'; the nearest known one is '{nearest}'"
-            raise ValueError(msg)
+            raise ValueError(f"unknown metric '{self.metric}'; the nearest known one is '{nearest}'")
         if sum(getattr(self, kind) is not None for kind in _BOUNDS) != 1:
-            msg = f"a rule has exactly one of {', '.join(_BOUNDS)}"
-            raise ValueError(msg)
+            raise ValueError(f"a rule has exactly one of {', '.join(_BOUNDS)}")
         statistic = STATISTICS[self.metric]
         if self.kind == ("at_least" if statistic.lower_is_better else "at_most"):
             direction, other = ("lower", "at_most") if statistic.lower_is_better else ("higher", "at_least")
-            msg = f"{self.metric} is better the {direction} it is: use {other}"
-            raise ValueError(msg)
+            raise ValueError(f"{self.metric} is better the {direction} it is: use {other}")
         if self.kind == "max_drop" and statistic.kind != "mean":
-            msg = f"max_drop is for means, such as dice_mean; {self.metric} is none"
-            raise ValueError(msg)
+            raise ValueError(f"max_drop is for means, such as dice_mean; {self.metric} is none")
         return self
 
 
@@ -107,6 +103,5 @@ class EvaluateSettings(Settings):
     @model_validator(mode="after")
     def _bounds_the_whole(self) -> "EvaluateSettings":
         if not any(rule.kind in ("at_least", "at_most") and not rule.slice for rule in self.rules):
-            msg = "rules must hold one for all images (at_least or at_most, without `slice`)"
-            raise ValueError(msg)
+            raise ValueError("rules must hold one for all images (at_least or at_most, without `slice`)")
         return self

@@ -38,6 +38,7 @@ class ModelSettings(Settings):
     @model_validator(mode="after")
     def _can_be_halved(self) -> "ModelSettings":
         if self.image_size % 2**self.levels:
-            msg = f"image_size {self.image_size} must be a multiple of {2**self.levels} (2 to the power of levels)"
-            raise ValueError(msg)
+            raise ValueError(
+                f"image_size {self.image_size} must be a multiple of {2**self.levels} (2 to the power of levels)"
+            )
         return self

@@ -58,11 +58,10 @@ class StopOnNaN(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         """Looks at the loss."""
         if not math.isfinite((logs or {})["loss"]):
-            msg = (
+            raise ValueError(
                 f"the loss became NaN or infinite in step {batch + 1} of epoch {self._epoch + 1}: try a lower "
                 "train.learning_rate, a longer train.warmup, or train.precision=float32"
             )
-            raise ValueError(msg)
 
 
 class KeepBest(keras.callbacks.Callback):

@@ -72,8 +72,7 @@ def read_examples(patterns: Sequence[str], size: int, copies: Literal["keep", "r
     # A Beam worker that died may have left a folder beside the files.
     files = [file for file in sorted(tf.io.gfile.glob(list(patterns))) if not tf.io.gfile.isdir(file)]
     if not files:
-        msg = f"no files {', '.join(patterns)}"
-        raise ValueError(msg)
+        raise ValueError(f"no files {', '.join(patterns)}")
     records = tf.data.Dataset.from_tensor_slices(files).interleave(
         lambda file: tf.data.TFRecordDataset(file, compression_type="GZIP"),
         cycle_length=_FILES_AT_ONCE,
@@ -82,11 +81,11 @@ def read_examples(patterns: Sequence[str], size: int, copies: Literal["keep", "r
     )
     everything, distinct, length = _count(records, _is_any if copies == "keep" else _is_original)
     if everything == 0:
-        msg = f"no examples in {', '.join(patterns)}"
-        raise ValueError(msg)
+        raise ValueError(f"no examples in {', '.join(patterns)}")
     if distinct == 0:
-        msg = f"no originals in {', '.join(patterns)}, only copies: set train.copies to true, or augment originals"
-        raise ValueError(msg)
+        raise ValueError(
+            f"no originals in {', '.join(patterns)}, only copies: set train.copies to true, or augment originals"
+        )
     if copies != "keep":
         records = records.filter(_is_original)
     total = everything if copies == "replace" else distinct
@@ -163,8 +162,9 @@ def plan_steps(total: int, batch_size: int, replicas: int) -> StepPlan:
     steps = math.ceil(total / (batch_size * replicas))
     if total // steps < replicas:
         remedy = "raise train.batch_size" if total >= replicas else "use fewer devices or more data"
-        msg = f"{total} examples cannot be dealt out to {replicas} replicas with a batch size of {batch_size}: {remedy}"
-        raise ValueError(msg)
+        raise ValueError(
+            f"{total} examples cannot be dealt out to {replicas} replicas with a batch size of {batch_size}: {remedy}"
+        )
     return StepPlan(total, steps, replicas)
 
 

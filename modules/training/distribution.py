@@ -34,8 +34,9 @@ def strategy_for(devices: str) -> tf.distribute.Strategy:
     """
     if _count_workers() > 1:
         if devices != "auto":
-            msg = f"train.devices is {devices}, but TF_CONFIG names several workers, who take all GPUs: set it to auto"
-            raise ValueError(msg)
+            raise ValueError(
+                f"train.devices is {devices}, but TF_CONFIG names several workers, who take all GPUs: set it to auto"
+            )
         return tf.distribute.MultiWorkerMirroredStrategy()
     kind, count = _parse(devices)
     if kind == "CPU":
@@ -45,8 +46,7 @@ def strategy_for(devices: str) -> tf.distribute.Strategy:
     else:
         found = len(tf.config.list_physical_devices("GPU"))
         if count > found:
-            msg = f"train.devices is {devices}, but TensorFlow sees {found} GPUs on this machine"
-            raise ValueError(msg)
+            raise ValueError(f"train.devices is {devices}, but TensorFlow sees {found} GPUs on this machine")
     names = [f"{kind}:{index}" for index in range(count)]
     return tf.distribute.MirroredStrategy(names) if len(names) > 1 else tf.distribute.get_strategy()
 
@@ -99,8 +99,9 @@ def compiles(settings: TrainSettings, model_settings: ModelSettings, replicas: i
     if settings.xla == "auto":
         return bool(gpus_of(settings.devices)) and not synchronizes
     if settings.xla and synchronizes:
-        msg = "train.xla cannot compile a step in which replicas synchronise: set model.normalization to batch or group"
-        raise ValueError(msg)
+        raise ValueError(
+            "train.xla cannot compile a step in which replicas synchronise: set model.normalization to batch or group"
+        )
     return settings.xla
 
 
@@ -124,5 +125,4 @@ def _count_workers() -> int:
         cluster = json.loads(text or "{}").get("cluster", {})
         return sum(len(cluster.get(job, [])) for job in ("chief", "worker"))
     except (json.JSONDecodeError, AttributeError, TypeError) as error:
-        msg = f"TF_CONFIG must be JSON with a cluster and a task, is {text!r}"
-        raise ValueError(msg) from error
+        raise ValueError(f"TF_CONFIG must be JSON with a cluster and a task, is {text!r}") from error

@@ -80,8 +80,7 @@ class TuneSettings(Settings):
         for name in ("learning_rate", "dice_weight"):
             low, high = getattr(self, name)
             if low >= high:
-                msg = f"{name} must be a lower and a higher value, is {low:g} and {high:g}"
-                raise ValueError(msg)
+                raise ValueError(f"{name} must be a lower and a higher value, is {low:g} and {high:g}")
         return self
 
 

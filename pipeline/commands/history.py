@@ -80,13 +80,13 @@ class _Node:
 
 
 def read_history(root: Path) -> list[Run]:
-    """Lists the runs and studies under a root, the oldest first. Changes nothing there.
+    """List the runs and studies under a root, the oldest first. Change nothing there.
 
     Args:
-        root: what was given to `lungseg run` or `lungseg study`.
+        root: What was given to `lungseg run` or `lungseg study`.
 
     Raises:
-        UserError: there are no runs, or their metadata cannot be read.
+        UserError: There are no runs, or their metadata cannot be read.
     """
     store = root / METADATA_FILE
     # A run that was killed at once leaves an empty file.
@@ -97,7 +97,7 @@ def read_history(root: Path) -> list[Run]:
 
 
 def show_history(console: Console, runs: Iterable[Run]) -> None:
-    """Prints a table of runs, a row each."""
+    """Print a table of runs, a row each."""
     table = Table(title="Runs, with Dice on originals and on copies of the test set", title_justify="left")
     for name in ("started", "spans", "policy", "originals", "copies", "version", "outcome"):
         number = name in {"spans", "originals", "copies", "version"}
@@ -112,7 +112,7 @@ def show_history(console: Console, runs: Iterable[Run]) -> None:
 
 
 def to_json(runs: Iterable[Run]) -> str:
-    """The runs as a JSON list of objects with the fields of `Run`."""
+    """Return the runs as a JSON list of objects with the fields of `Run`."""
     return json.dumps([asdict(run) for run in runs], indent=1)
 
 
@@ -137,8 +137,8 @@ def _read_store(path: Path) -> list[tuple[datetime.datetime, list[_Node]]]:
     config.sqlite.connection_mode = metadata_store_pb2.SqliteMetadataSourceConfig.READONLY
     try:
         store = metadata_store.MetadataStore(config)
-        contexts = sorted(store.get_contexts_by_type(_RUN_CONTEXT), key=lambda one: one.create_time_since_epoch)
-        executions = [[one.id for one in store.get_executions_by_context(context.id)] for context in contexts]
+        contexts = sorted(store.get_contexts_by_type(_RUN_CONTEXT), key=lambda context: context.create_time_since_epoch)
+        executions = [[run.id for run in store.get_executions_by_context(context.id)] for context in contexts]
         nodes = _read_nodes(store)  # the last to be read, so that none is missing where a run goes on
     except (RuntimeError, errors.StatusError) as error:
         reason = _ROUND_REASON.sub("", str(error))
@@ -148,29 +148,30 @@ def _read_store(path: Path) -> list[tuple[datetime.datetime, list[_Node]]]:
     return [
         (
             datetime.datetime.fromtimestamp(context.create_time_since_epoch / 1000).astimezone(),
-            [nodes[one] for one in of_run],
+            [nodes[id_] for id_ in ids],
         )
-        for context, of_run in zip(contexts, executions, strict=True)
+        for context, ids in zip(contexts, executions, strict=True)
     ]
 
 
 def _read_nodes(store: metadata_store.MetadataStore) -> dict[int, _Node]:
     """All executions by id, in few calls."""
-    found = {
-        one.id: (context.name.rpartition("."), one.last_known_state)
+    executions = {
+        execution.id: (context.name.rpartition("."), execution.last_known_state)
         for context in store.get_contexts_by_type(_NODE_CONTEXT)
-        for one in store.get_executions_by_context(context.id)
+        for execution in store.get_executions_by_context(context.id)
     }
-    outputs = _read_outputs(store, found)
-    return {id_: _Node(node, pipeline, state, outputs[id_]) for id_, ((pipeline, _, node), state) in found.items()}
+    outputs = _read_outputs(store, executions)
+    return {id_: _Node(node, pipeline, state, outputs[id_]) for id_, ((pipeline, _, node), state) in executions.items()}
 
 
 def _read_outputs(store: metadata_store.MetadataStore, executions: Iterable[int]) -> dict[int, dict[str, Any]]:
     """Artifacts of each execution by key, without those that it failed to make."""
-    events = [
-        one for one in store.get_events_by_execution_ids(executions) if one.type == metadata_store_pb2.Event.OUTPUT
-    ]
-    artifacts = {one.id: one for one in store.get_artifacts_by_id({event.artifact_id for event in events})}
+    all_events = store.get_events_by_execution_ids(executions)
+    events = [event for event in all_events if event.type == metadata_store_pb2.Event.OUTPUT]
+    artifacts = {
+        artifact.id: artifact for artifact in store.get_artifacts_by_id({event.artifact_id for event in events})
+    }
     outputs: dict[int, dict[str, Any]] = defaultdict(dict)
     for event in events:
         outputs[event.execution_id][event.path.steps[0].key] = artifacts[event.artifact_id]
@@ -246,7 +247,7 @@ def _spans(examples: Any) -> list[int] | None:
     """Numbers of the spans that were read, rising."""
     several, newest = _text(examples, "spans"), _number(examples, "span")
     if several:
-        return [int(one) for one in several.split(",")]
+        return [int(number) for number in several.split(",")]
     return None if newest is None else [newest]
 
 

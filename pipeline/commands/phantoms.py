@@ -102,7 +102,7 @@ class _Canvas(NamedTuple):
         return np.rint((shares * size - 0.5) * (1 << _SHIFT)).astype(np.int32)
 
     def fill(self, shapes: Sequence[Points], cores: Sequence[Points] = (), core: int = 255, fine: int = 1) -> Floats:
-        """Filled shapes; over them the cores hold core / 255. A drawing `fine` times larger is averaged down."""
+        """Draw filled shapes; over them the cores hold core / 255. A drawing `fine` times larger is averaged down."""
         layer = np.zeros((self.size * fine, self.size * fine), np.uint8)
         line = cv2.LINE_AA if fine == 1 else cv2.LINE_8  # averaging smooths better than OpenCV, which spills over
         for shape, value in [(shape, 255) for shape in shapes] + [(shape, core) for shape in cores]:
@@ -125,13 +125,13 @@ class _Canvas(NamedTuple):
 def write_phantoms(
     output: Path, count: int, seed: int, size: int = 512, progress: Callable[[int], None] = lambda _: None
 ) -> None:
-    """Writes an image folder of phantoms: `images/`, `masks/`, `metadata.csv` and `README.txt`.
+    """Write an image folder of phantoms: `images/`, `masks/`, `metadata.csv` and `README.txt`.
 
     Every byte follows from `seed` and `size`; a larger `count` adds images and changes none. `progress` is told the
     number of images written so far.
 
     Raises:
-        UserError: a number is out of range, or `output` holds something already. Nothing is written then.
+        UserError: A number is out of range, or `output` holds something already. Nothing is written then.
     """
     for name, value, least in (("count", count, 1), ("seed", seed, 0), ("size", size, SMALLEST)):
         if value < least:
@@ -198,7 +198,7 @@ def _patient(seed: int, number: int) -> _Patient:
 
 
 def _lung(rng: Generator, medial: Points, base: Points, stretch: tuple[float, float], heart: float) -> list[Points]:
-    """A lung's borders, stretched in x and y from the top, and notched by a heart of this width (about 1)."""
+    """Return a lung's borders, stretched in x and y from the top, and notched by a heart of this width (about 1)."""
     below_hilum, top = medial[:, 1:] > 1 / 2, np.array((0, 0.125))
     border = np.concatenate([np.where(below_hilum, medial * (heart, 1), medial), _WALL])
     border += rng.normal(0, 0.0035, border.shape)
@@ -266,7 +266,7 @@ def _bones(patient: _Patient, canvas: _Canvas) -> Floats:
 
 
 def _expose(attenuation: Floats, site: _Site, rng: Generator) -> Pixels:
-    """The radiograph: film curve, vignetting, noise that grows with attenuation, and the marker."""
+    """Develop the radiograph: film curve, vignetting, noise that grows with attenuation, and the marker."""
     size = len(attenuation)
     dose, gamma = site.exposure * rng.uniform(0.88, 1.12), site.gamma * rng.uniform(0.92, 1.08)
     film = (1 - np.exp(-1.75 * dose * _blur(np.maximum(attenuation, 0), 0.0014))) ** gamma
@@ -279,7 +279,7 @@ def _expose(attenuation: Floats, site: _Site, rng: Generator) -> Pixels:
 
 
 def _curve(points: Points) -> Points:
-    """A smooth open curve through the points (Catmull-Rom), ten steps from each to the next."""
+    """Return a smooth open curve through the points (Catmull-Rom), ten steps from each to the next."""
     ends = 2 * points[[0, -1]] - points[[1, -2]]
     padded = np.concatenate([ends[:1], points, ends[1:]])[:, None]
     before, start, end, after = padded[:-3], padded[1:-2], padded[2:-1], padded[3:]
@@ -289,7 +289,7 @@ def _curve(points: Points) -> Points:
 
 
 def _band(path: Points, width: float) -> Points:
-    """The outline of a stroke along the path."""
+    """Return the outline of a stroke along the path."""
     along = np.gradient(path, axis=0)
     across = along[:, ::-1] * (-1, 1) / np.linalg.norm(along, axis=1, keepdims=True) * width / 2
     return np.concatenate([path + across, (path - across)[::-1]])

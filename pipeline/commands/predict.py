@@ -22,7 +22,7 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
     """Return the image files named, and those in the folders named, sorted; hidden files are passed over there.
 
     Raises:
-        UserError: a path does not exist, a folder holds no image, or two images have one name.
+        UserError: A path does not exist, a folder holds no image, or two images have one name.
     """
     images: list[Path] = []
     for path in paths:
@@ -49,16 +49,16 @@ def predict(model_dir: Path, output: Path, images: Sequence[Path], progress: Cal
     """Write `NAME_mask.png` (0/255, the image's size) and `NAME_overlay.png` for each image.
 
     Args:
-        model_dir: an exported model, or the serving folder, of which the current version is taken.
-        output: folder to write to; made if missing.
-        images: files; names, without what tells the format, must differ.
-        progress: called with the number of images that are done.
+        model_dir: An exported model, or the serving folder, of which the current version is taken.
+        output: Folder to write to; made if missing.
+        images: Files; names, without what tells the format, must differ.
+        progress: Called with the number of images that are done.
 
     Returns:
         One line for each image that could not be read.
 
     Raises:
-        UserError: the model folder is no model, or the output cannot be written or is where the images are.
+        UserError: The model folder is no model, or the output cannot be written or is where the images are.
     """
     if output.resolve() in {image.parent.resolve() for image in images}:
         raise UserError(f"'{output}' holds the images themselves: name another folder for the masks")
@@ -84,7 +84,7 @@ def load_model(model_dir: Path) -> Callable[[Sequence[Pixels]], list[Pixels]]:
     """Load a model and return its function from grey images to masks 0/255 of the same sizes.
 
     Raises:
-        UserError: there is no model.
+        UserError: There is no model.
     """
     import tensorflow as tf  # takes seconds: errors in the arguments come first
 

@@ -38,16 +38,16 @@ def write_preview(
     """Write a PNG: a row an image, the original and its copies with the mask's outline and what fired.
 
     Args:
-        policy_name: a policy that ships with the project, or a YAML file.
-        images: image files, DICOM too; each one's mask has its stem (or that and `_mask`).
-        output: the PNG to write.
-        masks: folder of the masks; by default `masks/` or `mask/` beside the images' folder.
-        copies: columns behind the original; the same copies that a run would make.
-        size: side to which images are brought before, as at ingest, pixels.
-        progress: called with the number of images that are done.
+        policy_name: A policy that ships with the project, or a YAML file.
+        images: Image files, DICOM too; each one's mask has its stem (or that and `_mask`).
+        output: The PNG to write.
+        masks: Folder of the masks; by default `masks/` or `mask/` beside the images' folder.
+        copies: Columns behind the original; the same copies that a run would make.
+        size: Side to which images are brought before, as at ingest, pixels.
+        progress: Called with the number of images that are done.
 
     Raises:
-        UserError: the policy, an image or a mask cannot be used, or the sheet cannot be written.
+        UserError: The policy, an image or a mask cannot be used, or the sheet cannot be written.
     """
     pairs = [(image, find_mask(image, masks)) for image in images]
 
@@ -82,7 +82,7 @@ def find_mask(image: Path, folder: Path | None) -> Path:
     """Find the mask file of an image.
 
     Raises:
-        UserError: the image does not exist, or it has no mask.
+        UserError: The image does not exist, or it has no mask.
     """
     if not image.is_file():
         raise UserError(f"image '{image}' does not exist")

@@ -6,17 +6,17 @@ from pipeline.errors import UserError
 
 
 def promote(root: Path, version: int) -> list[int]:
-    """Makes a version that was pushed earlier the current one.
+    """Make a version that was pushed earlier the current one.
 
     Args:
-        root: of the run that pushed it.
-        version: its number.
+        root: Of the run that pushed it.
+        version: Its number.
 
     Returns:
         All versions that are withdrawn now, rising.
 
     Raises:
-        UserError: there is no serving folder or no such version, or the folder cannot be changed.
+        UserError: There is no serving folder or no such version, or the folder cannot be changed.
     """
     serving_dir = root / "serving"
     if not serving_dir.is_dir():

@@ -23,19 +23,19 @@ if TYPE_CHECKING:
 
 
 def run(config: Config, *, orchestrator: Orchestrator = Orchestrator.LOCAL, verbose: bool = False) -> bool:
-    """Runs the pipeline; everything that it writes is under the configuration's root.
+    """Run the pipeline; everything that it writes is under the configuration's root.
 
     Args:
-        config: of the run.
-        orchestrator: what runs the graph, with the same results.
-        verbose: leaves the libraries' output on the terminal.
+        config: Of the run.
+        orchestrator: What runs the graph, with the same results.
+        verbose: Leaves the libraries' output on the terminal.
 
     Returns:
         Whether the model was blessed and pushed.
 
     Raises:
-        UserError: there is no data, or the root cannot be written.
-        ComponentError: a component failed.
+        UserError: There is no data, or the root cannot be written.
+        ComponentError: A component failed.
     """
     start = time.monotonic()
     with _prepared(config, verbose) as shown:
@@ -69,12 +69,12 @@ def study(config: Config, *, verbose: bool = False) -> None:
     """Trains with and without copies and compares; everything that it writes is under the configuration's root.
 
     Args:
-        config: of the run that is studied.
-        verbose: leaves the libraries' output on the terminal.
+        config: Of the run that is studied.
+        verbose: Leaves the libraries' output on the terminal.
 
     Raises:
-        UserError: there is no data, the root cannot be written, or the configuration would favour one of the two.
-        ComponentError: a component failed.
+        UserError: There is no data, the root cannot be written, or the configuration would favour one of the two.
+        ComponentError: A component failed.
     """
     if config.tune.trials or config.train.warm_start:
         raise UserError("a study trains twice from scratch: set tune.trials to 0 and train.warm_start to false")
@@ -98,7 +98,7 @@ def study(config: Config, *, verbose: bool = False) -> None:
 
 @contextmanager
 def _prepared(config: Config, verbose: bool) -> Iterator["Console"]:
-    """Checks the folders and loads the libraries; yields where to show what happens."""
+    """Check the folders and load the libraries; yield where to show what happens."""
     check_data(config.data.root, config.data.span)
     for folder in config.data.external.values():
         check_data(folder)
@@ -131,7 +131,7 @@ def _verdict(serving_dir: Path, version: str | None, runs: "list[ComponentRun]",
     minutes = (time.monotonic() - start) / 60
     if version is None:
         return f"not blessed, nothing pushed, after {minutes:.1f} minutes"
-    if not all(one.cached for one in runs):
+    if not all(run.cached for run in runs):
         return f"blessed and pushed in {minutes:.1f} minutes: the model lies in {serving_dir / version}"
     current = current_version(serving_dir)
     unchanged = f"nothing has changed since this model was blessed and pushed as version {version}"
@@ -143,7 +143,7 @@ def _verdict(serving_dir: Path, version: str | None, runs: "list[ComponentRun]",
 
 
 def _publish(report: Path, root: Path) -> None:
-    """Puts the newest report in its place; a reader never finds half of one."""
+    """Put the newest report in its place; a reader never finds half of one."""
     partial, last, target = root / f".{REPORT_DIR}.partial", root / f".{REPORT_DIR}.last", root / REPORT_DIR
     for leftover in (partial, last):
         shutil.rmtree(leftover, ignore_errors=True)
@@ -155,7 +155,7 @@ def _publish(report: Path, root: Path) -> None:
 
 
 def check_data(data: Path, span: int | None = None) -> None:
-    """Raises UserError where there are no records to train on, or none of the span that is named."""
+    """Raise UserError where there are no records to train on, or none of the span that is named."""
     if not data.is_dir():
         raise UserError(f"data folder '{data}' does not exist: make it with `lungseg ingest --output {data}`")
     if not any(data.glob("span-[0-9]*/records-*")):

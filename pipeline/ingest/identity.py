@@ -40,15 +40,15 @@ def identify_by_header(
     """Identify a sample by its DICOM header, for a UID leads to a person, and file names are often made of it.
 
     Args:
-        uid: of the image or series, as in the header.
-        metadata: what the header tells.
-        description: what is known beside; the header gives what this leaves open.
-        key: of the pseudonyms.
-        without_uid: what is wrong where there is no UID; follows the sample's name.
-        without_patient: the same where nothing names the patient.
+        uid: Of the image or series, as in the header.
+        metadata: What the header tells.
+        description: What is known beside; the header gives what this leaves open.
+        key: Of the pseudonyms.
+        without_uid: What is wrong where there is no UID; follows the sample's name.
+        without_patient: The same where nothing names the patient.
 
     Raises:
-        ImageError: there is no UID, or no patient.
+        ImageError: There is no UID, or no patient.
     """
     if not uid:
         raise ImageError(without_uid)
@@ -83,13 +83,13 @@ def load_key(path: Path | None) -> bytes | None:
     """Read the key of the pseudonyms, without white space at its ends.
 
     Args:
-        path: of a file that holds it; where None, the environment variable `KEY_VARIABLE` is read.
+        path: Of a file that holds it; where None, the environment variable `KEY_VARIABLE` is read.
 
     Returns:
         At least 16 bytes; None where neither is given.
 
     Raises:
-        UserError: the file cannot be read, or the key is too short.
+        UserError: The file cannot be read, or the key is too short.
     """
     if path is not None:
         place = str(path)

@@ -36,12 +36,12 @@ class IngestReport:
     """What became of an input; `found` is always `written + rejected`.
 
     Attributes:
-        span: the folder written.
-        found: images or volumes, and masks without one.
-        written: images or volumes.
-        records: one of each image, many of a volume.
-        rejected: files refused, listed in the span's `rejected.csv`.
-        patients: different patients among the records.
+        span: The folder written.
+        found: Images or volumes, and masks without one.
+        written: Images or volumes.
+        records: One of each image, many of a volume.
+        rejected: Files refused, listed in the span's `rejected.csv`.
+        patients: Different patients among the records.
     """
 
     span: str
@@ -73,24 +73,24 @@ def ingest(
     All paths are local or URLs that Beam's FileSystems know. Whatever the runner, each record is written once.
 
     Args:
-        layout: a name in `layouts.registry.LAYOUTS`, or of another package's layout.
-        root: the input folder, or the file that lists it.
-        output: where spans lie; created where missing.
-        span: number of the new span, 0 or more.
-        size: side length of image and mask in the records, pixels, within `SIZES`.
-        shards: fewest files to deal the records over; fewer where there are fewer images, more where there are many.
-        source: hospital or data set, where metadata names none; by default the layout's own.
-        max_rejected: share of refused files above which nothing is written, 0-1.
-        patient_key: of the pseudonyms of what DICOM files name (`identity.load_key`).
-        empty_slices: share of a volume's slices without lung that are kept, 0-1.
-        mapping: path of what names the columns of a CSV file.
-        beam_args: what Beam runs on, as its command line has it; by default in this process.
-        progress: called with the numbers of files written and to be written, as they appear.
+        layout: A name in `layouts.registry.LAYOUTS`, or of another package's layout.
+        root: The input folder, or the file that lists it.
+        output: Where spans lie; created where missing.
+        span: Number of the new span, 0 or more.
+        size: Side length of image and mask in the records, pixels, within `SIZES`.
+        shards: Fewest files to deal the records over; fewer where there are fewer images, more where there are many.
+        source: Hospital or data set, where metadata names none; by default the layout's own.
+        max_rejected: Share of refused files above which nothing is written, 0-1.
+        patient_key: Of the pseudonyms of what DICOM files name (`identity.load_key`).
+        empty_slices: Share of a volume's slices without lung that are kept, 0-1.
+        mapping: Path of what names the columns of a CSV file.
+        beam_args: What Beam runs on, as its command line has it; by default in this process.
+        progress: Called with the numbers of files written and to be written, as they appear.
 
     Raises:
-        UserError: an argument is out of range, the input does not suit the layout, the span exists, too many files
+        UserError: An argument is out of range, the input does not suit the layout, the span exists, too many files
             were refused (they are then listed in `output/rejected.csv`), or `output` cannot be written.
-        ComponentError: records got lost on the way.
+        ComponentError: Records got lost on the way.
     """
     _check_arguments(span, size, shards, max_rejected, empty_slices)
     found = find_layout(layout, root)

@@ -61,9 +61,9 @@ class Row:
     """One row of a metadata file.
 
     Attributes:
-        path: of the file.
-        line: of its last line in the file, from 1.
-        cells: text by column name, stripped; empty cells left out.
+        path: Of the file.
+        line: Of its last line in the file, from 1.
+        cells: Text by column name, stripped; empty cells left out.
     """
 
     path: str
@@ -86,11 +86,11 @@ def read_rows(path: str, column: str = _IMAGE) -> Iterator[Row]:
     """Read a CSV file row by row; the first line names the columns, blank lines are passed over.
 
     Args:
-        path: of the file, in UTF-8.
-        column: that must be there, and filled in each row.
+        path: Of the file, in UTF-8.
+        column: That must be there, and filled in each row.
 
     Raises:
-        UserError: the file cannot be read, is no CSV file in UTF-8, or lacks the column or a cell of it.
+        UserError: The file cannot be read, is no CSV file in UTF-8, or lacks the column or a cell of it.
     """
     with _open_table(path) as lines:
         header = _read_header(lines)
@@ -110,7 +110,7 @@ def read_columns(path: str) -> list[str]:
     """Read the names of the columns of a CSV file.
 
     Raises:
-        UserError: the file cannot be read, or is no CSV file in UTF-8.
+        UserError: The file cannot be read, or is no CSV file in UTF-8.
     """
     with _open_table(path) as lines:
         return _read_header(lines)
@@ -125,7 +125,7 @@ def describe(row: Row, defaults: Description) -> Description:
     """Describe an image by a row of a table; what its cells leave empty keeps the defaults.
 
     Raises:
-        CellError: sex, age or pixel spacing is out of its domain.
+        CellError: Sex, age or pixel spacing is out of its domain.
     """
     known: dict[str, Any] = {name: row.cells[name] for name in _TEXTS if name in row.cells}
     if features.SEX in row.cells:
@@ -141,7 +141,7 @@ def describe_by_row(source: str, stem: str, row: Row | None) -> Description:  # 
     """Describe an image for layouts with a metadata file: without a row, nothing but the source is known.
 
     Raises:
-        CellError: as `describe`.
+        CellError: As `describe`.
     """
     defaults = Description(patient_id="", source=source or features.UNKNOWN)
     return describe(row, defaults) if row else defaults

@@ -13,8 +13,8 @@ class Rejection:
     """A file that cannot be taken.
 
     Attributes:
-        file: path below the input folder, with forward slashes.
-        reason: one line that follows the file's name: "has no mask in masks/".
+        file: Path below the input folder, with forward slashes.
+        reason: One line that follows the file's name: "has no mask in masks/".
     """
 
     file: str
@@ -26,9 +26,9 @@ class Pair:
     """An image and its masks; names below the input folder.
 
     Attributes:
-        image: name of the image: of its file, or of the folder that holds its files.
-        files: of the image, in the order of their names.
-        masks: two where each lung has its own.
+        image: Name of the image: of its file, or of the folder that holds its files.
+        files: Of the image, in the order of their names.
+        masks: Two where each lung has its own.
     """
 
     image: str
@@ -42,10 +42,10 @@ def pair_by_stem(
     """Pair what has one stem: one image with one mask of each folder.
 
     Args:
-        stem: that the files share.
-        image_folder: where images are looked for.
-        images: files by the name of their image, below the input folder.
-        masks: names of the masks, likewise, by the folder in which they are looked for.
+        stem: That the files share.
+        image_folder: Where images are looked for.
+        images: Files by the name of their image, below the input folder.
+        masks: Names of the masks, likewise, by the folder in which they are looked for.
 
     Returns:
         The pair, or why there is none: a rejection for each image, or, where there is no image, for each mask.

@@ -31,10 +31,10 @@ class ReadOptions:
     """How samples are read.
 
     Attributes:
-        size: side length of image and mask in the records, pixels.
-        patient_key: of the pseudonyms of what DICOM files name; None where there is none.
-        empty_slices: share of a volume's slices without lung that are kept, 0-1.
-        seed: of the choice among them.
+        size: Side length of image and mask in the records, pixels.
+        patient_key: Of the pseudonyms of what DICOM files name; None where there is none.
+        empty_slices: Share of a volume's slices without lung that are kept, 0-1.
+        seed: Of the choice among them.
     """
 
     size: int
@@ -46,7 +46,7 @@ class ReadOptions:
         """Return the key of the pseudonyms, which DICOM files need.
 
         Raises:
-            ImageError: there is none.
+            ImageError: There is none.
         """
         if self.patient_key is None:
             raise ImageError("is DICOM, whose patient needs a key: give --patient-key FILE or set LUNGSEG_PATIENT_KEY")
@@ -68,7 +68,7 @@ class Sample(Protocol):
         """Read the records: one of an image, many of a volume.
 
         Raises:
-            ImageError: it cannot be taken; the message follows the sample's name.
+            ImageError: It cannot be taken; the message follows the sample's name.
         """
 
 
@@ -77,11 +77,11 @@ class ImageSample:
     """An image file (PNG, JPEG, TIFF or DICOM) with its mask files, which are joined by OR.
 
     Attributes:
-        root: the input folder.
-        name: of the image, below `root`, with forward slashes.
-        masks: of the masks, likewise; of the image's size.
-        image_id: name of the record, unless the image is DICOM.
-        description: what is known beside the pixels; of a DICOM file, its header gives what this leaves open.
+        root: The input folder.
+        name: Of the image, below `root`, with forward slashes.
+        masks: Of the masks, likewise; of the image's size.
+        image_id: Name of the record, unless the image is DICOM.
+        description: What is known beside the pixels; of a DICOM file, its header gives what this leaves open.
     """
 
     root: str
@@ -104,7 +104,7 @@ class ImageSample:
         """Read the one record of the image.
 
         Raises:
-            ImageError: image or mask cannot be taken; a mask is named by its path below `root`.
+            ImageError: Image or mask cannot be taken; a mask is named by its path below `root`.
         """
         with read_within(PIXELS, self.files[0]) as data:
             decoded = self.decode(data)
@@ -118,7 +118,7 @@ class ImageSample:
         """Decode the image file.
 
         Raises:
-            ImageError: it cannot be taken.
+            ImageError: It cannot be taken.
         """
         return decode_image(data)
 

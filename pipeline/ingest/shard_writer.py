@@ -30,12 +30,12 @@ class WrittenShard:
     """What became of the samples of one shard.
 
     Attributes:
-        index: number of the shard.
-        size: of its file, bytes.
-        samples: how many were written.
-        origins: of each record its image_id, and the name of its sample.
-        patients: different patients among the records.
-        rejections: of samples that were not written.
+        index: Number of the shard.
+        size: Of its file, bytes.
+        samples: How many were written.
+        origins: Of each record its image_id, and the name of its sample.
+        patients: Different patients among the records.
+        rejections: Of samples that were not written.
     """
 
     index: int
@@ -69,15 +69,15 @@ def write_shard(
     The file appears whole, in place of what an earlier attempt left; the same samples give the same bytes.
 
     Args:
-        folder: where to write, in the output folder.
-        index: number of the shard.
-        count: number of shards.
-        samples: in any order.
-        options: how they are read.
-        threads: on which they are read, where all CPUs would need too much memory.
+        folder: Where to write, in the output folder.
+        index: Number of the shard.
+        count: Number of shards.
+        samples: In any order.
+        options: How they are read.
+        threads: On which they are read, where all CPUs would need too much memory.
 
     Raises:
-        UserError: the file cannot be written.
+        UserError: The file cannot be written.
     """
     size, origins, patients, rejections = 0, [], set[str](), []
     encode = partial(encode_sample, options=options)

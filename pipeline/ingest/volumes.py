@@ -46,12 +46,12 @@ class VolumeSample:
     do, in the lung window (level -600, width 1500 HU). One volume is in memory at a time.
 
     Attributes:
-        root: the input folder.
-        name: of the volume's file or folder, below `root`, with forward slashes.
-        slices: of its files, likewise.
-        mask: of the mask, likewise.
-        image_id: what the names of its records begin with, unless it is DICOM.
-        description: what is known beside the voxels; a DICOM header gives what this leaves open.
+        root: The input folder.
+        name: Of the volume's file or folder, below `root`, with forward slashes.
+        slices: Of its files, likewise.
+        mask: Of the mask, likewise.
+        image_id: What the names of its records begin with, unless it is DICOM.
+        description: What is known beside the voxels; a DICOM header gives what this leaves open.
     """
 
     root: str
@@ -73,7 +73,7 @@ class VolumeSample:
         outside the scan, are left out.
 
         Raises:
-            ImageError: volume or mask cannot be taken, or they do not belong together; the mask is named.
+            ImageError: Volume or mask cannot be taken, or they do not belong together; the mask is named.
         """
         scan = self._read_scan(options)
         mask = self._read_mask(scan.volume)

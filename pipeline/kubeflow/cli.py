@@ -1,6 +1,5 @@
 """`lungseg kubeflow`: the same pipeline on Kubeflow Pipelines. What takes time to import stands in the commands."""
 
-import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -11,14 +10,13 @@ import typer
 
 from pipeline.cli_options import ConfigName, External, Set, Span, Spans, read_config, split_assignment
 from pipeline.errors import UserError
+from pipeline.kubeflow.cron import CRON_EXAMPLE, check_cron, cron_in_words, when
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from pipeline.kubeflow.client import Client, Job, Schedule
 
-_NOWHERE = Path(os.devnull)
-_EXAMPLE = "0 0 2 * * 1"
 
 app = typer.Typer(help="Compile the pipeline for Kubeflow Pipelines, run it there, schedule it.", no_args_is_help=True)
 schedule = typer.Typer(help="Run a compiled pipeline again and again.", no_args_is_help=True)
@@ -94,7 +92,7 @@ def set_(
     cron: Annotated[
         str,
         typer.Option(
-            help=f"Six fields, seconds first, such as '{_EXAMPLE}'; in the cluster's time zone, UTC as it comes."
+            help=f"Six fields, seconds first, such as '{CRON_EXAMPLE}'; in the cluster's time zone, UTC as it comes."
         ),
     ],
     experiment: Experiment = None,
@@ -169,82 +167,11 @@ def delete(
         _say(console, f"schedule {name} deleted")
 
 
-_MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
-_DAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
-_FIELDS: tuple[tuple[str, int, int, tuple[str, ...]], ...] = (
-    ("second", 0, 59, ()),
-    ("minute", 0, 59, ()),
-    ("hour", 0, 23, ()),
-    ("day of the month", 1, 31, ()),
-    ("month", 1, 12, _MONTHS),
-    ("day of the week", 0, 6, _DAYS),
-)
-
-
-def check_cron(cron: str) -> str:
-    """Checks a cron expression as Kubeflow reads it (the dialect of robfig/cron, version 1).
-
-    Kubeflow itself would take five fields too, but as seconds to months.
-
-    Returns:
-        The six fields, a space between them.
-
-    Raises:
-        UserError: their number is wrong, or one holds what it cannot.
-    """
-    fields = cron.split()
-    if len(fields) == 5:
-        msg = f"--cron: cron has five fields; Kubeflow's has six, seconds first: write '0 {' '.join(fields)}'"
-        raise UserError(msg)
-    if len(fields) != len(_FIELDS):
-        all_names = ", ".join(name for name, *_ in _FIELDS)
-        msg = f"--cron '{cron}': must have six fields ({all_names}), such as '{_EXAMPLE}', but has {len(fields)}"
-        raise UserError(msg)
-    for field, (name, low, high, names) in zip(fields, _FIELDS, strict=True):
-        if not all(_fits(part, low, high, names) for part in field.split(",")):
-            named = f" or {names[0]}-{names[-1]}" if names else ""
-            msg = f"--cron '{cron}': the {name} is '{field}', must be made of {low}-{high}{named}, *, ?, ',', '-', '/'"
-            raise UserError(msg)
-    return " ".join(fields)
-
-
-def _fits(part: str, low: int, high: int, names: tuple[str, ...]) -> bool:
-    """Whether it is `*`, `?`, a value or a range of them, with or without a step."""
-    match = re.fullmatch(r"(?:[*?]|([0-9A-Za-z]+)(?:-([0-9A-Za-z]+))?)(?:/([0-9]+))?", part)
-    if match is None or (match[3] or "1").strip("0") == "":
-        return False
-    ends = [
-        names.index(end.upper()) + low if end.upper() in names else int(end) if end.isdigit() else -1
-        for end in match.groups()[:2]
-        if end is not None
-    ]
-    return ends == sorted(ends) and all(low <= end <= high for end in ends)
-
-
-def cron_in_words(cron: str) -> str:
-    """Says when a checked cron expression fires, such as `At 02:00, only on Monday`."""
-    from cron_descriptor import Options, get_description  # type: ignore[import-untyped, unused-ignore]
-
-    options = Options()
-    options.use_24hour_time_format = True
-    options.locale_code = "en_US"
-    return str(get_description(cron, options))
-
-
-def _when(cron: str | None) -> str:
-    if cron is None:
-        return "not by cron"
-    try:
-        return cron_in_words(check_cron(cron))
-    except UserError:
-        return cron
-
-
 @contextmanager
 def _console() -> "Iterator[Console]":
     from pipeline.console import terminal
 
-    with terminal(_NOWHERE) as console:
+    with terminal() as console:
         yield console
 
 
@@ -258,12 +185,13 @@ def _show(console: "Console", schedules: "Sequence[Schedule]") -> None:
     table = Table()
     for title in ("schedule", "when", "state", "version", "parameters", "created"):
         table.add_column(title, overflow="fold")
-    for one in schedules:
-        parameters = "\n".join(f"{name}={value}" for name, value in sorted(one.parameters.items()))
-        created = f"{one.created:%Y-%m-%d %H:%M}" if one.created else ""
-        state = "active" if one.active else "paused"
+    for schedule in schedules:
+        parameters = "\n".join(f"{name}={value}" for name, value in sorted(schedule.parameters.items()))
+        created = f"{schedule.created:%Y-%m-%d %H:%M}" if schedule.created else ""
+        state = "active" if schedule.active else "paused"
+        row = (schedule.name, when(schedule.cron), state, schedule.version, parameters, created)
         # Not as plain strings: `:x:` would become a picture.
-        table.add_row(*map(Text, (one.name, _when(one.cron), state, one.version, parameters, created)))
+        table.add_row(*map(Text, row))
     console.print(table)
 
 
@@ -272,18 +200,16 @@ def _job(pipeline: Path, experiment: str | None, param: list[str] | None, pipeli
     from pipeline.kubeflow.package import parse_parameters, read_package
 
     package = read_package(pipeline)
-    given: dict[str, str] = {}
-    for one in param or []:
-        name, value = split_assignment("--param", one, "NAME=VALUE")
-        if name in given:
-            msg = f"--param {name}: is given twice"
-            raise UserError(msg)
-        given[name] = value
+    parameters: dict[str, str] = {}
+    for assignment in param or []:
+        name, value = split_assignment("--param", assignment, "NAME=VALUE")
+        if name in parameters:
+            raise UserError(f"--param {name}: is given twice")
+        parameters[name] = value
     if pipeline_root and not re.match("(minio|s3|gs)://.", pipeline_root):
-        msg = f"--pipeline-root {pipeline_root}: Kubeflow takes minio://, s3:// and gs://"
-        raise UserError(msg)
+        raise UserError(f"--pipeline-root {pipeline_root}: Kubeflow takes minio://, s3:// and gs://")
     root = pipeline_root or package.pipeline_root
-    return Job(package, parse_parameters(package, given), experiment or package.name, root)
+    return Job(package, parse_parameters(package, parameters), experiment or package.name, root)
 
 
 def _connect(

@@ -64,10 +64,10 @@ class Client:
     """Starts runs and keeps schedules. Every method raises UserError where the server is away or refuses."""
 
     def __init__(self, access: Access, *, tell: Callable[[str], None] | None = None) -> None:
-        """Takes the address and perhaps a dry run, as `connect` does; nothing is sent yet.
+        """Take the address and perhaps a dry run, as `connect` does; nothing is sent yet.
 
         Raises:
-            UserError: the address is none, or a file with the login cannot be used.
+            UserError: The address is none, or a file with the login cannot be used.
         """
         client = connect(access, tell)
         self._host, self._namespace = client.configuration.host, access.namespace
@@ -76,7 +76,7 @@ class Client:
         self._recurring = api.RecurringRunServiceApi(client)
 
     def submit(self, job: Job) -> Run:
-        """Uploads what is new, and starts a run of exactly this version in the experiment."""
+        """Upload what is new, and start a run of exactly this version in the experiment."""
         reference = self._upload(job.package, self._pipeline_id(job.package))
         now = datetime.now(timezone.utc)
         wanted = api.V2beta1Run(display_name=f"{job.package.name} {now:%Y-%m-%d %H:%M:%S}", **self._how(job, reference))
@@ -84,7 +84,7 @@ class Client:
         return Run(run.run_id, f"{self._host}/#/runs/details/{run.run_id}")
 
     def set_schedule(self, name: str, cron: str, job: Job) -> Change:
-        """Makes the schedule `name` start exactly this version, one run at a time, missed times left out.
+        """Make the schedule `name` start exactly this version, one run at a time, missed times left out.
 
         Kubeflow cannot edit a recurring run, so another one takes over: it is created paused, the old one is paused,
         the new one starts, the old one is deleted. So no two are ever active, and none for the time of one request. A
@@ -92,12 +92,11 @@ class Client:
         stands in the description of the newest.
 
         Raises:
-            UserError: a schedule of another pipeline has that name.
+            UserError: A schedule of another pipeline has that name.
         """
         found, pipeline_id = self._named(name), self._pipeline_id(job.package)
-        if any(_pipeline_of(one) != pipeline_id for one in found):
-            msg = f"{self._host}: the schedule '{name}' is one of another pipeline: choose another --name"
-            raise UserError(msg)
+        if any(_pipeline_of(schedule) != pipeline_id for schedule in found):
+            raise UserError(f"{self._host}: the schedule '{name}' is one of another pipeline: choose another --name")
         reference = self._upload(job.package, pipeline_id)
         active = not found or any(map(_is_active, found)) or (len(found) > 1 and found[-1].description == _SET_ACTIVE)
         wanted = api.V2beta1RecurringRun(
@@ -109,46 +108,46 @@ class Client:
             no_catchup=True,
             **self._how(job, reference),
         )
-        same = [one for one in found if _content(one, job.package) == _content(wanted, job.package)]
+        same = [schedule for schedule in found if _content(schedule, job.package) == _content(wanted, job.package)]
         if same and len(found) == 1:
             return "unchanged"
         keep = same[-1] if same else self._recurring.recurring_run_service_create_recurring_run(wanted)
         if not found:
             return "created"
-        self._settle(keep, [one for one in found if one is not keep], active=active)
+        self._settle(keep, [schedule for schedule in found if schedule is not keep], active=active)
         return "replaced"
 
     def schedules(self) -> list[Schedule]:
-        """All recurring runs, by name."""
+        """Return all recurring runs, by name."""
         names: dict[tuple[str, str], str] = {}
         runs = self._recurring_runs()
         return sorted((self._describe(run, names) for run in runs), key=lambda schedule: schedule.name)
 
     def pause(self, name: str) -> None:
-        """Starts no more runs; those under way go on."""
+        """Start no more runs; those under way go on."""
         *others, newest = self._existing(name)
         self._settle(newest, others, active=False)
 
     def resume(self, name: str) -> None:
-        """Starts runs again. Kubeflow makes up for the last of the times missed, at once."""
+        """Start runs again. Kubeflow makes up for the last of the times missed, at once."""
         *others, newest = self._existing(name)
         self._settle(newest, others, active=True)
 
     def delete(self, name: str) -> None:
-        """Removes the schedule; runs under way go on (before Kubeflow Pipelines 2.16 they end)."""
+        """Remove the schedule; runs under way go on (before Kubeflow Pipelines 2.16 they end)."""
         for run in self._existing(name):
             self._delete(run)
 
     def _settle(self, keep: Any, others: list[Any], *, active: bool) -> None:
         """Leaves `keep` alone under its name: the others stop before it starts, and go when it has."""
-        for one in filter(_is_active, others):
-            self._recurring.recurring_run_service_disable_recurring_run(one.recurring_run_id)
+        for other in filter(_is_active, others):
+            self._recurring.recurring_run_service_disable_recurring_run(other.recurring_run_id)
         if active != _is_active(keep):
             enable = self._recurring.recurring_run_service_enable_recurring_run
             disable = self._recurring.recurring_run_service_disable_recurring_run
             (enable if active else disable)(keep.recurring_run_id)
-        for one in others:
-            self._delete(one)
+        for other in others:
+            self._delete(other)
 
     def _delete(self, run: Any) -> None:
         # Otherwise Kubernetes deletes the runs under way with what started them.
@@ -166,11 +165,11 @@ class Client:
         found = self._named(name)
         if not found:
             names = ", ".join(sorted({schedule.name for schedule in self.schedules()})) or "none"
-            msg = f"{self._host}: has no schedule '{name}'; there: {names}"
-            raise UserError(msg)
+            raise UserError(f"{self._host}: has no schedule '{name}'; there: {names}")
         if len({_pipeline_of(run) for run in found}) > 1:
-            msg = f"{self._host}: several pipelines have a schedule '{name}': use Kubeflow's own user interface"
-            raise UserError(msg)
+            raise UserError(
+                f"{self._host}: several pipelines have a schedule '{name}': use Kubeflow's own user interface"
+            )
         return found
 
     def _describe(self, run: Any, names: dict[tuple[str, str], str]) -> Schedule:
@@ -199,10 +198,11 @@ class Client:
 
     def _pipeline_id(self, package: Package) -> str | None:
         call = self._pipelines.pipeline_service_list_pipelines
-        return next((one.pipeline_id for one in _all(call, "pipelines", package.name, namespace=self._namespace)), None)
+        pipeline = next(_all(call, "pipelines", package.name, namespace=self._namespace), None)
+        return pipeline and pipeline.pipeline_id
 
     def _upload(self, package: Package, pipeline_id: str | None) -> Any:
-        """The package's version on the server, uploaded if it is new there.
+        """Return the package's version on the server, uploaded if it is new there.
 
         A new pipeline is created empty: where both are uploaded in one go, the version bears the pipeline's name.
         """
@@ -221,7 +221,7 @@ class Client:
         )
 
     def _how(self, job: Job, reference: Any) -> dict[str, Any]:
-        """What a run and a recurring run have in common."""
+        """Return what a run and a recurring run have in common."""
         config = api.V2beta1RuntimeConfig(parameters=dict(job.parameters), pipeline_root=job.pipeline_root)
         return {
             "experiment_id": self._experiment_id(job.experiment),
@@ -239,7 +239,7 @@ class Client:
 
 
 def _all(call: Callable[..., Any], kind: str, name: str | None = None, **options: Any) -> Iterator[Any]:
-    """What a list call of the API finds, page after page; with a name, only what is called so."""
+    """Yield what a list call of the API finds, page after page; with a name, only what is called so."""
     if name is not None:
         same = {"operation": "EQUALS", "key": "display_name", "string_value": name}
         options["filter"] = json.dumps({"predicates": [same]})

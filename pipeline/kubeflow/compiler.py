@@ -35,12 +35,12 @@ Spec = dict[str, Any]
 
 
 def compile_pipeline(config: Config, image: str, output: Path) -> None:
-    """Writes the graph of a configuration as YAML for Kubeflow Pipelines v2.
+    """Write the graph of a configuration as YAML for Kubeflow Pipelines v2.
 
     Args:
-        config: of the run; its folders are those that the steps see, on a volume.
-        image: of the containers.
-        output: the file to write, ending in `.yaml`.
+        config: Of the run; its folders are those that the steps see, on a volume.
+        image: Of the containers.
+        output: The file to write, ending in `.yaml`.
 
     Raises:
         UserError: Kubeflow would refuse the pipeline, the configuration names a component that there is none of, a
@@ -53,15 +53,14 @@ def compile_pipeline(config: Config, image: str, output: Path) -> None:
         partial.write_text(text)
         partial.replace(output)
     except OSError as error:
-        msg = f"cannot write '{output}': {error.strerror}"
-        raise UserError(msg) from error
+        raise UserError(f"cannot write '{output}': {error.strerror}") from error
 
 
 def compile_documents(config: Config, image: str) -> list[Spec]:
-    """The pipeline's specification, and what Kubernetes has to know beside it.
+    """Return the pipeline's specification, and what Kubernetes has to know beside it.
 
     Raises:
-        UserError: as of `compile_pipeline`.
+        UserError: As of `compile_pipeline`.
     """
     _check_folders(config)
     # A fixed span is the default of the run's parameter, and no constant.
@@ -90,46 +89,46 @@ def check(spec: Spec) -> None:
     """Refuses what the open-source backend would refuse, or would fail on in the middle of a run.
 
     Args:
-        spec: the pipeline's specification, schema 2.1.
+        spec: The pipeline's specification, schema 2.1.
 
     Raises:
-        UserError: names the first thing that is wrong.
+        UserError: Names the first thing that is wrong.
     """
     tasks = _tasks(spec)
     for name in tasks:
         if not _NAME.fullmatch(name):
-            msg = f"component '{name}': Kubeflow allows letters, digits and '-' in names: give it another id"
-            raise UserError(msg)
+            raise UserError(f"component '{name}': Kubeflow allows letters, digits and '-' in names: give it another id")
     for name, task in tasks.items():
-        producers = {one["taskOutputArtifact"]["producerTask"] for one in _inputs(task, "artifacts")}
+        producers = {source["taskOutputArtifact"]["producerTask"] for source in _inputs(task, "artifacts")}
         producers |= {
-            one["taskOutputParameter"]["producerTask"]
-            for one in _inputs(task, "parameters")
-            if "taskOutputParameter" in one
+            source["taskOutputParameter"]["producerTask"]
+            for source in _inputs(task, "parameters")
+            if "taskOutputParameter" in source
         }
         for missing in sorted({*producers, *task.get("dependentTasks", [])} - set(tasks)):
-            msg = f"component '{name}' takes something of '{missing}', which is no component of the pipeline"
-            raise UserError(msg)
+            raise UserError(f"component '{name}' takes something of '{missing}', which is no component of the pipeline")
     for label, executor in _executors(spec).items():
         if "container" not in executor and "importer" not in executor:
             kind = next(iter(executor), "nothing")
             name = label.removesuffix("_executor")
-            msg = f"component '{name}' is a {kind}, which Kubeflow cannot run: resolve inside a component instead"
-            raise UserError(msg)
+            raise UserError(
+                f"component '{name}' is a {kind}, which Kubeflow cannot run: resolve inside a component instead"
+            )
     # Strict: no field that the specification does not know.
     json_format.ParseDict(spec, pipeline_spec_pb2.PipelineSpec())
 
 
 def _check_folders(config: Config) -> None:
-    """What is on no volume a step would write into its container, where it is lost."""
+    """Refuse what is on no volume: a step would write it into its container, where it is lost."""
     volumes = config.kubeflow.volumes
     folders = {"--root": config.root, "--data": config.data.root}
     folders |= {f"--external {name}": folder for name, folder in config.data.external.items()}
     for option, folder in folders.items():
         if not any(folder.is_relative_to(mount) for mount in volumes):
             mounts = ", ".join(volumes) or "none"
-            msg = f"{option}: '{folder}' is on no volume that the steps see: name a folder below one of these: {mounts}"
-            raise UserError(msg)
+            raise UserError(
+                f"{option}: '{folder}' is on no volume that the steps see: name a folder below one of these: {mounts}"
+            )
 
 
 def _refuse_unknown(spec: Spec, settings: KubeflowSettings) -> None:
@@ -137,8 +136,7 @@ def _refuse_unknown(spec: Spec, settings: KubeflowSettings) -> None:
         for name in getattr(settings, section):
             if name not in _tasks(spec):
                 known = ", ".join(sorted(_tasks(spec)))
-                msg = f"configuration: kubeflow.{section}: '{name}' is no component; there are {known}"
-                raise UserError(msg)
+                raise UserError(f"configuration: kubeflow.{section}: '{name}' is no component; there are {known}")
 
 
 def _adapt_containers(spec: Spec, settings: KubeflowSettings) -> None:
@@ -193,21 +191,21 @@ def _platform(spec: Spec, settings: KubeflowSettings) -> Spec:
         for_all["pvcMount"] = [
             {"mountPath": path, "pvcNameParameter": _constant(claim)} for path, claim in settings.volumes.items()
         ]
-    as_volume = [one for one in settings.secrets if one.mount_path]
+    as_volume = [secret for secret in settings.secrets if secret.mount_path]
     if as_volume:
         for_all["secretAsVolume"] = [
-            {"secretNameParameter": _constant(one.name), "mountPath": one.mount_path} for one in as_volume
+            {"secretNameParameter": _constant(secret.name), "mountPath": secret.mount_path} for secret in as_volume
         ]
-    as_env = [one for one in settings.secrets if one.env]
+    as_env = [secret for secret in settings.secrets if secret.env]
     if as_env:
         for_all["secretAsEnv"] = [
             {
-                "secretNameParameter": _constant(one.name),
-                "keyToEnv": [{"secretKey": key, "envVar": variable} for key, variable in one.env.items()],
+                "secretNameParameter": _constant(secret.name),
+                "keyToEnv": [{"secretKey": key, "envVar": variable} for key, variable in secret.env.items()],
             }
-            for one in as_env
+            for secret in as_env
         ]
-    found: Spec = {}
+    platform: Spec = {}
     for label in _executors(spec):
         name = label.removesuffix("_executor")
         of_step = {**for_all, **_place(settings.placement.get(name, Placement()))}
@@ -215,17 +213,17 @@ def _platform(spec: Spec, settings: KubeflowSettings) -> Spec:
             shared = {"volumeName": "shared-memory", "mountPath": "/dev/shm", "medium": "Memory"}  # noqa: S108
             of_step["emptyDirMounts"] = [{**shared, "sizeLimit": settings.shared_memory}]
         if of_step:
-            found[label] = of_step
-    return found
+            platform[label] = of_step
+    return platform
 
 
 def _place(placement: Placement) -> Spec:
-    found: Spec = {}
+    spec: Spec = {}
     if placement.node_selector:
-        found["nodeSelector"] = {"labels": placement.node_selector}
+        spec["nodeSelector"] = {"labels": placement.node_selector}
     if placement.tolerations:
-        found["tolerations"] = [one.model_dump(exclude_none=True) for one in placement.tolerations]
-    return found
+        spec["tolerations"] = [toleration.model_dump(exclude_none=True) for toleration in placement.tolerations]
+    return spec
 
 
 def _constant(value: str) -> Spec:

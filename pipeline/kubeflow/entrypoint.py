@@ -59,13 +59,13 @@ class Step:
     """One step of a run: what Kubeflow's launcher hands over, and what it takes back."""
 
     def __init__(self, component: str, executor_class: str, invocation: str, inputs_spec: str) -> None:
-        """Reads what Kubeflow hands over.
+        """Read what Kubeflow hands over.
 
         Args:
-            component: id of the step.
-            executor_class: path of the executor's class.
+            component: Id of the step.
+            executor_class: Path of the executor's class.
             invocation: Kubeflow's ExecutorInput, JSON.
-            inputs_spec: the component's inputs as compiled (ComponentInputsSpec), JSON.
+            inputs_spec: The component's inputs as compiled (ComponentInputsSpec), JSON.
         """
         self.component = component
         self._executor_class = import_utils.import_class_by_path(executor_class)
@@ -79,7 +79,7 @@ class Step:
         self._mend_parameters()
 
     def run(self, beam_args: list[str]) -> None:
-        """Runs the executor and writes what came of it for the launcher."""
+        """Run the executor and write what came of it for the launcher."""
         if issubclass(self._executor_class, base_example_gen_executor.BaseExampleGenExecutor):
             self._run_driver()
         names: dict[int, str] = {}
@@ -92,7 +92,7 @@ class Step:
 
     def _mend_inputs(self) -> None:
         for key, artifacts in self._input.inputs.artifacts.items():
-            there = [one for one in artifacts.artifacts if not dict(one.metadata).get(_ABSENT)]
+            there = [artifact for artifact in artifacts.artifacts if not dict(artifact.metadata).get(_ABSENT)]
             for artifact in there:
                 artifact.type.CopyFrom(self._spec.artifacts[key].artifact_type)
                 artifact.uri = local_path(artifact.uri)
@@ -149,7 +149,7 @@ class Step:
         return self._executor_class(base_executor.BaseExecutor.Context(extra_flags=beam_args, **context))
 
     def _write(self, outputs: Artifacts, names: dict[int, str], seconds: float) -> None:
-        """Writes what came of the step; the launcher reads it after the process has ended well."""
+        """Write what came of the step; the launcher reads it after the process has ended well."""
         written = pipeline_spec_pb2.ExecutorOutput()
         for key, artifacts in self._input.outputs.artifacts.items():
             for handed in artifacts.artifacts:
@@ -177,20 +177,19 @@ def local_path(uri: str) -> str:
 
 
 def check_tfx(version: str) -> None:
-    """Raises UserError where TFX is not the one that this module was written for."""
+    """Raise UserError where TFX is not the one that this module was written for."""
     if version != TFX_VERSION:
-        msg = (
+        raise UserError(
             f"TFX {version} is installed, but Kubeflow's entry point was written for {TFX_VERSION}: install that, or "
             "read pipeline/kubeflow/entrypoint.py against the new one, run the tests of Kubeflow, and change the number"
         )
-        raise UserError(msg)
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Runs a step.
+    """Run a step.
 
     Args:
-        arguments: the component's id, then the flags that TFX compiles into a step; what is left is Beam's.
+        arguments: The component's id, then the flags that TFX compiles into a step; what is left is Beam's.
     """
     parser = argparse.ArgumentParser(allow_abbrev=False)
     parser.add_argument("component")
@@ -218,7 +217,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _end(error: ComponentError, code: int) -> NoReturn:
-    """Ends the process at once, with the cause in its last line; threads of Beam or TensorFlow are not waited for."""
+    """End the process at once, with the cause in its last line; threads of Beam or TensorFlow are not waited for."""
     print(f"lungseg: {error}", file=sys.stderr, flush=True)  # noqa: T201
     os._exit(code)
 

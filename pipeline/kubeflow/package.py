@@ -37,20 +37,18 @@ class Package:
 
 
 def read_package(path: Path) -> Package:
-    """Reads a compiled pipeline (PipelineSpec 2.1; a second document may hold the platform's part).
+    """Read a compiled pipeline (PipelineSpec 2.1; a second document may hold the platform's part).
 
     Raises:
-        UserError: it is missing, or no such file.
+        UserError: It is missing, or no such file.
     """
     if path.suffix not in {".yaml", ".yml"}:
-        msg = f"{path}: must be a compiled pipeline named *.yaml"
-        raise UserError(msg)
+        raise UserError(f"{path}: must be a compiled pipeline named *.yaml")
     try:
         content = path.read_bytes()
         spec: Any = next(yaml.safe_load_all(content), None)
     except OSError as error:
-        msg = f"{path}: cannot be read: {error.strerror}"
-        raise UserError(msg) from None
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError):
         spec = None
     try:
@@ -58,11 +56,9 @@ def read_package(path: Path) -> Package:
         parameters = spec["root"].get("inputDefinitions", {}).get("parameters", {})
         pipeline_root = spec.get("defaultPipelineRoot")
     except (TypeError, KeyError, AttributeError):
-        msg = f"{path}: is no compiled pipeline: make one with `lungseg kubeflow compile`"
-        raise UserError(msg) from None
+        raise UserError(f"{path}: is no compiled pipeline: make one with `lungseg kubeflow compile`") from None
     if schema != "2.1.0":
-        msg = f"{path}: has schema version {schema}, Kubeflow Pipelines takes 2.1.0: compile it again"
-        raise UserError(msg)
+        raise UserError(f"{path}: has schema version {schema}, Kubeflow Pipelines takes 2.1.0: compile it again")
     return Package(path, name, hashlib.sha256(content).hexdigest()[:_SHORT], parameters, pipeline_root)
 
 
@@ -70,20 +66,18 @@ def parse_parameters(package: Package, assignments: Mapping[str, str]) -> dict[s
     """Brings values from the command line to the types that the pipeline declares.
 
     Raises:
-        UserError: a parameter is unknown, has a value of another type, or is missing though it has no default.
+        UserError: A parameter is unknown, has a value of another type, or is missing though it has no default.
     """
     known = package.parameters
     for name in assignments:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1, cutoff=0)
             hint = f"did you mean {near[0]}?" if near else "it has no parameters"
-            msg = f"--param {name}: {package.path} has no such parameter: {hint}"
-            raise UserError(msg)
+            raise UserError(f"--param {name}: {package.path} has no such parameter: {hint}")
     given = {**package.defaults, **assignments}
     missing = [name for name, declared in known.items() if name not in given and not declared.get("isOptional")]
     if missing:
-        msg = f"{package.path}: parameters without a default must be given: --param {missing[0]}=VALUE"
-        raise UserError(msg)
+        raise UserError(f"{package.path}: parameters without a default must be given: --param {missing[0]}=VALUE")
     return {name: _parse(name, known[name].get("parameterType", "STRING"), text) for name, text in assignments.items()}
 
 
@@ -98,8 +92,7 @@ def _parse(name: str, kind: str, text: str) -> Any:
         return text.lower() == "true"
     forms = {"NUMBER_INTEGER": "a whole number", "NUMBER_DOUBLE": "a number", "BOOLEAN": "true or false"}
     wanted = f"must be {forms[kind]}" if kind in forms else f"of type {kind} cannot be given on the command line"
-    msg = f"--param {name}={text}: {wanted}"
-    raise UserError(msg)
+    raise UserError(f"--param {name}={text}: {wanted}")
 
 
 def _is_finite(text: str) -> bool:

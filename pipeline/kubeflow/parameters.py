@@ -26,13 +26,13 @@ class RunParameter:
     """One parameter of a run.
 
     Attributes:
-        name: in Kubeflow.
+        name: In Kubeflow.
         kind: `TEXT` or `INTEGER`.
-        description: shown to whoever starts a run.
-        default: of a configuration.
-        places: by component, the property that holds the value, and the keys inside where that is JSON. ExampleGen is
+        description: Shown to whoever starts a run.
+        default: Of a configuration.
+        places: By component, the property that holds the value, and the keys inside where that is JSON. ExampleGen is
             among them always, if only to refuse a wrong value before anything is done.
-        convert: from what Kubeflow hands over to what is put there; None leaves the property as it was compiled.
+        convert: From what Kubeflow hands over to what is put there; None leaves the property as it was compiled.
     """
 
     name: str
@@ -44,14 +44,14 @@ class RunParameter:
 
 
 def apply_parameters(component: str, properties: dict[str, Any]) -> None:
-    """Takes the run's parameters out of a step's properties and puts their values where they belong, in place.
+    """Take the run's parameters out of a step's properties and put their values where they belong, in place.
 
     Args:
-        component: id of the step.
-        properties: what Kubeflow gives the step, by name.
+        component: Id of the step.
+        properties: What Kubeflow gives the step, by name.
 
     Raises:
-        UserError: a value is wrong.
+        UserError: A value is wrong.
     """
     for parameter in RUN_PARAMETERS:
         if component in parameter.places and parameter.name in properties:
@@ -77,8 +77,7 @@ def _put(properties: dict[str, Any], place: tuple[str, ...], value: Any) -> None
 def _whole(name: str, minimum: int) -> Callable[[float], int]:
     def convert(value: float) -> int:
         if value < minimum:
-            msg = f"parameter {name} is {value:g}: must be {minimum} or more"
-            raise UserError(msg)
+            raise UserError(f"parameter {name} is {value:g}: must be {minimum} or more")
         return int(value)
 
     return convert
@@ -104,8 +103,9 @@ def _read_rules(file: str) -> list[dict[str, Any]] | None:
         return [rule.model_dump(mode="json") for rule in EvaluateSettings.model_validate({"rules": rules}).rules]
     except (FileNotFoundError, yaml.YAMLError, ValidationError, KeyError, TypeError) as error:
         problem = error.errors()[0]["msg"] if isinstance(error, ValidationError) else type(error).__name__
-        msg = f"thresholds '{file}' ({problem}): name a YAML file with `rules:` as under `evaluate` of a configuration"
-        raise UserError(msg) from error
+        raise UserError(
+            f"thresholds '{file}' ({problem}): name a YAML file with `rules:` as under `evaluate` of a configuration"
+        ) from error
 
 
 def _training(key: str) -> dict[str, tuple[str, ...]]:

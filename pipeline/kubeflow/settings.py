@@ -39,11 +39,9 @@ class Toleration(Settings):
     @model_validator(mode="after")
     def _as_kubernetes_takes_it(self) -> "Toleration":
         if self.operator == "Exists" and self.value is not None:
-            msg = "operator Exists takes no value: leave one of both out"
-            raise ValueError(msg)
+            raise ValueError("operator Exists takes no value: leave one of both out")
         if self.operator == "Equal" and self.key is None:
-            msg = "operator Equal needs a key: name it, or write operator: Exists"
-            raise ValueError(msg)
+            raise ValueError("operator Equal needs a key: name it, or write operator: Exists")
         return self
 
 

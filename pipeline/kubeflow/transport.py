@@ -45,18 +45,18 @@ class RefusedError(UserError):
 
 
 def connect(access: Access, tell: Callable[[str], None] | None = None) -> api.ApiClient:
-    """Prepares a client for the generated API; nothing is sent yet.
+    """Prepare a client for the generated API; nothing is sent yet.
 
     Args:
-        access: the server and the login.
-        tell: makes it a dry run: gets each request that would write (method, path, JSON body) instead of the server.
+        access: The server and the login.
+        tell: Makes it a dry run: gets each request that would write (method, path, JSON body) instead of the server.
             What only reads is sent; a server that cannot be reached counts as empty.
 
     Returns:
         A client whose calls raise UserError where the server is away, RefusedError where it refuses.
 
     Raises:
-        UserError: the address is none, or a file with the login cannot be used.
+        UserError: The address is none, or a file with the login cannot be used.
     """
     config = api.Configuration(host=_check_host(access.host))
     # A redirection leads to a login page; a second try of a POST could start a second run.
@@ -64,18 +64,16 @@ def connect(access: Access, tell: Callable[[str], None] | None = None) -> api.Ap
     cookie = _read_secret(access.cookies_file, "name=value; name=value") if access.cookies_file else None
     token = _authorize(config, access)
     client = api.ApiClient(config, cookie=cookie)
-    client.rest_client = _Transport(config, [one for one in (token, cookie) if one], tell)
+    client.rest_client = _Transport(config, [path for path in (token, cookie) if path], tell)
     return client
 
 
 def _check_host(host: str) -> str:
     parts = urlsplit(host)
     if parts.username or parts.password:
-        msg = "--host: must hold no user name or password: use --token-file or --cookies-file"
-        raise UserError(msg)
+        raise UserError("--host: must hold no user name or password: use --token-file or --cookies-file")
     if parts.scheme not in {"http", "https"} or not parts.hostname:
-        msg = f"--host {host}: must be a URL, such as https://kubeflow.example/pipeline"
-        raise UserError(msg)
+        raise UserError(f"--host {host}: must be a URL, such as https://kubeflow.example/pipeline")
     return host.rstrip("/")
 
 
@@ -83,19 +81,17 @@ def _read_secret(path: Path, form: str) -> str:
     try:
         secret = path.read_text("ascii").strip()
     except OSError as error:
-        msg = f"{path}: cannot be read: {error.strerror}"
-        raise UserError(msg) from None
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         secret = ""
     # The library that sends headers shows a bad one in its message.
     if not secret or not secret.isprintable():
-        msg = f"{path}: must hold one line of plain text: {form}"
-        raise UserError(msg)
+        raise UserError(f"{path}: must hold one line of plain text: {form}")
     return secret
 
 
 def _authorize(config: Any, access: Access) -> str | None:
-    """Sets the bearer token: the file's, or in a pod the one that Kubernetes gives its service account."""
+    """Set the bearer token: the file's, or in a pod the one that Kubernetes gives its service account."""
     config.api_key_prefix["authorization"] = "Bearer"
     if access.token_file is not None:
         config.api_key["authorization"] = _read_secret(access.token_file, "a token")
@@ -117,10 +113,10 @@ class _Transport(RESTClientObject):
         self._host, self._secrets, self._tell, self._reachable = config.host, secrets, tell, True
 
     def request(self, method: str, url: str, **options: Any) -> Any:
-        """Sends one request, or tells it.
+        """Send one request, or tell it.
 
         Raises:
-            UserError: there is no answer, or none of the API.
+            UserError: There is no answer, or none of the API.
         """
         if self._tell and (method != "GET" or not self._reachable):
             return self._pretend(self._tell, method, url, options)
@@ -134,11 +130,12 @@ class _Transport(RESTClientObject):
                 self._tell(f"{self._host} cannot be reached: taken as empty")
                 return self._pretend(self._tell, method, url, options)
             reason = type(getattr(error, "reason", None) or error).__name__
-            msg = f"{self._host}: cannot be reached ({reason}): check --host and the network"
-            raise UserError(msg) from None
+            raise UserError(f"{self._host}: cannot be reached ({reason}): check --host and the network") from None
         if "json" not in (answer.getheader("Content-Type") or ""):
-            msg = f"{self._host}: answers with a web page, not as the API: log in (--token-file, --cookies-file)"
-            raise RefusedError(msg, answer.status)
+            raise RefusedError(
+                f"{self._host}: answers with a web page, not as the API: log in (--token-file, --cookies-file)",
+                answer.status,
+            )
         return answer
 
     def _refused(self, method: str, url: str, error: Any) -> RefusedError:

@@ -26,7 +26,8 @@ def test_no_module_uses_the_old_keras(path: Path) -> None:
 def test_the_trainer_runs_on_keras_3() -> None:
     code = """
 import modules.training.trainer, keras
-model = modules.training.trainer.unet(modules.training.trainer.ModelSettings())
+from modules.network.settings import ModelSettings
+model = modules.training.trainer.unet(ModelSettings())
 print(keras.__version__, keras.config.backend(), isinstance(model, keras.Model))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)

@@ -34,7 +34,7 @@ def options(**settings: Any) -> PipelineOptions:
 
 def test_this_machine() -> None:
     assert BeamSettings().arguments() == [
-        "--direct_running_mode=in_memory", "--direct_num_workers=1", "--beam_plugins=tfx",
+        "--direct_running_mode=in_memory", "--direct_num_workers=1", "--sdk_container_image=none", "--beam_plugins=tfx",
     ]  # fmt: skip
     of_several = options(mode="multi_processing", workers=3)
     assert of_several.view_as(DirectOptions).direct_num_workers == 3

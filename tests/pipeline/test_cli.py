@@ -151,8 +151,7 @@ def test_wrong_usage(lungseg: Lungseg, arguments: list[str]) -> None:
 def test_as_a_process_of_its_own(tmp_path: Path) -> None:
     done = as_process("run", "--data", tmp_path, "--set", "beam.mode=multi_threading")
     expected = (
-        "lungseg: configuration: beam.mode: String should match pattern '^(in_memory|multi_processing)$', "
-        "is 'multi_threading'\n"
+        "lungseg: configuration: beam.mode: Input should be 'in_memory' or 'multi_processing', is 'multi_threading'\n"
     )
     assert (done.returncode, done.stdout, done.stderr) == (2, "", expected)
 

@@ -17,7 +17,7 @@ from modules.network.settings import ModelSettings
 from modules.training.settings import TrainSettings
 from pipeline import config_reference
 from pipeline.cli_options import read_config
-from pipeline.config import PRESETS, Config, _known_keys, load_config
+from pipeline.config import PRESETS, Config, load_config
 from pipeline.errors import UserError
 
 Lungseg = Callable[..., tuple[int, str, str]]
@@ -391,8 +391,21 @@ def test_a_url_is_no_folder(lungseg: Lungseg, tmp_path: Path, command: str, argu
     assert {path.name for path in tmp_path.iterdir()} == set(files)
 
 
-def test_a_demonstration_at_a_url(lungseg: Lungseg, tmp_path: Path) -> None:
-    assert lungseg("demo", "--root", "gs://b/run") == (2, "", f"lungseg: root 'gs://b/run' {NOT_LOCAL}\n")
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [
+        (["demo", "--root"], "root"),
+        (["promote", "--to", "1", "--root"], "root"),
+        (["history", "--root"], "root"),
+        (["phantoms", "--output"], "output"),
+        (["predict", "image.png", "--output", "out", "--model"], "model"),
+        (["predict", "image.png", "--model", "model", "--output"], "output"),
+        (["predict", "--model", "model", "--output", "out"], "images"),
+        (["augment-preview", "image.png", "--output"], "output"),
+    ],
+)
+def test_a_url_is_nothing_local(lungseg: Lungseg, tmp_path: Path, command: list[str], name: str) -> None:
+    assert lungseg(*command, "gs://b/run") == (2, "", f"lungseg: {name} 'gs://b/run' {NOT_LOCAL}\n")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -412,10 +425,3 @@ def test_every_key_has_a_type_a_default_and_a_meaning() -> None:
         assert kind, key
         assert default, key
         assert meaning.endswith("."), key
-
-
-def test_the_readme_sets_keys_that_there_are() -> None:
-    text = (Path(__file__).parents[2] / "README.md").read_text()
-    keys = set(re.findall(r"--set '?([a-z_.]+[a-z_])=", text))
-    assert len(keys) > 5
-    assert keys - set(_known_keys(Config)) == {"augment.copies.train"}, "of which only the copies are a setting"

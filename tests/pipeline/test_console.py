@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
+from rich.status import Status
 from tfx.types import standard_artifacts
 
 from pipeline.console import RunView, bar, show_result, show_study, terminal
@@ -189,13 +190,18 @@ def test_on_a_terminal_steps_move_a_bar(screen: io.StringIO) -> None:
         view.started("Trainer")
         assert view._status is not None
         logging.getLogger("lungseg").debug("", extra={**place, "seconds_left": None})
-        assert str(view._status.status).endswith("step 3/4")
+        assert _shown(view._status)[-2:] == ["step", "3/4"]
         logging.getLogger("lungseg").debug("", extra=place)
-        assert "epoch 2/5 " in str(view._status.status)
-        assert str(view._status.status).endswith("step 3/4, 0:01:05 left")
-        assert "█" * 22 + "░" * 8 + " " in str(view._status.status)
+        assert _shown(view._status) == ["epoch", "2/5", "━" * 22 + "╸", "step", "3/4", "0:01:05", "left"]
         view.ended(ComponentRun("Trainer", 1, False, {}))
         assert view._status is None
+
+
+def _shown(status: Status) -> list[str]:
+    plain = Console(file=io.StringIO(), width=100)
+    with plain.capture() as capture:
+        plain.print(status.status)
+    return capture.get().split()
 
 
 def test_a_failure_ends_the_status(screen: io.StringIO) -> None:

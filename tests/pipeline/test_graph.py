@@ -243,6 +243,7 @@ def test_metadata_and_beam_arguments() -> None:
     assert pipeline.beam_pipeline_args == [
         "--direct_running_mode=multi_processing",
         "--direct_num_workers=3",
+        "--sdk_container_image=none",
         "--beam_plugins=tfx",
     ]
 

@@ -50,11 +50,11 @@ class FileRole:
     """What some files of the input are, such as images or masks of the left lung, and where they lie.
 
     Attributes:
-        name: in messages: "has no mask in `name`/".
-        folders: below the input folder.
-        extensions: of the files, in lower case; others are passed over, and so are hidden files.
-        suffix: what a stem may carry at its end beside what pairs it.
-        series: extensions of files that are one image with all others in their folder, whose name is the stem.
+        name: In messages: "has no mask in `name`/".
+        folders: Below the input folder.
+        extensions: Of the files, in lower case; others are passed over, and so are hidden files.
+        suffix: What a stem may carry at its end beside what pairs it.
+        series: Extensions of files that are one image with all others in their folder, whose name is the stem.
     """
 
     name: str
@@ -76,8 +76,8 @@ class ListFiles(beam.PTransform):
     are one image, and its own.
 
     Args:
-        root: the input folder.
-        role: what to list in it.
+        root: The input folder.
+        role: What to list in it.
     """
 
     def __init__(self, root: str, role: FileRole) -> None:
@@ -132,12 +132,12 @@ class PairByName(beam.PTransform):
     """Begins a pipeline with the samples of images and masks in folders, paired by the stems of their names.
 
     Args:
-        root: the input folder.
-        images: where images lie.
-        masks: where masks lie; an image needs one of each role.
-        describe: gives the description of an image.
-        metadata: path of a metadata file, of whose rows one at least must be of a sample.
-        make_sample: makes a sample of a pair.
+        root: The input folder.
+        images: Where images lie.
+        masks: Where masks lie; an image needs one of each role.
+        describe: Gives the description of an image.
+        metadata: Path of a metadata file, of whose rows one at least must be of a sample.
+        make_sample: Makes a sample of a pair.
     """
 
     def __init__(

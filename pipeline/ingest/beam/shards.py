@@ -30,10 +30,10 @@ class WriteShards(beam.PTransform):
     """Samples to shards: a collection of `WrittenShard`, whose rejections are the samples that were refused.
 
     Args:
-        folder: where to write.
-        shards: fewest files, unless there are fewer samples.
-        records_per_sample: about how many a sample becomes.
-        options: how samples are read.
+        folder: Where to write.
+        shards: Fewest files, unless there are fewer samples.
+        records_per_sample: About how many a sample becomes.
+        options: How samples are read.
     """
 
     def __init__(self, folder: str, shards: int, records_per_sample: int, options: ReadOptions) -> None:

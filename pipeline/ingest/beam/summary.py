@@ -28,14 +28,14 @@ class Summary:
     """What became of an input.
 
     Attributes:
-        error: why nothing was written, for the user; empty where it was.
-        found: samples, and files that were refused before any was read.
-        written: samples.
-        records: of the samples.
-        rejected: files refused.
-        patients: different patients among the records.
-        first_rejection: file and reason of the first by name; empty where there is none.
-        sizes: of the files of the shards by their number, bytes.
+        error: Why nothing was written, for the user; empty where it was.
+        found: Samples, and files that were refused before any was read.
+        written: Samples.
+        records: Of the samples.
+        rejected: Files refused.
+        patients: Different patients among the records.
+        first_rejection: File and reason of the first by name; empty where there is none.
+        sizes: Of the files of the shards by their number, bytes.
     """
 
     error: str
@@ -63,7 +63,7 @@ class WriteSummary(beam.PTransform):
     """Writes `rejected.csv` and the summary into a folder, on one worker.
 
     Args:
-        folder: where to write.
+        folder: Where to write.
     """
 
     def __init__(self, folder: str) -> None:

@@ -18,12 +18,12 @@ class DicomMetadata:
     """What the header of a DICOM file tells of its image.
 
     Attributes:
-        patient_id: as in the header, so it names a person: to be turned into a pseudonym; "" where there is none.
-        instance_uid: the same of the image.
-        age: years, -1 where not known.
+        patient_id: As in the header, so it names a person: to be turned into a pseudonym; "" where there is none.
+        instance_uid: The same of the image.
+        age: Years, -1 where not known.
         sex: "female", "male", "other" or "unknown".
         view: ViewPosition (PA, AP ...), or "unknown".
-        pixel_spacing: mm, -1 where not known or where pixels are not square.
+        pixel_spacing: Mm, -1 where not known or where pixels are not square.
     """
 
     patient_id: str

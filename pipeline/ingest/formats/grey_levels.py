@@ -14,7 +14,7 @@ def find_range(values: NDArray[Any]) -> tuple[int, int]:
     """Return the lowest and the highest grey value.
 
     Raises:
-        ImageError: they are equal.
+        ImageError: They are equal.
     """
     low, high = int(values.min()), int(values.max())
     if low == high:
@@ -26,9 +26,9 @@ def stretch(values: NDArray[Any], black: float, white: float) -> Pixels:
     """Map grey values linearly, so that `black` becomes 0 and `white`, which may be the lower one, 255.
 
     Args:
-        values: uint16 or int32 [height, width].
-        black: value of what is black.
-        white: value of what is white.
+        values: Uint16 or int32 [height, width].
+        black: Value of what is black.
+        white: Value of what is white.
 
     Returns:
         uint8 [height, width]; values outside are clipped.

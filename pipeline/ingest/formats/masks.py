@@ -31,7 +31,7 @@ def decode_mask(data: bytes) -> Pixels:
         uint8 [height, width], 255 inside the lungs and 0 outside, with pixels of both.
 
     Raises:
-        ImageError: the file cannot be decoded, holds no lung or nothing but lung, or is a map of several labels.
+        ImageError: The file cannot be decoded, holds no lung or nothing but lung, or is a map of several labels.
     """
     grey, lossy = decode_grey(data, _FORMATS)
     low, high = int(grey.min()), int(grey.max())

@@ -26,7 +26,7 @@ def decode_nifti(data: bytes) -> Volume:
     """Decode a volume; its voxels are scaled slice by slice, when they are asked for.
 
     Raises:
-        ImageError: the file is no NIfTI-1 volume of three axes and plain numbers, truncated, damaged, too large,
+        ImageError: The file is no NIfTI-1 volume of three axes and plain numbers, truncated, damaged, too large,
             or does not say how it lies in space.
     """
     # nibabel answers a damaged header with nearly any exception.

@@ -40,7 +40,7 @@ def decode_raster(data: bytes) -> Decoded:
     only the upper 8 bits were kept.
 
     Raises:
-        ImageError: the file is truncated, damaged, constant, too large or of an unsupported pixel format.
+        ImageError: The file is truncated, damaged, constant, too large or of an unsupported pixel format.
     """
     grey, _ = decode_grey(data)
     low, high = find_range(grey)
@@ -57,14 +57,14 @@ def decode_grey(data: bytes, formats: tuple[str, ...] = FORMATS) -> tuple[NDArra
     """Decode a file's grey values as stored, and tell whether they went through JPEG.
 
     Args:
-        data: the whole file.
+        data: The whole file.
         formats: Pillow's names of those that may be tried.
 
     Returns:
         uint8 [height, width], or uint16 or int32 where the file holds more than 8 bits; and whether it is a JPEG.
 
     Raises:
-        ImageError: the file is truncated, damaged, too large or of an unsupported pixel format.
+        ImageError: The file is truncated, damaged, too large or of an unsupported pixel format.
     """
     if "PNG" in formats and (plain := decode_plain_png(data)) is not None:
         return plain, False

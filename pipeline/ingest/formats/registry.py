@@ -22,9 +22,9 @@ class Format:
     """One format of image files.
 
     Attributes:
-        matches: tells by its first bytes whether a file has this format.
-        decode: decodes a whole file; raises ImageError.
-        count_pixels: tells from the first bytes how many pixels an image has; raises whatever a decoder does.
+        matches: Tells by its first bytes whether a file has this format.
+        decode: Decodes a whole file; raises ImageError.
+        count_pixels: Tells from the first bytes how many pixels an image has; raises whatever a decoder does.
     """
 
     matches: Callable[[bytes], bool]
@@ -44,7 +44,7 @@ def decode_image(data: bytes) -> Decoded:
     """Decode an image file: DICOM, PNG, JPEG or TIFF.
 
     Raises:
-        ImageError: the file is of no such format, truncated, damaged, constant or too large, or its format refuses it.
+        ImageError: The file is of no such format, truncated, damaged, constant or too large, or its format refuses it.
     """
     return _format_of(data).decode(data)
 

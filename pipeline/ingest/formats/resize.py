@@ -25,7 +25,7 @@ def resize_mask(mask: Pixels, size: int) -> Pixels:
     """Resize a mask of 0 and 255 to `size` x `size`: a pixel is lung where at least half of its area is.
 
     Raises:
-        ImageError: no lung is left.
+        ImageError: No lung is left.
     """
     resized = binarize(cv2.resize(mask, (size, size), interpolation=cv2.INTER_AREA), 127)
     if not resized.any():

@@ -32,10 +32,10 @@ def stack_slices(slices: Iterable[DicomSlice]) -> Series:
     """Sort and stack slices by their position along the normal of their planes.
 
     Args:
-        slices: of one series, in any order.
+        slices: Of one series, in any order.
 
     Raises:
-        ImageError: they are of several series, patients, sizes or directions, of one position, or one is missing.
+        ImageError: They are of several series, patients, sizes or directions, of one position, or one is missing.
     """
     stack = list(_limit(slices))
     if len(stack) < 2:

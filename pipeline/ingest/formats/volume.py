@@ -42,8 +42,8 @@ class Volume:
     """Voxels and where they lie.
 
     Attributes:
-        voxels: of three axes, in any order and direction.
-        affine: from the voxels' indices to mm, RAS (x to the patient's right, y to the front, z to the head),
+        voxels: Of three axes, in any order and direction.
+        affine: From the voxels' indices to mm, RAS (x to the patient's right, y to the front, z to the head),
             float64 [4, 4].
     """
 
@@ -79,7 +79,7 @@ class Volume:
         """Return an axial slice: the front above, the patient's right at the left, as if seen from the feet.
 
         Args:
-            index: from the feet, from 0.
+            index: From the feet, from 0.
 
         Returns:
             [height, width] in the voxels' own unit.

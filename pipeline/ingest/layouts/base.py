@@ -49,9 +49,9 @@ class Input:
     """What is to be ingested.
 
     Attributes:
-        root: the input folder, or the file that lists it.
-        source: hospital or data set, to be named where the input itself names none; None for the layout's own.
-        mapping: path of what names the columns of a CSV file, for the layouts that need it.
+        root: The input folder, or the file that lists it.
+        source: Hospital or data set, to be named where the input itself names none; None for the layout's own.
+        mapping: Path of what names the columns of a CSV file, for the layouts that need it.
     """
 
     root: str
@@ -64,11 +64,11 @@ class Layout:
     """One way of laying out images and masks.
 
     Attributes:
-        looks_for: what makes it, in words.
-        fits: tells whether an input, given its path, holds that.
-        find: gives the transform that lists an input that fits; see the module's docstring.
-        is_file: whether the input is a file, not a folder.
-        records_per_sample: about how many a sample becomes.
+        looks_for: What makes it, in words.
+        fits: Tells whether an input, given its path, holds that.
+        find: Gives the transform that lists an input that fits; see the module's docstring.
+        is_file: Whether the input is a file, not a folder.
+        records_per_sample: About how many a sample becomes.
     """
 
     looks_for: str

@@ -43,9 +43,9 @@ class Columns:
     """The columns of a table.
 
     Attributes:
-        image: that of the image's path.
-        masks: those of the masks' paths.
-        others: by the names that records give them.
+        image: That of the image's path.
+        masks: Those of the masks' paths.
+        others: By the names that records give them.
     """
 
     image: str
@@ -57,7 +57,7 @@ def read_mapping(path: str) -> Columns:
     """Read the YAML file that names the columns.
 
     Raises:
-        UserError: the file cannot be read, is no YAML mapping of names, holds an unknown key, or lacks image or mask.
+        UserError: The file cannot be read, is no YAML mapping of names, holds an unknown key, or lacks image or mask.
     """
     try:
         content = yaml.safe_load(read_file(path))

@@ -40,7 +40,7 @@ class JsrtSample(ImageSample):
         """Decode a raw image, black as 0, stretched from its own minimum and maximum as all deep images are.
 
         Raises:
-            ImageError: the file has another size, holds larger values, or is constant.
+            ImageError: The file has another size, holds larger values, or is constant.
         """
         if len(data) != 2 * _SIDE**2:
             raise ImageError(f"has {len(data)} bytes, not the {2 * _SIDE**2} of {_SIDE} x {_SIDE} 16-bit pixels")

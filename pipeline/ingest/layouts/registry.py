@@ -31,7 +31,7 @@ def find_layout(name: str, root: str) -> Layout:
     """Find a layout and make sure that an input fits it.
 
     Raises:
-        UserError: the layout is unknown or cannot be loaded; the input is missing or does not fit.
+        UserError: The layout is unknown or cannot be loaded; the input is missing or does not fit.
     """
     layout = _load(name)
     if not exists(root):

@@ -42,7 +42,7 @@ def exists(path: str) -> bool:
     """Tell whether there is such a file or folder; stores that know no folders are asked for a file below it.
 
     Raises:
-        UserError: the store cannot be reached.
+        UserError: The store cannot be reached.
     """
     if is_local(path):
         return os.path.exists(path)
@@ -70,7 +70,7 @@ def list_files(folder: str, levels: int = 1) -> Iterator[str]:
     A local folder is listed as it is read. What a store answers is held in memory, a few hundred bytes a file.
 
     Raises:
-        OSError: the folder cannot be read.
+        OSError: The folder cannot be read.
     """
     if is_local(folder):
         for entry in os.scandir(folder):
@@ -101,7 +101,7 @@ def open_file(path: str) -> Iterator[BinaryIO]:
     """Open a file to read its bytes as they are stored, compressed or not.
 
     Raises:
-        ImageError: it cannot be opened or read.
+        ImageError: It cannot be opened or read.
     """
     try:
         with _open(path) as file:
@@ -114,7 +114,7 @@ def read_file(path: str) -> bytes:
     """Read a whole file.
 
     Raises:
-        ImageError: it cannot be read, or is larger than `MAX_FILE_BYTES`.
+        ImageError: It cannot be read, or is larger than `MAX_FILE_BYTES`.
     """
     with open_file(path) as file:
         return read_rest(file, b"")
@@ -124,11 +124,11 @@ def read_rest(file: BinaryIO, head: bytes) -> bytes:
     """Read the rest of an open file, and return all of it.
 
     Args:
-        file: read up to the end of `head`.
-        head: what has been read.
+        file: Read up to the end of `head`.
+        head: What has been read.
 
     Raises:
-        ImageError: the file is larger than `MAX_FILE_BYTES`.
+        ImageError: The file is larger than `MAX_FILE_BYTES`.
     """
     data = head + file.read(MAX_FILE_BYTES + 1 - len(head))
     if len(data) > MAX_FILE_BYTES:
@@ -141,7 +141,7 @@ def replace_file(path: str) -> Iterator[BinaryIO]:
     """Open a file to write; it appears, in place of what is there, only when the context ends without an error.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: It cannot be written.
     """
     from uuid import uuid4
 
@@ -165,7 +165,7 @@ def move(source: str, target: str) -> None:
     """Rename a file, in place of what is there.
 
     Raises:
-        OSError: it cannot be renamed.
+        OSError: It cannot be renamed.
     """
     if is_local(source):
         os.replace(source, target)
@@ -181,7 +181,7 @@ def make_folder(path: str) -> None:
     """Make a folder, with those above it, where folders exist by themselves.
 
     Raises:
-        OSError: it cannot be made.
+        OSError: It cannot be made.
     """
     if is_local(path):
         os.makedirs(path)

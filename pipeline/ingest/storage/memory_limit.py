@@ -19,7 +19,7 @@ class PixelSemaphore:
     """A semaphore that counts pixels.
 
     Attributes:
-        limit: pixels that may be acquired at a time.
+        limit: Pixels that may be acquired at a time.
     """
 
     def __init__(self, limit: int) -> None:
@@ -58,7 +58,7 @@ def read_within(semaphore: PixelSemaphore, path: str) -> Iterator[bytes]:
     that does not tell there is read while no other is.
 
     Raises:
-        ImageError: it cannot be read, or is larger than `MAX_FILE_BYTES`.
+        ImageError: It cannot be read, or is larger than `MAX_FILE_BYTES`.
     """
     with open_file(path) as file:
         data = file.read(_HEAD_BYTES)

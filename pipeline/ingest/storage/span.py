@@ -38,7 +38,7 @@ def new_span(output: str, span: int) -> Iterator[str]:
     """Yield a temporary folder that becomes the span at the end; after any exception nothing of it stays.
 
     Raises:
-        UserError: the span exists already, or `output` cannot be written.
+        UserError: The span exists already, or `output` cannot be written.
     """
     final = span_folder(output, span)
     if exists(final):
@@ -63,7 +63,7 @@ def write_rejections(path: str, rejections: Iterable[Rejection]) -> None:
     """Write a CSV file with the columns file and reason, one row a refused file.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: It cannot be written.
     """
     # A file name may hold bytes that are no UTF-8.
     with (

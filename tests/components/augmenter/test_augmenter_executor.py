@@ -24,6 +24,7 @@ from components.augmenter.component import Augmenter
 from components.augmenter.copies import AddCopies
 from components.augmenter.policy import Policy, compose, load_policy
 from components.code_version import code_version
+from pipeline.beam import BeamSettings
 from pipeline.errors import ComponentError
 from schema.record import Record, decode, encode
 
@@ -31,7 +32,7 @@ MakeRecord = Callable[..., Record]
 MakePolicy = Callable[..., Policy]
 Run = Callable[..., standard_artifacts.Examples]
 
-BEAM = ["--direct_running_mode=in_memory", "--direct_num_workers=1"]
+BEAM = BeamSettings().arguments()
 SIZES = {"train": 5, "eval": 2, "test": 3}
 SHIFT = ("Affine", {"translate_percent": {"x": [-1.0, 1.0], "y": 0}})
 """Loses anything from none to all of the lungs."""

@@ -1,5 +1,6 @@
 """The RecordValidator on real TFRecords: what is refused and why, what leaks, and that nothing gets lost."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +17,7 @@ from components import code_version
 from components.record_validator import executor
 from components.record_validator.component import RecordValidator
 from components.record_validator.settings import RecordValidationSettings
+from pipeline.beam import BeamSettings
 from schema.record import Record, encode
 from schema.reports.validation import (
     Leaks,
@@ -29,8 +31,8 @@ from schema.reports.validation import (
 
 Splits = Mapping[str, Sequence[Record | bytes]]
 
-IN_MEMORY = ["--direct_running_mode=in_memory", "--direct_num_workers=1"]
-PROCESSES = ["--direct_running_mode=multi_processing", "--direct_num_workers=2", "--beam_plugins=tfx"]
+IN_MEMORY = BeamSettings().arguments()
+PROCESSES = BeamSettings(mode="multi_processing", workers=2).arguments()
 
 
 class Validated(NamedTuple):
@@ -240,7 +242,7 @@ def test_the_component_is_wired_to_beam() -> None:
         "report": standard_artifacts.ExampleAnomalies,
     }
     assert validator.exec_properties == {
-        "settings": settings.model_dump_json(),
+        "settings": json.dumps(settings.model_dump(mode="json"), sort_keys=True),
         "code_version": code_version.code_version(executor.__name__, without=RecordValidator.PRESENTATION),
     }
     assert isinstance(validator.executor_spec, executor_spec.BeamExecutorSpec)

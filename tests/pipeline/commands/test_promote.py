@@ -30,15 +30,15 @@ class Constant(tf.Module):
 def root(tmp_path: Path) -> Path:
     """The root of a run with four versions; version N paints every pixel 10 N."""
     for version in range(1, 5):
-        model, folder = Constant(10.0 * version), str(tmp_path / f"model{version}")
-        tf.saved_model.save(model, folder, signatures={"serving_default": model.serve})
-        assert push(folder, str(tmp_path / "lungseg-run" / "serving")) == version
+        model, folder = Constant(10.0 * version), tmp_path / f"model{version}"
+        tf.saved_model.save(model, str(folder), signatures={"serving_default": model.serve})
+        assert push(folder, tmp_path / "lungseg-run" / "serving") == version
     return tmp_path / "lungseg-run"
 
 
 def test_an_earlier_version_is_put_back(lungseg: Lungseg, root: Path) -> None:
     assert lungseg("promote", "--to", 2) == (0, "version 2 is current again; withdrawn: 3, 4\n", "")
-    assert current_version(str(root / "serving")) == 2
+    assert current_version(root / "serving") == 2
     assert lungseg("promote", "--root", root, "--to", 2)[1] == "version 2 is current again; withdrawn: 3, 4\n"
     assert lungseg("promote", "--root", root, "--to", 4)[1] == "version 4 is current again; withdrawn: 3\n"
 

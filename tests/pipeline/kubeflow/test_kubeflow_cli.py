@@ -11,7 +11,7 @@ import pytest
 from loaded_modules import SLOW_TO_IMPORT, run_and_list_modules
 
 from pipeline.errors import UserError
-from pipeline.kubeflow.cli import check_cron, cron_in_words
+from pipeline.kubeflow.cron import check_cron, cron_in_words
 
 Kubeflow = Any
 Lungseg = Callable[..., tuple[int, str, str]]

@@ -24,12 +24,12 @@ class DicomSlice(NamedTuple):
     """A slice of a CT series.
 
     Attributes:
-        hounsfield: int16 [rows, columns], Hounsfield units.
-        metadata: what the header tells.
-        series_uid: as in the header, so to be turned into a pseudonym.
-        position: of the middle of the first pixel, mm, LPS, float64 [3].
-        orientation: unit vectors along rows and columns, LPS, float64 [2, 3].
-        spacing: between rows and between columns, mm, float64 [2].
+        hounsfield: Int16 [rows, columns], Hounsfield units.
+        metadata: What the header tells.
+        series_uid: As in the header, so to be turned into a pseudonym.
+        position: Of the middle of the first pixel, mm, LPS, float64 [3].
+        orientation: Unit vectors along rows and columns, LPS, float64 [2, 3].
+        spacing: Between rows and between columns, mm, float64 [2].
     """
 
     hounsfield: NDArray[np.int16]
@@ -44,7 +44,7 @@ def decode_dicom(data: bytes) -> Decoded:
     """Decode a radiograph, as its header wants it displayed (see `levels.to_levels`).
 
     Raises:
-        ImageError: the file is no DICOM image, truncated, damaged, constant or too large, has several frames, colour,
+        ImageError: The file is no DICOM image, truncated, damaged, constant or too large, has several frames, colour,
             an unknown transfer syntax, or text burned in.
     """
     with hide_values():
@@ -59,7 +59,7 @@ def decode_slice(data: bytes) -> DicomSlice:
     """Decode a slice of a CT series in Hounsfield units.
 
     Raises:
-        ImageError: as `decode_dicom`, or the header does not say where the slice lies.
+        ImageError: As `decode_dicom`, or the header does not say where the slice lies.
     """
     with hide_values():
         dataset, syntax = parse(data)
@@ -80,7 +80,7 @@ def count_pixels(data: bytes) -> int:
     """Tell from the header how many pixels an image has; what follows the header may be missing.
 
     Raises:
-        ImageError: as `decode_dicom`, as far as the header tells.
+        ImageError: As `decode_dicom`, as far as the header tells.
     """
     with hide_values():
         dataset, _ = parse(data, with_pixels=False)

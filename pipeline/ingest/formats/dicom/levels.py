@@ -32,16 +32,16 @@ def to_levels(codes: Codes, pixels: PixelFormat, dataset: Dataset, *, little_end
     to its maximum; then MONOCHROME1 is inverted. Padding is black, and is left out of the stretch.
 
     Args:
-        codes: uint16 [rows, columns], from `decode_codes`.
-        pixels: their format.
-        dataset: the header.
-        little_endian: byte order of the header's tables.
+        codes: Uint16 [rows, columns], from `decode_codes`.
+        pixels: Their format.
+        dataset: The header.
+        little_endian: Byte order of the header's tables.
 
     Returns:
         uint8 [rows, columns] of more than one value outside the padding.
 
     Raises:
-        ImageError: all pixels have one level, or a table or window is none.
+        ImageError: All pixels have one level, or a table or window is none.
     """
     stored = pixels.values()
     padding = _padding(stored, dataset)
@@ -67,7 +67,7 @@ def to_modality(stored: NDArray[np.int32], dataset: Dataset, *, little_endian: b
     """Apply the Modality LUT, or slope and intercept; for CT this gives Hounsfield units.
 
     Raises:
-        ImageError: slope or intercept is no number, or a table is none.
+        ImageError: Slope or intercept is no number, or a table is none.
     """
     if dataset.get("ModalityLUTSequence"):
         return _table(stored.astype(np.float64), dataset.ModalityLUTSequence[0], little_endian)[0]

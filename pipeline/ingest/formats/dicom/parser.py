@@ -68,8 +68,8 @@ def parse(data: bytes, *, with_pixels: bool = True) -> tuple[Dataset, uid.UID]:
     """Read the elements, or those before the pixels, and the transfer syntax.
 
     Raises:
-        ImageError: the file is no DICOM file, has an unknown transfer syntax, or is too large once inflated.
-        Exception: whatever pydicom raises for a damaged file; see `hide_values`.
+        ImageError: The file is no DICOM file, has an unknown transfer syntax, or is too large once inflated.
+        Exception: Whatever pydicom raises for a damaged file; see `hide_values`.
     """
     if not is_dicom(data):
         raise ImageError("is no DICOM file: it lacks the letters DICM after 128 bytes")

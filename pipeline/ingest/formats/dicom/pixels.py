@@ -40,12 +40,12 @@ class PixelFormat:
     """How pixels are stored (PS3.3 C.7.6.3).
 
     Attributes:
-        rows: height, pixels.
-        columns: width, pixels.
+        rows: Height, pixels.
+        columns: Width, pixels.
         bits_allocated: 8 or 16.
         bits_stored: 2 to `bits_allocated`.
-        high_bit: the highest bit in use, from 0.
-        is_signed: whether values are two's complement.
+        high_bit: The highest bit in use, from 0.
+        is_signed: Whether values are two's complement.
     """
 
     rows: int
@@ -67,7 +67,7 @@ def read_format(dataset: Dataset) -> PixelFormat:
     """Read the elements that describe the pixels.
 
     Raises:
-        ImageError: there is no image, or it has more than `MAX_PIXELS`, several frames, colour or more than 16 bits.
+        ImageError: There is no image, or it has more than `MAX_PIXELS`, several frames, colour or more than 16 bits.
     """
     if "Rows" not in dataset:
         raise ImageError("holds no image")
@@ -92,15 +92,15 @@ def decode_codes(dataset: Dataset, syntax: uid.UID, pixels: PixelFormat) -> Code
     """Decode the pixels as codes: the bits stored, freed of overlays and signs.
 
     Args:
-        dataset: with the pixels.
-        syntax: its transfer syntax.
-        pixels: what `read_format` found.
+        dataset: With the pixels.
+        syntax: Its transfer syntax.
+        pixels: What `read_format` found.
 
     Returns:
         uint16 [rows, columns], below 2**bits_stored; `pixels.values()` tells what they stand for.
 
     Raises:
-        ImageError: the pixels are truncated, damaged, others than the header says, or in an unknown syntax.
+        ImageError: The pixels are truncated, damaged, others than the header says, or in an unknown syntax.
     """
     if "PixelData" not in dataset:
         raise ImageError("has no pixels")
