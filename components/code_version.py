@@ -14,6 +14,16 @@ from importlib import metadata
 from pathlib import Path
 from typing import Final
 
+MODEL_CODE: Final = (
+    "components.augmenter.executor",
+    "components.transform.executor",
+    "modules.preprocessing",
+    "modules.training.trainer",
+    "modules.training.tuner",
+    "components.evaluator.executor",
+)
+"""What, with all that it imports, makes a model of examples and judges it."""
+
 _ROOT: Final = Path(__file__).parent.parent
 _PACKAGES: Final = frozenset({"schema", "modules", "components", "pipeline"})
 _LIBRARIES: Final = ("tensorflow", "keras", "tensorflow-transform", "albumentations", "opencv-python-headless")
@@ -46,17 +56,17 @@ def source_files(*modules: str, without: frozenset[str] = frozenset()) -> set[Pa
 
     Imports are read from the source, so that those within functions count as well.
     """
-    found: set[Path] = set()
+    files: set[Path] = set()
     pending = list(modules)
     while pending:
         name = pending.pop()
         path = _path_of(name)
-        if path is not None and path not in found and name not in without:
-            found.add(path)
+        if path is not None and path not in files and name not in without:
+            files.add(path)
             pending += _imports(path)
-    folders = {path.parent for path in found}
+    folders = {path.parent for path in files}
     data = (path for folder in folders for path in (*folder.glob("*"), *folder.glob("templates/*")))
-    return found | {path for path in data if path.suffix in _DATA}
+    return files | {path for path in data if path.suffix in _DATA}
 
 
 def _path_of(name: str) -> Path | None:

@@ -39,7 +39,7 @@ _PNG: dict[Any, Any] = {
 
 
 def to_png(drift: DriftReport) -> bytes:
-    """A picture of all features, three a row."""
+    """Draw all features, three a row, as PNG."""
     buffer = io.BytesIO()
     with mpl.rc_context(_PNG), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
@@ -48,7 +48,7 @@ def to_png(drift: DriftReport) -> bytes:
 
 
 def draw(drift: DriftReport, width: int, columns: int) -> Figure:
-    """A panel a feature, those that drifted first.
+    """Draw a panel a feature, in the order of the report.
 
     Args:
         drift: of one feature at least.
@@ -58,8 +58,8 @@ def draw(drift: DriftReport, width: int, columns: int) -> Figure:
     rows = -(-len(drift.features) // columns)
     size = (width / _POINTS_AN_INCH, (rows * _PANEL_HEIGHT + _LEGEND_HEIGHT) / _POINTS_AN_INCH)
     figure = Figure(figsize=size, dpi=_POINTS_AN_INCH, layout=ConstrainedLayoutEngine(w_pad=0.15, h_pad=0.08))
-    for number, one in enumerate(drift.features, 1):
-        _draw_panel(figure.add_subplot(rows, columns, number), one)
+    for number, feature in enumerate(drift.features, 1):
+        _draw_panel(figure.add_subplot(rows, columns, number), feature)
     handles = [
         Patch(facecolor=_BEFORE, label=f"version {drift.baseline} ({drift.baseline_examples} images)"),
         Patch(facecolor=_NOW, label=f"now ({drift.new_examples} images)"),
@@ -68,26 +68,30 @@ def draw(drift: DriftReport, width: int, columns: int) -> Figure:
     return figure
 
 
-def _draw_panel(axes: Axes, of: FeatureDrift) -> None:
-    told = f"{'drifted: ' if of.drifted else ''}{of.distance:.2f}, may be {of.threshold:.2f}"
+def _draw_panel(axes: Axes, feature: FeatureDrift) -> None:
+    caption = f"{'drifted: ' if feature.drifted else ''}{feature.distance:.2f}, may be {feature.threshold:.2f}"
     # Above a line of text.
-    axes.set_title(of.feature.replace("_", " "), pad=1.4 * mpl.rcParams["font.size"] + 6)
-    axes.annotate(told, (0, 1), (0, 4), xycoords="axes fraction", textcoords="offset points", va="bottom",
-                  color=_NOW if of.drifted else None, weight="bold" if of.drifted else "normal")  # fmt: skip
-    if of.new.values or of.baseline.values:
-        _draw_bars(axes, of)
+    axes.set_title(feature.feature.replace("_", " "), pad=1.4 * mpl.rcParams["font.size"] + 6)
+    axes.annotate(caption, (0, 1), (0, 4), xycoords="axes fraction", textcoords="offset points", va="bottom",
+                  color=_NOW if feature.drifted else None, weight="bold" if feature.drifted else "normal")  # fmt: skip
+    if feature.new.values or feature.baseline.values:
+        _draw_bars(axes, feature)
     else:
-        _draw_histogram(axes, of)
+        _draw_histogram(axes, feature)
 
 
-def _draw_histogram(axes: Axes, of: FeatureDrift) -> None:
-    ends = [edge for one in (of.baseline, of.new) for edge in (one.edges[0], one.edges[-1])]
+def _draw_histogram(axes: Axes, feature: FeatureDrift) -> None:
+    ends = [
+        edge
+        for distribution in (feature.baseline, feature.new)
+        for edge in (distribution.edges[0], distribution.edges[-1])
+    ]
     low, high = min(ends), max(ends)
     if low == high:
         low, high = low - 1, high + 1
     reach = high - low
-    axes.stairs(*_density(of.baseline, reach), color=_BEFORE, fill=True, alpha=0.35)
-    axes.stairs(*_density(of.new, reach), color=_NOW, linewidth=1.8)
+    axes.stairs(*_density(feature.baseline, reach), color=_BEFORE, fill=True, alpha=0.35)
+    axes.stairs(*_density(feature.new, reach), color=_NOW, linewidth=1.8)
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
     axes.set_xlim(low - 0.03 * reach, high + 0.03 * reach)
@@ -95,17 +99,20 @@ def _draw_histogram(axes: Axes, of: FeatureDrift) -> None:
     axes.locator_params(axis="x", nbins=4)
 
 
-def _density(of: Distribution, reach: float) -> tuple[Floats, Floats]:
-    """Heights and edges of a histogram of area 1; a single value gets a width that can be seen."""
-    edges = np.asarray(of.edges)
+def _density(distribution: Distribution, reach: float) -> tuple[Floats, Floats]:
+    """Return heights and edges of a histogram of area 1; a single value gets a width that can be seen."""
+    edges = np.asarray(distribution.edges)
     if edges[0] == edges[-1]:
         edges = np.linspace(edges[0] - 0.01 * reach, edges[-1] + 0.01 * reach, len(edges))
-    return np.asarray(of.shares) / np.diff(edges), edges
+    return np.asarray(distribution.shares) / np.diff(edges), edges
 
 
-def _draw_bars(axes: Axes, of: FeatureDrift) -> None:
-    """Two bars a category, below its name."""
-    before, now = (dict(zip(one.values, one.shares, strict=True)) for one in (of.baseline, of.new))
+def _draw_bars(axes: Axes, feature: FeatureDrift) -> None:
+    """Draw two bars a category, below its name."""
+    before, now = (
+        dict(zip(distribution.values, distribution.shares, strict=True))
+        for distribution in (feature.baseline, feature.new)
+    )
     ranked = sorted({*before, *now}, key=lambda value: (-max(before.get(value, 0), now.get(value, 0)), value))
     rows = {value: [value] for value in ranked[:_CATEGORIES]}
     if rest := ranked[_CATEGORIES:]:

@@ -4,11 +4,14 @@
 float lists; `parse_pixels` reads them back.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
+import tensorflow.experimental.numpy as tnp
 import tensorflow_transform as tft
 
+from modules.grey_range import MIN_RANGE, grey_range
 from schema import features
 from schema.settings import Settings
 
@@ -28,7 +31,7 @@ class PreprocessingSettings(Settings):
 
 
 def preprocessing_fn(inputs: dict[str, tf.Tensor], custom_config: dict[str, Any]) -> dict[str, tf.Tensor]:
-    """Resizes and normalises images, resizes masks.
+    """Resize and normalise images, resize masks.
 
     Mean and variance are learned from original images alone, so that the number of augmented copies
     does not move them.
@@ -44,11 +47,11 @@ def preprocessing_fn(inputs: dict[str, tf.Tensor], custom_config: dict[str, Any]
         `is_augmented`: int64 [batch].
     """
     size = PreprocessingSettings.model_validate(custom_config).image_size
-    image = _decode_to_square(inputs[features.IMAGE], size)
+    image = _decode_to_square(inputs[features.IMAGE], size, decode_grey)
     original = tf.boolean_mask(image, tf.equal(inputs[features.IS_AUGMENTED], 0))
     mean, deviation = _rounded(tft.mean(original)), _rounded(tf.sqrt(tft.var(original)))
     normalised = (image - mean) / tf.maximum(deviation, _MIN_DEVIATION)
-    lung = _decode_to_square(inputs[features.MASK], size)
+    lung = _decode_to_square(inputs[features.MASK], size, decode_mask)
     return {
         features.IMAGE: _serialize(tf.cast(normalised, tf.float16)),
         features.MASK: _serialize(tf.cast(tf.round(lung * 255), tf.uint8)),
@@ -61,39 +64,73 @@ def _rounded(value: tf.Tensor) -> tf.Tensor:
 
 
 def parse_pixels(serialized: tf.Tensor, dtype: tf.DType, size: int) -> tf.Tensor:
-    """Reads one `image` (tf.float16) or `mask` (tf.uint8) that `preprocessing_fn` wrote, [size, size, 1]."""
+    """Read one `image` (tf.float16) or `mask` (tf.uint8) that `preprocessing_fn` wrote, [size, size, 1]."""
     return tf.ensure_shape(tf.io.parse_tensor(serialized, dtype), [size, size, 1])
 
 
 def decode_grey(encoded: tf.Tensor) -> tf.Tensor:
-    """Decodes one PNG or JPEG file.
+    """Decode one image file, PNG or JPEG, as the ingest does.
 
-    Colour becomes luminance. A 16-bit PNG is stretched from its own minimum and maximum, as at ingest:
-    12-bit detectors use a sixteenth of the range that such a file offers.
+    Colour becomes luminance. Pixels of 16 bits, and those of 8 bits that span fewer than `MIN_RANGE` levels, are
+    stretched by the rule of `grey_range`. An EXIF orientation is not applied.
 
     Args:
-        encoded: string scalar, the file's bytes.
+        encoded: String scalar, the file's bytes.
 
     Returns:
         Grey values 0-1, float32 [height, width, 1].
     """
 
-    def from_8_bit() -> tf.Tensor:
-        pixels = tf.io.decode_image(encoded, channels=1, expand_animations=False)
-        return tf.cast(pixels, tf.float32) / 255
+    def from_8_bits() -> tf.Tensor:
+        pixels = _decode_8_bits(encoded)
+        black, white = _find_range(pixels, 2**8)
+        is_narrow = (white - black < MIN_RANGE) & (white > black)
+        return tf.cond(is_narrow, lambda: _stretch(pixels, black, white), lambda: tf.cast(pixels, tf.float32) / 255)
 
-    def from_16_bit() -> tf.Tensor:
-        pixels = tf.cast(tf.io.decode_png(encoded, channels=1, dtype=tf.uint16), tf.float32)
-        low, high = tf.reduce_min(pixels), tf.reduce_max(pixels)
-        return tf.math.divide_no_nan(pixels - low, high - low)
+    def from_16_bits() -> tf.Tensor:
+        pixels = tf.io.decode_png(encoded, channels=1, dtype=tf.uint16)
+        return _stretch(pixels, *_find_range(pixels, 2**16))
 
     bit_depth = tf.strings.substr(encoded, 24, 1)
-    is_16_bit = tf.logical_and(_is_png(encoded), tf.equal(bit_depth, b"\x10"))
-    return tf.ensure_shape(tf.cond(is_16_bit, from_16_bit, from_8_bit), [None, None, 1])
+    is_deep = tf.logical_and(_is_png(encoded), tf.equal(bit_depth, b"\x10"))
+    return tf.ensure_shape(tf.cond(is_deep, from_16_bits, from_8_bits), [None, None, 1])
+
+
+def decode_mask(encoded: tf.Tensor) -> tf.Tensor:
+    """Decode the mask of a record, a PNG of 0 and 255: the share of lung, float32 [height, width, 1]."""
+    return tf.cast(tf.io.decode_png(encoded, channels=1), tf.float32) / 255
+
+
+def _decode_8_bits(encoded: tf.Tensor) -> tf.Tensor:
+    """Decode a file to uint8 [height, width, 1]; what was printed in four colours goes by way of three."""
+
+    def from_four_colours() -> tf.Tensor:
+        colours = tf.cast(tf.io.decode_jpeg(encoded, channels=3), tf.float32)
+        return tf.cast(tf.round(tf.image.rgb_to_grayscale(colours)), tf.uint8)
+
+    def from_others() -> tf.Tensor:
+        return tf.io.decode_image(encoded, channels=1, expand_animations=False)
+
+    is_jpeg = tf.io.is_jpeg(encoded)
+    channels = tf.cond(is_jpeg, lambda: tf.image.extract_jpeg_shape(encoded)[2], lambda: 1)
+    return tf.ensure_shape(tf.cond(tf.equal(channels, 4), from_four_colours, from_others), [None, None, 1])
+
+
+def _find_range(pixels: tf.Tensor, depth: int) -> tuple[tf.Tensor, tf.Tensor]:
+    values = tf.cast(tf.reshape(pixels, [-1]), tf.int32)
+    counts = tf.math.bincount(values, minlength=depth, maxlength=depth, dtype=tf.int64)
+    black, white = grey_range(tf.range(depth, dtype=tf.int64), counts, tnp)
+    return black, white
+
+
+def _stretch(pixels: tf.Tensor, black: tf.Tensor, white: tf.Tensor) -> tf.Tensor:
+    """Map `black` to 0 and `white` to 1; what is even becomes black."""
+    low, high = tf.cast(black, tf.float32), tf.cast(white, tf.float32)
+    return tf.clip_by_value(tf.math.divide_no_nan(tf.cast(pixels, tf.float32) - low, high - low), 0, 1)
 
 
 def encoded_size(encoded: tf.Tensor) -> tf.Tensor:
-    """Height and width of one PNG or JPEG file from its header, int32 [2]."""
+    """Read height and width of one PNG or JPEG file from its header; int32 [2]."""
 
     def from_png() -> tf.Tensor:
         return tf.io.decode_raw(tf.strings.substr(encoded, 16, 8), tf.int32, little_endian=False)[::-1]
@@ -108,10 +145,10 @@ def _is_png(encoded: tf.Tensor) -> tf.Tensor:
     return tf.equal(tf.strings.substr(encoded, 0, 4), b"\x89PNG")
 
 
-def _decode_to_square(encoded: tf.Tensor, size: int) -> tf.Tensor:
-    """Decodes files [batch] of any sizes to float32 [batch, size, size, 1], 0-1; the aspect ratio is not kept."""
+def _decode_to_square(encoded: tf.Tensor, size: int, decode: Callable[[tf.Tensor], tf.Tensor]) -> tf.Tensor:
+    """Decode files [batch] of any sizes to float32 [batch, size, size, 1], 0-1; the aspect ratio is not kept."""
     return tf.map_fn(
-        lambda one: tf.image.resize(decode_grey(one), [size, size], antialias=True),
+        lambda file: tf.image.resize(decode(file), [size, size], antialias=True),
         encoded,
         fn_output_signature=tf.TensorSpec([size, size, 1], tf.float32),
     )

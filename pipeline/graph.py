@@ -19,7 +19,7 @@ from tfx.proto import trainer_pb2
 from tfx.types import BaseChannel
 
 from components.baseline_resolver.component import BaselineResolver
-from components.code_version import code_version
+from components.code_version import MODEL_CODE, code_version
 from components.evaluator.component import Evaluator
 from components.evaluator.settings import EvaluatorSettings
 from components.pusher.component import Pusher
@@ -36,14 +36,6 @@ from pipeline.root import STUDY_SUFFIX
 
 _TRAINER: Final = "modules.training.trainer"
 _TUNER: Final = "modules.training.tuner"
-_MAKES_AND_JUDGES: Final = (
-    "components.augmenter.executor",
-    "components.transform.executor",
-    "modules.preprocessing",
-    _TUNER,
-    "components.evaluator.executor",
-)
-"""What, with all that it imports, makes a model of examples and judges it."""
 
 _ROOT_ON_CLUSTER: Final = "minio://artifacts"
 """TFX asks for a root when it compiles; what counts is told to Kubeflow when a run starts."""
@@ -153,7 +145,7 @@ def candidate_key(config: Config) -> str:
     made_by = config.model_dump(mode="json", include={"model", "train", "tune", "evaluate"})
     made_by["policy"] = config.augment.effective_policy.model_dump(mode="json")
     made_by["external"] = {name: str(folder) for name, folder in config.data.external.items()}
-    made_by["code_version"] = code_version(*_MAKES_AND_JUDGES)
+    made_by["code_version"] = code_version(*MODEL_CODE)
     return hashlib.sha256(json.dumps(made_by, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -81,7 +81,7 @@ class Record:
     augmentation: str = features.NOT_AUGMENTED
 
     def name_copy(self, copy: int) -> str:
-        """The `image_id` of a copy of this record, numbered from 1."""
+        """Return the `image_id` of a copy of this record, numbered from 1."""
         return f"{self.image_id}{_COPY}{copy}"
 
     @property
@@ -90,7 +90,7 @@ class Record:
         return self.image_id.rpartition(_COPY)[0] if self.is_augmented else self.image_id
 
     def fingerprint(self) -> dict[str, float]:
-        """Mean and standard deviation of the grey values, and the share of lung pixels, each 0-1."""
+        """Return mean and standard deviation of the grey values, and the share of lung pixels, each 0-1."""
         mean, deviation = cv2.meanStdDev(self.image)
         return {
             features.MEAN_INTENSITY: float(mean[0, 0]) / 255,
@@ -99,7 +99,7 @@ class Record:
         }
 
     def check(self) -> None:
-        """Raises RecordError where pixels or texts break the contract."""
+        """Raise RecordError where pixels or texts break the contract."""
         for name in (features.IMAGE, features.MASK):
             pixels: Pixels = getattr(self, name)
             if pixels.dtype != np.uint8 or pixels.ndim != 2 or pixels.size == 0:
@@ -121,7 +121,7 @@ class Record:
 
 
 def encode(record: Record) -> bytes:
-    """Serializes a record as tf.train.Example; the fingerprint features are computed here.
+    """Serialize a record as tf.train.Example; the fingerprint features are computed here.
 
     Raises:
         RecordError: the record breaks the contract.
@@ -142,7 +142,7 @@ def encode(record: Record) -> bytes:
 
 
 def decode(serialized: bytes) -> Record:
-    """Reads one serialized tf.train.Example.
+    """Read one serialized tf.train.Example.
 
     Raises:
         RecordError: it is no tf.train.Example, lacks a feature, or breaks the contract.
@@ -224,9 +224,9 @@ class _Reader:
     def scalar(self, name: str, kind: str) -> Any:
         if name not in self._feature:
             raise RecordError(self._image_id, name, "is missing")
-        found = self._feature[name].WhichOneof("kind")
-        if found != kind:
-            raise RecordError(self._image_id, name, f"must be a {kind}, is {found or 'empty'}")
+        actual = self._feature[name].WhichOneof("kind")
+        if actual != kind:
+            raise RecordError(self._image_id, name, f"must be a {kind}, is {actual or 'empty'}")
         values = getattr(self._feature[name], kind).value
         if len(values) != 1:
             raise RecordError(self._image_id, name, f"must hold one value, holds {len(values)}")

@@ -23,8 +23,8 @@ def name_of(path: Path) -> str:
 
 def imports_of(path: Path) -> set[str]:
     """Modules of the product that a file imports, also those within functions."""
-    found = (code_version._path_of(name) for name in code_version._imports(path))
-    return {name_of(imported) for imported in found if imported is not None and imported != path}
+    imports = (code_version._path_of(name) for name in code_version._imports(path))
+    return {name_of(imported) for imported in imports if imported is not None and imported != path}
 
 
 @pytest.mark.parametrize("layer", LAYERS)

@@ -51,7 +51,9 @@ def test_settings_are_keys_that_there_are() -> None:
     models = {name: field.annotation for name, field in Config.model_fields.items()}
     assert "train.epochs" in keys
     for section, key in (name.split(".")[:2] for name in keys):
-        assert key in models[section].model_fields, f"{section}.{key}"
+        model = models[section]
+        assert model is not None
+        assert key in model.model_fields, f"{section}.{key}"
 
 
 @pytest.mark.parametrize("name", CALLING_MAKE)

@@ -32,7 +32,7 @@ class Draw:
 
 
 def draw_copy(record: Record, transform: "albumentations.Compose", policy: Policy, copy: int) -> Draw:
-    """Draws copy number `copy` of a record.
+    """Draw copy number `copy` of a record.
 
     Every random number is a function of (policy seed, image_id, copy, draw) alone. A draw whose lung area is smaller
     than the original's by more than the policy's `max_lung_loss` is thrown away and drawn again, `redraws` times.
@@ -55,7 +55,7 @@ def draw_copy(record: Record, transform: "albumentations.Compose", policy: Polic
         if image.shape != record.image.shape or mask.shape != record.mask.shape:
             raise ValueError(f"record '{record.image_id}': {'+'.join(fired)} changed its size, which must stay")
         if cv2.countNonZero(mask) >= smallest:
-            made = replace(
+            augmented = replace(
                 record,
                 image=image,
                 mask=mask,
@@ -63,14 +63,14 @@ def draw_copy(record: Record, transform: "albumentations.Compose", policy: Polic
                 is_augmented=True,
                 augmentation=features.TRANSFORM_SEPARATOR.join(fired),
             )
-            return Draw(made, redrawn)
+            return Draw(augmented, redrawn)
     return Draw(None, policy.redraws)
 
 
 def _draw(
     record: Record, transform: "albumentations.Compose", key: tuple[int | str, ...]
 ) -> tuple[Pixels, Pixels, list[str]]:
-    """Image, mask and the names of the transforms that fired; where none did, that is no augmentation: once more."""
+    """Return image, mask and the names of the transforms that fired; a draw in which none did is drawn again."""
     for idle in range(_IDLE_DRAWS):
         entropy = _entropy(*key, idle)
         # Stock Compose(seed=...) would give every transform the same generator: they would fire together.

@@ -31,13 +31,13 @@ class AddCopies(beam.PTransform):
     """
 
     def __init__(self, policy: Policy, split: str) -> None:
-        """Takes the policy and the name of the split."""
+        """Take the policy and the name of the split."""
         super().__init__()
         self._policy = policy
         self._split = split
 
     def expand(self, records: beam.PCollection) -> beam.PCollection:
-        """Counts and augments."""
+        """Count the originals, and add their copies."""
         return records | beam.Map(count, self._split, READ) | beam.ParDo(_AddCopies(self._policy, self._split))
 
 

@@ -103,21 +103,21 @@ class Policy(Settings):
         return self
 
     def copies_of(self, split: str) -> int:
-        """How many copies each original of the split gets; a split of another name is a test set of its own."""
+        """Return how many copies each original of a split gets; a split of another name is a test set of its own."""
         copies = {str(name): self.copies.get(name, 0) for name in get_args(Split)}
         return copies.get(split, copies["test"])
 
     def to_json(self) -> str:
-        """The policy on one line, the same however the file was laid out."""
+        """Write the policy on one line, the same however its file was laid out."""
         return json.dumps(self.model_dump(mode="json"), sort_keys=True)
 
     def content_hash(self) -> str:
-        """Identifies the policy by its content; 16 hexadecimal digits."""
+        """Identify the policy by its content; 16 hexadecimal digits."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()[:16]
 
 
 def load_policy(name_or_path: str) -> Policy:
-    """Reads a policy that ships with the project, by name, or a YAML file.
+    """Read a policy that ships with the project, by name, or a YAML file.
 
     Raises:
         PolicyError: there is none of that name, or it is no valid policy.
@@ -137,14 +137,14 @@ def load_policy(name_or_path: str) -> Policy:
 
 
 def compose(policy: Policy) -> "albumentations.Compose":
-    """Builds the transforms; the result is not to be shared between threads, its random state is part of it."""
+    """Build the transforms; no two threads may share them, for their random state is part of them."""
     import albumentations
 
-    return albumentations.Compose([_build(one) for one in policy.transforms], save_applied_params=True)
+    return albumentations.Compose([_build(transform) for transform in policy.transforms], save_applied_params=True)
 
 
 def _build(transform: Transform, p: float | None = None) -> "albumentations.BasicTransform":
-    """Builds one transform, with another probability if given.
+    """Build one transform, with another probability if given.
 
     Raises:
         ValueError: Albumentations does not know it, or does not take an argument.
@@ -175,7 +175,7 @@ def _build(transform: Transform, p: float | None = None) -> "albumentations.Basi
 
 @cache
 def _kinds() -> dict[str, Any]:
-    """Albumentations' transforms by name."""
+    """List Albumentations' transforms by name."""
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it would look for updates over the network
     import albumentations  # takes seconds
 
@@ -202,7 +202,7 @@ def _objection(transform: Transform) -> str | None:
 
 
 def _check_effect(transform: Transform, side: int) -> None:
-    """Raises ValueError where the transform cannot take a grey image with a mask, or breaks the record's contract."""
+    """Raise ValueError where the transform cannot take a grey image with a mask, or breaks the record's contract."""
     import albumentations
 
     pixels = (np.arange(side * side, dtype=np.uint32) % 256).astype(np.uint8).reshape(side, side)
@@ -223,7 +223,7 @@ def _check_effect(transform: Transform, side: int) -> None:
 
 
 def _is_finite(value: object) -> bool:
-    """Whether no number in a YAML value is infinite or NaN, which JSON cannot hold."""
+    """Return whether no number in a YAML value is infinite or NaN, which JSON cannot hold."""
     if isinstance(value, dict):
         return all(map(_is_finite, value.values()))
     if isinstance(value, list):
@@ -232,7 +232,7 @@ def _is_finite(value: object) -> bool:
 
 
 def _explain(error: ValidationError) -> str:
-    """The first problem, in one line, with the nearest right key where one was unknown."""
+    """Describe the first problem, in one line, with the nearest right key where one was unknown."""
     first = error.errors()[0]
     key = ".".join(str(part) for part in first["loc"] if part != "[key]")
     if first["type"] == "extra_forbidden":
@@ -240,8 +240,8 @@ def _explain(error: ValidationError) -> str:
         hint = _nearest(str(first["loc"][-1]), model.model_fields) or f"; known are {', '.join(model.model_fields)}"
         return f"unknown key '{key}'{hint}"
     problem = first["msg"].removeprefix("Value error, ")
-    given = "" if first["type"] in ("value_error", "missing") else f", is {first['input']!r}"
-    return (f"{key}: " if key else "") + problem + given
+    actual = "" if first["type"] in ("value_error", "missing") else f", is {first['input']!r}"
+    return (f"{key}: " if key else "") + problem + actual
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:

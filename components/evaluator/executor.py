@@ -121,7 +121,7 @@ def _sets(inputs: base.Artifacts) -> dict[str, str]:
     sets = {TEST_SET: inputs["examples"]}
     if external := inputs.get("external_examples"):
         sets |= dict.fromkeys(artifacts.splits_of(external), external)
-    return {name: io_utils.all_files_pattern(artifacts.split_folder(of, name)) for name, of in sets.items()}
+    return {name: io_utils.all_files_pattern(artifacts.split_folder(examples, name)) for name, examples in sets.items()}
 
 
 def _header(with_baseline: bool) -> str:

@@ -10,13 +10,11 @@ import tensorflow as tf
 
 from components.counters import count
 from components.threads import OrderedPool, count_cpus
-from modules.evaluation import overlap as metrics
-from modules.evaluation import surface_distance as boundary
+from modules.evaluation import overlap, surface_distance
 from modules.evaluation.bootstrap import BASELINE, CANDIDATE, Floats
 from modules.evaluation.measures import COLUMNS, LOWER_IS_BETTER, MEASURES
 from modules.evaluation.slicing import MeasuredImage
-from schema import record
-from schema.record import Pixels, Record
+from schema.record import Pixels, Record, RecordError, decode
 
 READ: Final = "read"
 
@@ -33,7 +31,7 @@ class MeasureImages(beam.PTransform):
     """Serialized records of one set in, `MeasuredImage`s out; counts what it reads in the set's namespace."""
 
     def __init__(self, models: Mapping[str, str], set_: str, tolerance: float) -> None:
-        """Takes what to measure.
+        """Take what to measure.
 
         Args:
             models: folders of SavedModels by `CANDIDATE` and, where there is one, `BASELINE`.
@@ -44,7 +42,7 @@ class MeasureImages(beam.PTransform):
         self._measure = _Measure(models, set_, tolerance)
 
     def expand(self, records: beam.PCollection) -> beam.PCollection:
-        """Measures images, then sets copies against their originals."""
+        """Measure images, then set copies against their originals."""
         return (
             records
             | beam.BatchElements(min_batch_size=_BATCH, max_batch_size=_BATCH)
@@ -55,7 +53,7 @@ class MeasureImages(beam.PTransform):
 
 
 def set_against_original(images: Iterable[MeasuredImage]) -> Iterator[MeasuredImage]:
-    """Fills in by how much each copy is worse than its original; the images are an original and its copies."""
+    """Fill in by how much each copy is worse than its original; the images are an original and its copies."""
     images = list(images)
     originals = [image.values for image in images if not image.is_augmented]
     if len(originals) > 1:
@@ -92,46 +90,46 @@ class _Measure(beam.DoFn):
                 answers = self._loaded[name].signatures["evaluate"](examples=tf.constant(batch))
                 of_models.append(self._values(records, {name: answer.numpy() for name, answer in answers.items()}))
         values = np.stack(of_models, axis=1)
-        for one, measured in zip(records, values, strict=True):
-            yield _describe(self._set, one, measured)
+        for record, measured in zip(records, values, strict=True):
+            yield _describe(self._set, record, measured)
 
     def teardown(self) -> None:
         self._pool.close()
 
     def _decode(self, serialized: bytes) -> Record:
         try:
-            return record.decode(serialized)
-        except record.RecordError as error:
+            return decode(serialized)
+        except RecordError as error:
             raise MeasureError(f"set '{self._set}': {error}") from error
 
     def _values(self, records: list[Record], answers: dict[str, Any]) -> Floats:
-        """What is measured on a batch's masks, float64 [batch, len(COLUMNS)]."""
-        counts = metrics.Counts(*[answers[name] for name in metrics.Counts._fields])
-        overlap = {name: np.asarray(metric(counts)) for name, metric in metrics.OVERLAP.items()}
-        masks = [one.mask for one in records]
+        """Measure the masks of a batch; float64 [batch, len(COLUMNS)]."""
+        counts = overlap.Counts(*[answers[name] for name in overlap.Counts._fields])
+        ratios = {name: np.asarray(ratio(counts)) for name, ratio in overlap.OVERLAP.items()}
+        masks = [record.mask for record in records]
         outlines = np.array(list(self._pool.map(self._measure_outlines, masks, answers["mask_png"])))
-        by_name = {**answers, **overlap, **dict(zip(_OUTLINES, outlines.T, strict=True))}
+        by_name = {**answers, **ratios, **dict(zip(_OUTLINES, outlines.T, strict=True))}
         values = np.stack([by_name[name] for name in COLUMNS], axis=-1).astype(np.float64)
-        for one, measured in zip(records, values, strict=True):
+        for record, measured in zip(records, values, strict=True):
             if not np.isfinite(measured).all():
                 raise MeasureError(
-                    f"set '{self._set}': record '{one.image_id}' has no finite figures: the model answers with NaN"
+                    f"set '{self._set}': record '{record.image_id}' has no finite figures: the model answers with NaN"
                 )
         return values
 
     def _measure_outlines(self, mask: Pixels, mask_png: bytes) -> tuple[float, ...]:
         predicted = cv2.imdecode(np.frombuffer(mask_png, np.uint8), cv2.IMREAD_GRAYSCALE)
-        distances = boundary.surface_distances(mask, np.asarray(predicted, np.uint8))
+        distances = surface_distance.surface_distances(mask, np.asarray(predicted, np.uint8))
         width = mask.shape[1]
-        hd95, asd = boundary.hausdorff_95(distances), boundary.average_surface_distance(distances)
-        nsd = boundary.surface_dice(distances, self._tolerance * width)
+        hd95, asd = surface_distance.hausdorff_95(distances), surface_distance.average_surface_distance(distances)
+        nsd = surface_distance.surface_dice(distances, self._tolerance * width)
         return hd95 / width, hd95, asd / width, asd, nsd
 
 
 def _load(name: str, folder: str) -> Any:
     loaded = tf.saved_model.load(folder)
     signature = loaded.signatures.get("evaluate")
-    needed = {*metrics.Counts._fields, "brier", "mask_png"}
+    needed = {*overlap.Counts._fields, "brier", "mask_png"}
     if signature is None or not needed <= set(signature.structured_outputs):
         raise MeasureError(
             f"the {name} model has no signature 'evaluate' that gives {', '.join(sorted(needed))}: it was exported by "
@@ -140,19 +138,19 @@ def _load(name: str, folder: str) -> Any:
     return loaded
 
 
-def _describe(set_: str, of: Record, values: Floats) -> MeasuredImage:
+def _describe(set_: str, record: Record, values: Floats) -> MeasuredImage:
     return MeasuredImage(
         set=set_,
-        image_id=of.image_id,
-        original_id=of.original_id,
-        patient_id=of.patient_id,
-        source=of.source,
-        finding=of.finding,
-        view=of.view,
-        sex=of.sex,
-        age=of.age,
-        is_augmented=of.is_augmented,
-        augmentation=of.augmentation,
-        lung_fraction=cv2.countNonZero(of.mask) / of.mask.size,
+        image_id=record.image_id,
+        original_id=record.original_id,
+        patient_id=record.patient_id,
+        source=record.source,
+        finding=record.finding,
+        view=record.view,
+        sex=record.sex,
+        age=record.age,
+        is_augmented=record.is_augmented,
+        augmentation=record.augmentation,
+        lung_fraction=cv2.countNonZero(record.mask) / record.mask.size,
         values=values,
     )

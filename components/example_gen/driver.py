@@ -22,7 +22,7 @@ class Driver(driver.FileBasedDriver):
         pipeline_info: data_types.PipelineInfo,
         component_info: data_types.ComponentInfo,
     ) -> dict[str, Any]:
-        """Puts the newest span into the pattern, and what identifies the files of all spans into the fingerprint.
+        """Put the newest span into the pattern, and what identifies the files of all spans into the fingerprint.
 
         Raises:
             ValueError: there is no such span.
@@ -37,17 +37,17 @@ class Driver(driver.FileBasedDriver):
 
 
 def check_spans(exec_properties: dict[str, Any]) -> None:
-    """Raises ValueError where there is no span, or not the one that is named; TFX would not say what it looked for."""
+    """Raise ValueError where there is no span, or not the one that is named; TFX would not say what it looked for."""
     spans = existing(exec_properties[INPUT_BASE])
-    given = exec_properties.get(RANGE_CONFIG)
-    if not given:
+    requested = exec_properties.get(RANGE_CONFIG)
+    if not requested:
         if not spans:
             raise ValueError(
                 f"'{exec_properties[INPUT_BASE]}' holds no span-N/records-*: write them there with `lungseg ingest`"
             )
         return
     range_config = range_config_pb2.RangeConfig()
-    proto_utils.json_to_proto(given, range_config)
+    proto_utils.json_to_proto(requested, range_config)
     newest = range_config.static_range.start_span_number
     if newest not in spans:
         there_are = f"there are {enumerate_spans(spans)}; name one of these, or" if spans else "there are none;"

@@ -96,7 +96,7 @@ class Executor(executor.Executor):
 
 
 def _serialize(example: example_pb2.Example) -> bytes:
-    """TFX would write the features in another order in each process, and so other bytes for the same record."""
+    """Serialize the features in one order: TFX's differs from process to process, and with it a record's bytes."""
     count(None, _WRITTEN, _WRITTEN)
     return bytes(example.SerializeToString(deterministic=True))
 
@@ -116,7 +116,7 @@ def spans_to_read(exec_properties: dict[str, Any]) -> list[Span]:
 
 
 def _reconcile(read: int, identified: int, written: int, replaced: int) -> None:
-    """What went in must have come out: runners have been seen to lose records without an error."""
+    """Raise RuntimeError where not all that went in came out: runners have been seen to lose records silently."""
     if not read == identified == written + replaced:
         raise RuntimeError(
             f"records got lost: {read} read, {identified} identified, {written} written, {replaced} replaced"

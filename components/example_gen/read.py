@@ -44,12 +44,12 @@ class ReadSpans(beam.PTransform):
     """
 
     def __init__(self, spans: list[Span]) -> None:
-        """Takes the spans to read."""
+        """Take the spans to read."""
         super().__init__()
         self._spans = spans
 
     def expand(self, begin: PBegin) -> PCollection:
-        """From the start of a pipeline to tf.train.Example records in no order."""
+        """Read: from the start of a pipeline to tf.train.Example records in no order."""
         newest = [AsDict(self._find_replaced(begin))] if len(self._spans) > 1 else []
         return [
             begin
@@ -60,7 +60,7 @@ class ReadSpans(beam.PTransform):
         ] | beam.Flatten()
 
     def _find_replaced(self, begin: PBegin) -> PCollection:
-        """The last span of every image that is in several."""
+        """Find the last span of every image that is in several."""
         return (
             [
                 begin
@@ -79,7 +79,7 @@ TOTAL: Final = "spans"
 
 
 def namespace_of(span: int) -> str:
-    """Of the counters of a span."""
+    """Name the namespace of the counters of a span."""
     return f"span {span}"
 
 
@@ -120,8 +120,8 @@ def _replaced(image: tuple[str, _Presence]) -> Iterator[tuple[str, int]]:
     count(None, TOTAL, IDENTIFIED, presence.records)
     if presence.oldest == presence.newest:
         return
-    (source, span), (other, there) = presence.first_source, presence.last_source
-    if source != other:
-        both = f"of source '{source}' in span {span} and of source '{other}' in span {there}"
+    (first_source, first_span), (last_source, last_span) = presence.first_source, presence.last_source
+    if first_source != last_source:
+        both = f"of source '{first_source}' in span {first_span} and of source '{last_source}' in span {last_span}"
         raise ValueError(f"image '{image_id}' is {both}: give one of them another name and ingest its span again")
     yield image_id, presence.newest

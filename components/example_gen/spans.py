@@ -34,8 +34,8 @@ def choose(data_root: str, newest: int, number: int) -> list[Span]:
     Returns:
         Up to `number` spans, their numbers rising.
     """
-    found = [span for span in existing(data_root) if span <= newest]
-    return [Span(span, str(Path(data_root, RECORDS.format(SPAN=span)))) for span in found[-number:]]
+    eligible = [span for span in existing(data_root) if span <= newest]
+    return [Span(span, str(Path(data_root, RECORDS.format(SPAN=span)))) for span in eligible[-number:]]
 
 
 def existing(data_root: str) -> list[int]:

@@ -19,18 +19,18 @@ _DRIFTED: Final = {
 }
 
 
-def grade_drift(found: anomalies_pb2.Anomalies, severity: Severity) -> None:
+def grade_drift(anomalies: anomalies_pb2.Anomalies, severity: Severity) -> None:
     """Set how grave it is that features have drifted; TFDV makes errors of them."""
-    for info in found.anomaly_info.values():
+    for info in anomalies.anomaly_info.values():
         if _is_drift(info):
             info.severity = next(value for value, name in _SEVERITIES.items() if name == severity)
 
 
-def list_anomalies(split: str, found: anomalies_pb2.Anomalies) -> list[Anomaly]:
+def list_anomalies(split: str, anomalies: anomalies_pb2.Anomalies) -> list[Anomaly]:
     """List the anomalies of a split: those of the whole first, then by feature."""
-    named = sorted(found.anomaly_info.items())
-    if found.HasField("dataset_anomaly_info"):
-        named.insert(0, ("", found.dataset_anomaly_info))
+    by_feature = sorted(anomalies.anomaly_info.items())
+    if anomalies.HasField("dataset_anomaly_info"):
+        by_feature.insert(0, ("", anomalies.dataset_anomaly_info))
     return [
         Anomaly(
             split=split,
@@ -39,7 +39,7 @@ def list_anomalies(split: str, found: anomalies_pb2.Anomalies) -> list[Anomaly]:
             is_drift=_is_drift(info),
             text=" ".join((info.description or info.short_description).split()),
         )
-        for feature, info in named
+        for feature, info in by_feature
     ]
 
 

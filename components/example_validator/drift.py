@@ -64,11 +64,11 @@ def read_drift(
     """
     before, after = _by_name(baseline), _by_name(new)
     examples = (baseline.num_examples, new.num_examples)
-    found = []
+    drifts = []
     for info in anomalies.drift_skew_info:
         (name,) = info.path.step
         both = _read_distribution(before[name]), _read_distribution(after[name])
-        found += [
+        drifts += [
             FeatureDrift(
                 feature=name,
                 kind=_DISTANCES[measured.type],
@@ -81,7 +81,9 @@ def read_drift(
             )
             for measured in info.drift_measurements
         ]
-    return tuple(sorted(found, key=lambda drift: (not drift.drifted, -drift.distance / drift.threshold, drift.feature)))
+    return tuple(
+        sorted(drifts, key=lambda drift: (not drift.drifted, -drift.distance / drift.threshold, drift.feature))
+    )
 
 
 def _noise(
@@ -101,16 +103,16 @@ def _noise(
     return min(1.0, noise)
 
 
-def _by_name(of: statistics_pb2.DatasetFeatureStatistics) -> dict[str, statistics_pb2.FeatureNameStatistics]:
-    return {feature.path.step[0]: feature for feature in of.features}
+def _by_name(statistics: statistics_pb2.DatasetFeatureStatistics) -> dict[str, statistics_pb2.FeatureNameStatistics]:
+    return {feature.path.step[0]: feature for feature in statistics.features}
 
 
-def _read_distribution(of: statistics_pb2.FeatureNameStatistics) -> Distribution:
-    if of.HasField("string_stats"):
-        buckets = of.string_stats.rank_histogram.buckets
+def _read_distribution(feature: statistics_pb2.FeatureNameStatistics) -> Distribution:
+    if feature.HasField("string_stats"):
+        buckets = feature.string_stats.rank_histogram.buckets
         return Distribution(shares=_shares(buckets), values=tuple(bucket.label for bucket in buckets))
     histogram = next(
-        histogram for histogram in of.num_stats.histograms if histogram.type == statistics_pb2.Histogram.STANDARD
+        histogram for histogram in feature.num_stats.histograms if histogram.type == statistics_pb2.Histogram.STANDARD
     )
     edges = [bucket.low_value for bucket in histogram.buckets] + [histogram.buckets[-1].high_value]
     return Distribution(shares=_shares(histogram.buckets), edges=tuple(edges))

@@ -63,9 +63,9 @@ class Executor(base.Executor[DriftSettings]):
         compared, drift = _compare(_load(statistics, COMPARED_SPLIT), schema, baseline, settings)
         anomalies: list[Anomaly] = []
         for split in artifacts.splits_of(statistics):
-            found = compared if split == COMPARED_SPLIT else validate_statistics(_load(statistics, split), schema)
-            writer_utils.write_anomalies(os.path.join(artifacts.split_folder(output, split), PROTO_FILE), found)
-            anomalies += list_anomalies(split, found)
+            of_split = compared if split == COMPARED_SPLIT else validate_statistics(_load(statistics, split), schema)
+            writer_utils.write_anomalies(os.path.join(artifacts.split_folder(output, split), PROTO_FILE), of_split)
+            anomalies += list_anomalies(split, of_split)
         AnomalyReport(anomalies=anomalies).write(output.uri)
         drift.write(output.uri)
         if drift.features:

@@ -67,13 +67,13 @@ class Executor(base.BeamExecutor[RecordValidationSettings]):
         """
         examples, reference = inputs["examples"], inputs.get("reference_examples")
         validated, refused = outputs["validated_examples"], outputs["quarantined_examples"]
-        for made in (validated, refused):
-            artifacts.inherit(made, examples)
+        for artifact in (validated, refused):
+            artifacts.inherit(artifact, examples)
         folders = _folders(examples, EXTERNAL if reference else SPLIT)
         reference_folders = _folders(reference, SPLIT) if reference else {}
         targets = {
-            (partition, is_bad): artifacts.split_folder(made, partition.name)
-            for made, is_bad in ((validated, False), (refused, True))
+            (partition, is_bad): artifacts.split_folder(artifact, partition.name)
+            for artifact, is_bad in ((validated, False), (refused, True))
             for partition in folders
         }
         report = outputs["report"].uri
@@ -100,8 +100,8 @@ class Executor(base.BeamExecutor[RecordValidationSettings]):
             read = pipeline | "Read" >> ReadRecords({**folders, **reference})
             checked = read | beam.ParDo(CheckRecords(settings))
             summaries, faults = checked | "Checked" >> beam.Partition(is_finding, 2)
-            found, leaks = find_leaks(summaries, self._get_tmp_dir(), settings, partitions, list(folders))
-            findings = (faults, found) | "Findings" >> beam.Flatten() | beam.Map(_keyed)
+            leaked, leaks = find_leaks(summaries, self._get_tmp_dir(), settings, partitions, list(folders))
+            findings = (faults, leaked) | "Findings" >> beam.Flatten() | beam.Map(_keyed)
             gravest = findings | "Gravest" >> beam.CombinePerKey(min)
             # Once more, since records are not held in memory.
             routed = pipeline | "ReadAgain" >> ReadRecords(folders) | beam.Map(route, AsDict(gravest))

@@ -105,9 +105,9 @@ def forest(statistic: str, rows: Sequence[Row], *, axis: str, reference: float |
     drawn = [row for row in rows if row.estimate.value is not None]
     values = [write_estimate(statistic, row.estimate, signed=signed) for row in drawn]
     few = ["" if row.judged else ", too few patients to judge" for row in drawn]
-    told = [f"{row.label} {value}{note}" for row, value, note in zip(drawn, values, few, strict=True)]
+    described = [f"{row.label} {value}{note}" for row, value, note in zip(drawn, values, few, strict=True)]
     make = functools.partial(_forest, drawn, values, axis, reference)
-    return Chart(_render(make, _WIDE), _render(make, _NARROW), f"{axis}: {'; '.join(told)}")
+    return Chart(_render(make, _WIDE), _render(make, _NARROW), f"{axis}: {'; '.join(described)}")
 
 
 def curves(training: Training) -> Chart:
@@ -127,18 +127,18 @@ def curves(training: Training) -> Chart:
 
 def distributions(drift: DriftReport) -> Chart:
     """Draw each feature before and now, a panel each."""
-    told = [
+    distances = [
         f"{feature.feature} {feature.distance:.2f}{' drifted' if feature.drifted else ''}" for feature in drift.features
     ]
 
     def make(width: int) -> Figure:
         return draw(drift, width, columns=1 if width == _NARROW else 3)
 
-    return Chart(_render(make, _WIDE), _render(make, _NARROW), f"Distances: {'; '.join(told)}")
+    return Chart(_render(make, _WIDE), _render(make, _NARROW), f"Distances: {'; '.join(distances)}")
 
 
 def _forest(rows: Sequence[Row], values: Sequence[str], axis: str, reference: float | None, width: int) -> Figure:
-    """In the narrow form labels stand above their marks, in the wide one beside them."""
+    """Draw estimates with their intervals; labels stand above their marks in the narrow form, else beside them."""
     narrow = width == _NARROW
     step = 40 if narrow else 27
     tops = [step * number + 30 * sum(bool(row.heading) for row in rows[: number + 1]) for number in range(len(rows))]
@@ -160,7 +160,7 @@ def _forest(rows: Sequence[Row], values: Sequence[str], axis: str, reference: fl
 
 
 def _forest_axes(width: int, rows_height: int, limits: tuple[float, float]) -> tuple[Figure, Axes]:
-    """Axes of which a unit is a pixel from top to bottom, with room for text at the sides and for the axis below."""
+    """Make axes of which a unit is a pixel from top to bottom, with room for text at the sides and the axis below."""
     narrow = width == _NARROW
     left, right, below = (8, 8, 50) if narrow else (280, 250, 50)
     height = rows_height + below
@@ -260,14 +260,14 @@ def _height(value: float | None) -> float:
 
 
 def _tell_curves(history: TrainingHistory) -> str:
-    told = []
-    for name in (f"{kind}{curve}" for curve in _CURVES for kind in ("", "val_")):
+    described = []
+    for name in (f"{prefix}{figure}" for figure in _CURVES for prefix in ("", "val_")):
         known = [value for value in history.figures.get(name, []) if value is not None]
         if known:
-            of = f"validation {name[4:]}" if name.startswith("val_") else f"training {name}"
-            told.append(f"{of} from {known[0]:.3f} to {known[-1]:.3f}")
+            curve = f"validation {name[4:]}" if name.startswith("val_") else f"training {name}"
+            described.append(f"{curve} from {known[0]:.3f} to {known[-1]:.3f}")
     end = f"; best epoch {history.best_epoch}" if history.best_epoch else ""
-    return "Curves over the epochs: " + "; ".join(told) + end
+    return "Curves over the epochs: " + "; ".join(described) + end
 
 
 def _shorten(text: str, length: int) -> str:

@@ -83,14 +83,14 @@ def contents(evidence: Evidence) -> RunReport:
 
 
 def _decision(evidence: Evidence) -> Decision:
-    told = headline(evidence)
+    verdict = headline(evidence)
     copies = evidence.evaluation.find(TEST_SET, COPIES)
     of_sets = named_originals(evidence.evaluation)
     named = [*of_sets[:1], *([("augmented copies", copies)] if copies else []), *of_sets[1:]]
     return Decision(
-        outcome=told.outcome,
-        headline=told.title,
-        sentence=told.sentence,
+        outcome=verdict.outcome,
+        headline=verdict.title,
+        sentence=verdict.sentence,
         version=evidence.version,
         key_figures=[_key_figure(name, slice_) for name, slice_ in named],
         rules=[_state(rule) for rule in evidence.decision.rules] if evidence.decision else [],

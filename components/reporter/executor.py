@@ -60,7 +60,7 @@ def _show(inputs: base.Artifacts, cases: Sequence[Case]) -> list[page.Shown]:
         wanted.setdefault(case.set, set()).update({case.image_id, case.original_id if case.original else case.image_id})
     records: dict[tuple[str, str], Record] = {}
     for set_, image_ids in wanted.items():
-        found = pictures.find_records(record_files(inputs, set_), image_ids)
-        records |= {(set_, image_id): found[image_id] for image_id in sorted(image_ids)}
+        of_set = pictures.find_records(record_files(inputs, set_), image_ids)
+        records |= {(set_, image_id): of_set[image_id] for image_id in sorted(image_ids)}
     drawn = pictures.draw_all(records, Segmenter(path_utils.serving_model_path(inputs["model"].uri)))
     return [page.Shown(case, drawn[case.key], drawn[case.original.key] if case.original else None) for case in cases]

@@ -19,7 +19,7 @@ from tfx.components.statistics_gen import stats_artifact_utils
 
 from components import artifacts
 from components.base import Artifacts
-from components.code_version import code_version
+from components.code_version import MODEL_CODE, code_version
 from components.reporter.evidence import Data, Evidence, ReportError
 from components.reporter.settings import ReporterSettings
 from modules.evaluation.measures import MEASURES
@@ -50,15 +50,6 @@ _MADE_BY: Final = {
 }
 """The component that each input tells the time of."""
 
-_CODE: Final = (
-    "components.augmenter.executor",
-    "components.transform.executor",
-    "modules.training.trainer",
-    "modules.training.tuner",
-    "components.evaluator.executor",
-)
-"""What, with all that it imports, makes a model and judges it."""
-
 _LIBRARIES: Final = ("tensorflow", "keras", "tfx")
 
 
@@ -79,7 +70,7 @@ def gather(inputs: Artifacts, settings: ReporterSettings) -> Evidence:
     validations = [ValidationReport.read(folder) for folder in validated]
     return Evidence(
         settings=settings,
-        code_version=code_version(*_CODE),
+        code_version=code_version(*MODEL_CODE),
         images=read_images(evaluation.uri),
         evaluation=Evaluation.read(evaluation.uri),
         history=TrainingHistory.read(inputs["model_run"].uri),

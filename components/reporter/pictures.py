@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from components.artifacts import read_records
+from components.outlines import Outline, draw_outlines
 from components.reporter.evidence import ReportError
 from modules.serving.segmenter import Segmenter
 from schema import features
@@ -96,22 +97,14 @@ def draw(image: Pixels, truth: Pixels, prediction: Pixels) -> Pictures:
     """
     image, truth, prediction = (_scale(pixels) for pixels in (image, truth, prediction))
     truth, prediction = (np.asarray((mask > 127) * 255, np.uint8) for mask in (truth, prediction))
+    # The wider below the narrower, so that both are seen where they agree.
+    overlay = draw_outlines(image, Outline(truth, TRUTH, thickness=4), Outline(prediction, PREDICTION, thickness=2))
     return Pictures(
         image=_address(image, ".jpg", _JPEG),
         truth=_address(truth, ".png", (cv2.IMWRITE_PNG_BILEVEL, 1)),
         prediction=_address(prediction, ".png", (cv2.IMWRITE_PNG_BILEVEL, 1)),
-        overlay=_address(_outline(image, truth, prediction), ".jpg", _JPEG),
+        overlay=_address(overlay, ".jpg", _JPEG),
     )
-
-
-def _outline(image: Pixels, truth: Pixels, prediction: Pixels) -> Pixels:
-    """Draw the outlines of two masks over a grey image; uint8 [height, width, 3], BGR."""
-    overlay = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
-    # The wider below the narrower, so that both are seen where they agree.
-    for mask, colour, thickness in ((truth, TRUTH, 4), (prediction, PREDICTION, 2)):
-        outlines, _ = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-        cv2.drawContours(overlay, outlines, -1, colour, thickness, cv2.LINE_AA)
-    return np.asarray(overlay, np.uint8)
 
 
 def _scale(pixels: Pixels) -> Pixels:

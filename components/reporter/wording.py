@@ -131,11 +131,11 @@ def _study(evidence: Evidence) -> Headline:
     changes: list[tuple[Effect, str]] = []
     for name, slice_ in named_originals(evidence.evaluation):
         difference = (slice_.difference or {}).get(DICE)
-        told = effect(DICE, difference)
-        if told != "not known":
+        verdict = effect(DICE, difference)
+        if verdict != "not known":
             by = write_estimate(DICE, difference, signed=True)
-            changes.append((told, f"{name}: {by}, {_HELPS.get(told, told)}"))
-    effects = {told for told, _ in changes}
+            changes.append((verdict, f"{name}: {by}, {_HELPS.get(verdict, verdict)}"))
+    effects = {verdict for verdict, _ in changes}
     if not changes:
         title = "Whether augmentation pays is not known"
     elif effects == {"no difference can be told"}:
@@ -176,27 +176,27 @@ def _images(slice_: Slice, singular: str, plural: str) -> str:
 def _limits_of_the_data(evidence: Evidence) -> list[str]:
     evaluation, images = evidence.evaluation, evidence.images
     test = images[(images["set"] == TEST_SET) & (images[features.IS_AUGMENTED] == 0)]
-    found = []
+    limits = []
     whole = evaluation.find(TEST_SET, {})
     if whole is None or not whole.enough:
         patients = whole.patients if whole else 0
         needed = f"at least {evaluation.min_patients} are needed to judge by"
-        found.append(f"The test split holds {patients} patients; {needed}.")
+        limits.append(f"The test split holds {patients} patients; {needed}.")
     if set(images["set"]) <= {TEST_SET}:
-        found.append("No external set was tested: how good the model is on another hospital's images is not known.")
+        limits.append("No external set was tested: how good the model is on another hospital's images is not known.")
     if test[features.SOURCE].nunique() == 1:
-        found.append(f"All test originals are of one source, {test[features.SOURCE].iloc[0]}.")
+        limits.append(f"All test originals are of one source, {test[features.SOURCE].iloc[0]}.")
     if evidence.drift and (drifted := evidence.drift.drifted):
         names = ", ".join(feature.feature.replace("_", " ") for feature in drifted)
-        found.append(
+        limits.append(
             f"The training data have drifted since version {evidence.drift.baseline} was trained ({names}): what that "
             "version was tested on then tells little about it now."
         )
     unknown = {name: int((test[name] == features.UNKNOWN).sum()) for name in _CATEGORIES}
     unknown[features.AGE] = int((test[features.AGE] < 0).sum())
-    found += [
+    limits += [
         f"For {count} of {len(test)} test originals the {name} is not known; no slice of it holds them."
         for name, count in unknown.items()
         if count
     ]
-    return found
+    return limits

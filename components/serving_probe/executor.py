@@ -115,7 +115,8 @@ def _ask(model_dir: Path, requests: Path, folder: Path) -> _Answer:
 
 def _compare(model_dir: Path, images: Sequence[str], masks: Sequence[str]) -> tuple[bool, str]:
     try:
-        return compare(model_dir, [base64.b64decode(one) for one in images], [base64.b64decode(one) for one in masks])
+        decoded = ([base64.b64decode(text) for text in texts] for texts in (images, masks))
+        return compare(model_dir, *decoded)
     except Exception as error:
         # Weights that cannot be read or do not fit are the model's fault, not this run's.
         return False, f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"

@@ -21,6 +21,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.machinery import ModuleSpec
+from itertools import chain
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
@@ -48,7 +49,7 @@ class _Without(importlib.abc.MetaPathFinder):
     ) -> ModuleSpec | None:
         if name.partition(".")[0] in REFUSED:
             return None
-        return next((found for one in self._finders if (found := one.find_spec(name, path, target))), None)
+        return next((spec for finder in self._finders if (spec := finder.find_spec(name, path, target))), None)
 
 
 if __name__ == "__main__":
@@ -84,7 +85,7 @@ class Served:
     fraction: float
 
     def lung(self) -> Any:
-        """The mask's pixels, uint8 [height, width]."""
+        """Decode the mask; uint8 [height, width]."""
         return tf.io.decode_png(self.mask, channels=1).numpy()[..., 0]
 
 
@@ -103,11 +104,14 @@ class Probe:
         self._rows: list[dict[str, str | bool]] = []
 
     def run(self) -> dict[str, Any]:
-        """All checks, then the latency; without a model that loads, none but this."""
+        """Make all checks, then measure the latency; if the model does not load, that is the only check."""
         self._check("loads", self._load)
         if self._model:
             self._check_signatures()
-            for kind, files in {STORED: self._stored, **{kind: [one] for kind, one in self._variants.items()}}.items():
+            for kind, files in {
+                STORED: self._stored,
+                **{kind: [file] for kind, file in self._variants.items()},
+            }.items():
                 self._check(f"serves {kind}", partial(self._serve_each, kind, files))
             self._check("batch", self._serve_together)
             self._check("empty batch", self._serve_none)
@@ -115,14 +119,14 @@ class Probe:
             self._check("mask size", partial(self._for_each_mask, _check_size))
             self._check("mask pixels", partial(self._for_each_mask, _check_pixels))
             self._check("lung_fraction", partial(self._for_each_mask, _check_fraction))
-            for kind, one in self._broken.items():
-                self._check(f"refuses {kind}", partial(self._refuse, one))
+            for kind, file in self._broken.items():
+                self._check(f"refuses {kind}", partial(self._refuse, file))
             self._check("serves on", self._serve_again)
         return {
             "checks": self._rows,
             "latency": self._latency(),
-            "masks": [_to_text(one.mask) for one in self._served.get(STORED, [])],
-            "images": [_to_text(one) for one in self._images],
+            "masks": [_to_text(served.mask) for served in self._served.get(STORED, [])],
+            "images": [_to_text(image) for image in self._images],
         }
 
     def _check(self, name: str, work: Callable[[], str]) -> None:
@@ -160,15 +164,15 @@ class Probe:
 
     def _signature(self, name: str, argument: str, outputs: dict[str, Any] | None) -> str:
         function = self._function(name)
-        taken = {key: _describe(one) for key, one in function.structured_input_signature[1].items()}
+        taken = {key: _describe(spec) for key, spec in function.structured_input_signature[1].items()}
         wanted = {argument: "string [N]"}
         if taken != wanted:
             raise Failed(f"takes {_list(taken)} instead of {_list(wanted)}")
-        given = {key: _describe(one) for key, one in function.structured_outputs.items()}
+        given = {key: _describe(spec) for key, spec in function.structured_outputs.items()}
         wanted = {key: f"{dtype.name} [N]" for key, dtype in outputs.items()} if outputs else given
         if given != wanted:
             raise Failed(f"gives {_list(given)} instead of {_list(wanted)}")
-        loose = [key for key, one in function.structured_outputs.items() if one.shape.rank in (None, 0)]
+        loose = [key for key, spec in function.structured_outputs.items() if spec.shape.rank in (None, 0)]
         if loose or not given:
             raise Failed(f"gives no value an example: {', '.join(loose) or 'nothing at all'}")
         return f"{_list(taken)} -> {_list(given)}"
@@ -176,7 +180,7 @@ class Probe:
     def _evaluate(self) -> str:
         answer = self._function(EVALUATE)(examples=tf.constant(self._records))
         _check_lengths(answer, len(self._records))
-        broken = [name for name, one in answer.items() if one.dtype.is_floating and not np.all(np.isfinite(one))]
+        broken = [name for name, value in answer.items() if value.dtype.is_floating and not np.all(np.isfinite(value))]
         if broken:
             raise Failed(f"not finite: {', '.join(broken)}")
         return f"{len(self._records)} records"
@@ -193,15 +197,15 @@ class Probe:
         answer = self._function(SERVE)(image_bytes=tf.constant(files, tf.string))
         _check_lengths(answer, len(files))
         masks, fractions = answer["mask_png"].numpy().tolist(), answer["lung_fraction"].numpy().tolist()
-        return [Served(*one) for one in zip(files, masks, fractions, strict=True)]
+        return [Served(*parts) for parts in zip(files, masks, fractions, strict=True)]
 
     def _serve_each(self, kind: str, files: Sequence[bytes]) -> str:
-        self._served[kind] = [one for file in files for one in self._serve([file])]
+        self._served[kind] = [served for file in files for served in self._serve([file])]
         return ", ".join(sorted({"{1} x {0}".format(*_size(file)) for file in files}))
 
     def _serve_together(self) -> str:
         alone = self._all_served()
-        together = self._serve([one.image for one in alone])
+        together = self._serve([served.image for served in alone])
         return _compare(alone, together, f"{len(alone)} images")
 
     def _serve_none(self) -> str:
@@ -209,8 +213,8 @@ class Probe:
         return "no image, no mask"
 
     def _for_each_mask(self, check: Callable[[Served], None]) -> str:
-        for one in self._all_served():
-            check(one)
+        for served in self._all_served():
+            check(served)
         return f"{len(self._all_served())} masks"
 
     def _refuse(self, file: bytes) -> str:
@@ -225,7 +229,7 @@ class Probe:
         return _compare(before, self._serve([before[0].image]), "after what was refused")
 
     def _all_served(self) -> list[Served]:
-        served = [one for kind in self._served.values() for one in kind]
+        served = list(chain.from_iterable(self._served.values()))
         if not served:
             raise Failed("no image was answered")
         return served
@@ -254,9 +258,9 @@ def _check_format(served: Served) -> None:
 
 
 def _check_size(served: Served) -> None:
-    wanted, found = _size(served.image), served.lung().shape
-    if found != wanted:
-        raise Failed("{1} x {0} pixels for an image of {3} x {2}".format(*found, *wanted))
+    size, mask_size = _size(served.image), served.lung().shape
+    if mask_size != size:
+        raise Failed("{1} x {0} pixels for an image of {3} x {2}".format(*mask_size, *size))
 
 
 def _check_pixels(served: Served) -> None:
@@ -279,8 +283,8 @@ def _check_lengths(answer: dict[str, Any], length: int) -> None:
 
 def _compare(first: Sequence[Served], second: Sequence[Served], what: str) -> str:
     total = differing = 0
-    for one, other in zip(first, second, strict=True):
-        lung, lung_again = one.lung(), other.lung()
+    for served, served_again in zip(first, second, strict=True):
+        lung, lung_again = served.lung(), served_again.lung()
         if lung.shape != lung_again.shape:
             raise Failed(f"{what}: a mask has another size")
         total += lung.size
@@ -293,7 +297,7 @@ def _compare(first: Sequence[Served], second: Sequence[Served], what: str) -> st
 
 def _describe(spec: Any) -> str:
     dimensions = spec.shape.as_list() if spec.shape.rank is not None else ["..."]
-    named = ["N" if index == 0 and one is None else str(one or "?") for index, one in enumerate(dimensions)]
+    named = ["N" if index == 0 and size is None else str(size or "?") for index, size in enumerate(dimensions)]
     return f"{spec.dtype.name} [{', '.join(named)}]"
 
 

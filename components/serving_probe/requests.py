@@ -14,7 +14,7 @@ _SEED = 1
 
 
 def write_requests(records: Sequence[bytes], folder: Path) -> None:
-    """Writes the files that `probe.py` reads.
+    """Write the files that `probe.py` reads.
 
     Args:
         records: serialized originals, at least one.
@@ -32,7 +32,7 @@ def write_requests(records: Sequence[bytes], folder: Path) -> None:
 
 
 def variants(image: Pixels) -> dict[str, bytes]:
-    """Files of other sizes, depths and formats, by their kind, of one image, uint8 [height, width]."""
+    """Encode one image, uint8 [height, width], in other sizes, depths and formats; files by their kind."""
     height, width = image.shape
     colour = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
     half = cv2.resize(image, (max(width // 2, 1), max(height // 2, 1)), interpolation=cv2.INTER_AREA)
@@ -50,7 +50,7 @@ def variants(image: Pixels) -> dict[str, bytes]:
 
 
 def broken(png: bytes) -> dict[str, bytes]:
-    """What is no image, by its kind."""
+    """Make files that are no images, by their kind."""
     return {
         "a truncated PNG": png[: len(png) // 2],
         "random bytes": np.random.default_rng(_SEED).bytes(1000),

@@ -15,7 +15,7 @@ from modules.preprocessing import parse_pixels
 
 
 def compare(model_dir: Path, images: Sequence[bytes], masks: Sequence[bytes]) -> tuple[bool, str]:
-    """Whether the served masks are those of the training graph, and what was found.
+    """Say whether the served masks are those of the training graph, and what was found.
 
     Args:
         model_dir: the SavedModel, with weights beside it.
@@ -33,14 +33,14 @@ def compare(model_dir: Path, images: Sequence[bytes], masks: Sequence[bytes]) ->
     served = [tf.io.decode_png(mask, channels=1)[..., 0].numpy() == 255 for mask in masks]
     expected = _predict(settings, model_dir, images, [lung.shape for lung in served])
     total = sum(lung.size for lung in served)
-    differing = sum(int(np.count_nonzero(one != other)) for one, other in zip(served, expected, strict=True))
+    differing = sum(int(np.count_nonzero(lung != trained)) for lung, trained in zip(served, expected, strict=True))
     return differing <= MAX_DIFFERENCE * total, f"{differing} of {total} pixels differ"
 
 
 def _predict(
     settings: ModelSettings, model_dir: Path, images: Sequence[bytes], sizes: Sequence[tuple[int, int]]
 ) -> list[NDArray[np.bool_]]:
-    """Bool masks of the given sizes [height, width]."""
+    """Predict bool masks of the given sizes [height, width]."""
     # As the probe does: a GPU rounds otherwise.
     with tf.device("CPU"):
         network = unet(settings)

@@ -23,7 +23,7 @@ class Executor(executor.Executor):
         output_dict: dict[str, list[types.Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """Transforms.
+        """Transform, and count what was written.
 
         Args:
             input_dict: those of TFX's Transform; `examples` is one artifact of the Augmenter's.
@@ -39,19 +39,19 @@ class Executor(executor.Executor):
         with all_or_nothing(*chain.from_iterable(output_dict.values())):
             super().Do(input_dict, output_dict, exec_properties)
             for split in artifact_utils.decode_split_names(transformed.split_names):
-                found = _count(artifact_utils.get_split_uri([transformed], split))
-                _reconcile(split, written_to(examples, split), found)
-                transformed.set_int_custom_property(f"{split}_{TRANSFORMED}", found)
+                total = _count(artifact_utils.get_split_uri([transformed], split))
+                _reconcile(split, written_to(examples, split), total)
+                transformed.set_int_custom_property(f"{split}_{TRANSFORMED}", total)
 
 
 def _count(uri: str) -> int:
-    """How many records the files of a split hold; none of them is parsed."""
+    """Count the records in the files of a split, without parsing any."""
     records = tf.data.TFRecordDataset(record_files(uri), "GZIP", num_parallel_reads=tf.data.AUTOTUNE)
     return int(records.reduce(np.int64(0), lambda total, _: total + 1))
 
 
 def _reconcile(split: str, augmented: int, transformed: int) -> None:
-    """What went in must have come out: runners have been seen to lose records without an error."""
+    """Raise RuntimeError where not all that went in came out: runners have been seen to lose records silently."""
     if augmented != transformed:
         wrong = f"lost {augmented - transformed}" if transformed < augmented else f"doubled {transformed - augmented}"
         raise RuntimeError(

@@ -116,7 +116,7 @@ def _resized(array: NDArray[Any], length: int) -> NDArray[Any]:
 
 
 def _hash(name: str) -> int:
-    """64 bits: two of a million names are the same with a chance of 3 in 100 million."""
+    """Hash to 64 bits: two of a million names collide with a chance of 3 in 100 million."""
     return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "little")
 
 
@@ -132,7 +132,7 @@ def _estimate(value: float, drawn: list[Floats], tail: float) -> Estimate:
 
 
 def _draws(patients: NDArray[np.intp], resamples: int) -> Iterable[Floats]:
-    """How often each image is in each draw, float64 [draws, images]."""
+    """Yield how often each image is in each draw, float64 [draws, images]."""
     random = np.random.default_rng(_SEED)
     count = patients.max(initial=-1) + 1
     at_a_time = max(1, _AT_A_TIME // max(1, len(patients)))
@@ -153,7 +153,7 @@ def _compare(values: Floats, weights: Floats) -> dict[str, dict[str, Floats]]:
 
 
 def _statistics(values: Floats, drops: Floats, weights: Floats) -> dict[str, Floats]:
-    """Each statistic, [draws], of values and drops [images, columns] and weights [draws, images]."""
+    """Take each statistic, [draws], of values and drops [images, columns] with weights [draws, images]."""
     means, mean_drops = _means(values, weights), _means(drops, weights)
     named: dict[str, Floats] = {}
     for name, statistic in STATISTICS.items():
@@ -178,7 +178,7 @@ def _means(values: Floats, weights: Floats) -> Floats:
 
 
 def _quantile(values: Floats, weights: Floats, statistic: Statistic) -> Floats:
-    """What `np.quantile` would give for the values, each repeated as often as its weight says."""
+    """Return what `np.quantile` would give for the values, each repeated as often as its weight says."""
     if not values.size:
         return np.full(len(weights), np.nan)
     order = np.argsort(values)

@@ -22,7 +22,7 @@ class Counts(NamedTuple):
 
 
 def count(truth: Any, prediction: Any) -> Counts:
-    """Counts pixels for each image.
+    """Count the pixels of each image.
 
     Args:
         truth: 1 inside the lungs, else 0; [batch, height, width, 1], any numeric type.
@@ -33,8 +33,8 @@ def count(truth: Any, prediction: Any) -> Counts:
     """
     truth, prediction = ops.cast(truth, "float32"), ops.cast(prediction, "float32")
 
-    def pixels(of: Any) -> Any:
-        return ops.sum(of, axis=(1, 2, 3))
+    def pixels(inside: Any) -> Any:
+        return ops.sum(inside, axis=(1, 2, 3))
 
     return Counts(
         true_positives=pixels(truth * prediction),
@@ -45,32 +45,32 @@ def count(truth: Any, prediction: Any) -> Counts:
 
 
 def dice(counts: Counts) -> Any:
-    """2 TP / (2 TP + FP + FN), Dice (1945)."""
+    """Return 2 TP / (2 TP + FP + FN); Dice (1945)."""
     return _share(2 * counts.true_positives, counts.false_positives + counts.false_negatives)
 
 
 def iou(counts: Counts) -> Any:
-    """TP / (TP + FP + FN), Jaccard (1912)."""
+    """Return TP / (TP + FP + FN); Jaccard (1912)."""
     return _share(counts.true_positives, counts.false_positives + counts.false_negatives)
 
 
 def pixel_accuracy(counts: Counts) -> Any:
-    """(TP + TN) / all pixels."""
+    """Return (TP + TN) / all pixels."""
     return _share(counts.true_positives + counts.true_negatives, counts.false_positives + counts.false_negatives)
 
 
 def precision(counts: Counts) -> Any:
-    """TP / (TP + FP)."""
+    """Return TP / (TP + FP)."""
     return _share(counts.true_positives, counts.false_positives)
 
 
 def recall(counts: Counts) -> Any:
-    """TP / (TP + FN)."""
+    """Return TP / (TP + FN)."""
     return _share(counts.true_positives, counts.false_negatives)
 
 
 def lung_area_error(counts: Counts) -> Any:
-    """|predicted area - true area| / (the larger of them): 0-1, and 0 where both are empty."""
+    """Return |predicted area - true area| / (the larger of them): 0-1, and 0 where both are empty."""
     truth = counts.true_positives + counts.false_negatives
     prediction = counts.true_positives + counts.false_positives
     return 1 - _share(ops.minimum(truth, prediction), ops.abs(truth - prediction))
@@ -88,6 +88,6 @@ OVERLAP: Final[dict[str, Callable[[Counts], Any]]] = {
 
 
 def _share(right: Any, wrong: Any) -> Any:
-    """Right / (right + wrong), and 1 where both are 0."""
+    """Return right / (right + wrong), and 1 where both are 0."""
     total = right + wrong
     return ops.where(total > 0, right / ops.maximum(total, 1), 1)

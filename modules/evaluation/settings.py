@@ -95,7 +95,7 @@ class EvaluateSettings(Settings):
     """Of the intervals: how often they are to hold the true value."""
 
     def all_slices(self) -> list[tuple[SliceKey, ...]]:
-        """The keys of each slice, those that rules ask for among them, without the whole of a set."""
+        """List the keys of each slice, those that rules ask for among them, without the whole of a set."""
         of_rules = [tuple(key for key in rule.slice if key != "set") for rule in self.rules]
         by_keys = {frozenset(keys): keys for keys in (*of_rules, *self.slices) if keys}
         return list(by_keys.values())

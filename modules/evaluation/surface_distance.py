@@ -31,7 +31,7 @@ class SurfaceDistances(NamedTuple):
 
 
 def surface_distances(truth: Pixels, prediction: Pixels) -> SurfaceDistances:
-    """Measures from outline to outline.
+    """Measure from outline to outline.
 
     Args:
         truth: uint8 [height, width], not 0 inside.
@@ -53,22 +53,26 @@ def surface_distances(truth: Pixels, prediction: Pixels) -> SurfaceDistances:
 
 
 def hausdorff_95(distances: SurfaceDistances) -> float:
-    """The larger of the two 95th percentiles, pixels; a robust form of Huttenlocher et al. (1993), as in MONAI."""
-    return float(max(np.percentile(one, 95) for one in distances))
+    """Return the larger of the two 95th percentiles, pixels; Huttenlocher et al. (1993) made robust, as in MONAI."""
+    return float(max(np.percentile(one_way, 95) for one_way in distances))
 
 
 def average_surface_distance(distances: SurfaceDistances) -> float:
-    """The mean over the pixels of both outlines, pixels; the symmetric distance of Heimann et al. (2009)."""
+    """Return the mean over the pixels of both outlines, pixels; the symmetric distance of Heimann et al. (2009)."""
     return float(np.concatenate(distances).mean())
 
 
 def surface_dice(distances: SurfaceDistances, tolerance: float) -> float:
-    """The share of both outlines that lies within `tolerance` pixels of the other; Nikolov et al. (2018)."""
+    """Return the share of the pixels of both outlines that lie within `tolerance` pixels of the other outline.
+
+    Each pixel counts once: the normalised surface Dice as MONAI computes it without sub-voxels. Nikolov et al. (2018),
+    arXiv 1809.04430, who defined it, weigh each piece of a surface by its area.
+    """
     return float((np.concatenate(distances) <= tolerance).mean())
 
 
 def _window(mask: Pixels) -> tuple[slice, slice]:
-    """The box around a mask that is not empty: no distance depends on what lies outside of it."""
+    """Return the box around a mask that is not empty: no distance depends on what lies outside of it."""
     x, y, width, height = cv2.boundingRect(mask)
     return slice(y, y + height), slice(x, x + width)
 

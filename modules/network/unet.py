@@ -20,7 +20,7 @@ _CHANNELS_A_GROUP = 8
 
 
 def unet(settings: ModelSettings, *, synchronized: bool = False, coarser_heads: bool = False) -> keras.Model:
-    """Builds the network, in the dtype policy that is set when it is called.
+    """Build the network, in the dtype policy that is set when it is called.
 
     Args:
         settings: input size, shape and options.
@@ -56,12 +56,12 @@ def unet(settings: ModelSettings, *, synchronized: bool = False, coarser_heads: 
     finest = _head(decoded[-1], "logits")
     if not coarser_heads:
         return keras.Model(image, finest, name=settings.architecture)
-    coarser = [_head(one, f"logits{level}") for level, one in enumerate(decoded[-2 : -2 - _COARSER_HEADS : -1], 1)]
+    coarser = [_head(x, f"logits{level}") for level, x in enumerate(decoded[-2 : -2 - _COARSER_HEADS : -1], 1)]
     return keras.Model(image, [finest, *coarser], name=settings.architecture)
 
 
 def copy_weights(source: keras.Model, target: keras.Model) -> None:
-    """Gives each layer of `target` the weights of the layer of that name in `source`, which may have more layers."""
+    """Give each layer of `target` the weights of the layer of that name in `source`, which may have more layers."""
     for layer in target.layers:
         layer.set_weights(source.get_layer(layer.name).get_weights())
 

@@ -13,8 +13,8 @@ import keras
 import tensorflow as tf
 from tensorflow_transform.saved.saved_transform_io_v2 import SavedModelLoader
 
-from modules.evaluation import overlap as metrics
-from modules.preprocessing import decode_grey, encoded_size, parse_pixels
+from modules.evaluation import overlap
+from modules.preprocessing import decode_mask, encoded_size, parse_pixels
 from schema import features
 
 _CHUNK = 16
@@ -23,7 +23,7 @@ _CHUNK = 16
 _THRESHOLD = 0.5
 """Of the probability, above which a pixel is lung."""
 
-_JUDGED = {**dict.fromkeys((*metrics.Counts._fields, "brier"), tf.float32), "mask_png": tf.string}
+_JUDGED = {**dict.fromkeys((*overlap.Counts._fields, "brier"), tf.float32), "mask_png": tf.string}
 
 Tensors = dict[str, tf.Tensor]
 
@@ -31,7 +31,7 @@ Tensors = dict[str, tf.Tensor]
 def export_model(
     model: keras.Model, transform_graph_dir: str, output_dir: str, *, average_mirrored: bool = False
 ) -> None:
-    """Writes `model`, with the transform graph before it and the masks' encoding behind it, as SavedModel.
+    """Write `model`, with the transform graph before it and the masks' encoding behind it, as SavedModel.
 
     Args:
         model: from normalised images [N, size, size, 1] to logits of the same shape.
@@ -79,12 +79,12 @@ def export_model(
 def _probabilities_of(
     model: keras.Model, transform: Callable[[Tensors], Tensors], average_mirrored: bool
 ) -> Callable[[tf.Tensor], tf.Tensor]:
-    """Makes the function from encoded images, string [N], to lung probabilities, float32 [N, size, size, 1]."""
+    """Make the function from encoded images, string [N], to lung probabilities, float32 [N, size, size, 1]."""
     size = model.input_shape[1]
 
     def probabilities_of_chunk(encoded: tf.Tensor) -> tf.Tensor:
         pixels = tf.map_fn(
-            lambda one: parse_pixels(one, tf.float16, size),
+            lambda serialized: parse_pixels(serialized, tf.float16, size),
             transform({features.IMAGE: encoded})[features.IMAGE],
             fn_output_signature=tf.float16,
         )
@@ -108,18 +108,19 @@ def _probabilities_of(
     return probabilities
 
 
-def _encode_mask(of: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
-    lung = tf.image.resize(*of) > _THRESHOLD
+def _encode_mask(element: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+    probability, size = element
+    lung = tf.image.resize(probability, size) > _THRESHOLD
     return _to_png(lung), tf.reduce_mean(tf.cast(lung, tf.float32))
 
 
-def _judge_mask(of: tuple[tf.Tensor, tf.Tensor]) -> Tensors:
-    """Compares at the stored mask's size: what a user of the masks gets, not what the network sees."""
-    probability, encoded_mask = of
-    truth = decode_grey(encoded_mask) > 0.5
+def _judge_mask(element: tuple[tf.Tensor, tf.Tensor]) -> Tensors:
+    """Compare at the stored mask's size: what a user of the masks gets, not what the network sees."""
+    probability, encoded_mask = element
+    truth = decode_mask(encoded_mask) > 0.5
     probability = tf.image.resize(probability, tf.shape(truth)[:2])
     lung = probability > _THRESHOLD
-    counts = metrics.count(truth[tf.newaxis], lung[tf.newaxis])
+    counts = overlap.count(truth[tf.newaxis], lung[tf.newaxis])
     return {
         **{name: tf.squeeze(pixels, 0) for name, pixels in counts._asdict().items()},
         "brier": tf.reduce_mean(tf.square(probability - tf.cast(truth, tf.float32))),

@@ -21,13 +21,13 @@ class ProgressLog(keras.callbacks.Callback):
     """
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:  # noqa: ARG002
-        """Starts the clock with the first epoch."""
+        """Start the clock with the first epoch."""
         if not hasattr(self, "_start"):
             self._start, self._first = time.monotonic(), epoch
         self._epoch = epoch
 
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        """Tells how far the training is."""
+        """Tell how far the training is."""
         steps, epochs = self.params["steps"], self.params["epochs"]
         done = (self._epoch - self._first) * steps + batch + 1
         left = (epochs - self._first) * steps - done
@@ -43,7 +43,7 @@ class ProgressLog(keras.callbacks.Callback):
         _LOG.debug("step %d, loss %.4f", batch + 1, (logs or {})["loss"], extra=place)
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        """Tells the figures of the epoch."""
+        """Tell the figures of the epoch."""
         figures = ", ".join(f"{name} {value:.4f}" for name, value in (logs or {}).items())
         _LOG.info("epoch %d of %d: %s", epoch + 1, self.params["epochs"], figures)
 
@@ -52,11 +52,11 @@ class StopOnNaN(keras.callbacks.Callback):
     """Ends a training that has diverged, with an error instead of a useless model."""
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:  # noqa: ARG002
-        """Remembers the epoch."""
+        """Remember the epoch."""
         self._epoch = epoch
 
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        """Looks at the loss."""
+        """Raise ValueError where the loss is NaN or infinite."""
         if not math.isfinite((logs or {})["loss"]):
             raise ValueError(
                 f"the loss became NaN or infinite in step {batch + 1} of epoch {self._epoch + 1}: try a lower "
@@ -67,8 +67,8 @@ class StopOnNaN(keras.callbacks.Callback):
 class KeepBest(keras.callbacks.Callback):
     """Keeps the weights of the best validation Dice, and stops when it has not risen for some epochs.
 
-    They are taken before `on_test_end` of any later callback: those that were validated, also where these are an
-    average that is swapped in for the validation.
+    Where the optimizer averages the weights, the average is what is validated and kept. It is swapped in and out here,
+    and not by a callback of its own, whose place before or after this one would decide which weights are kept.
 
     Attributes:
         dice: the best so far.
@@ -76,24 +76,40 @@ class KeepBest(keras.callbacks.Callback):
         waited: epochs since then.
     """
 
-    def __init__(self, patience: int) -> None:
-        """Takes the number of epochs after which training stops."""
+    def __init__(self, patience: int, *, averages: bool = False) -> None:
+        """Take part in a training.
+
+        Args:
+            patience: Epochs without a better Dice after which training stops.
+            averages: Whether the optimizer keeps an average of the weights.
+        """
         super().__init__()
+        self._swap = keras.callbacks.SwapEMAWeights() if averages else keras.callbacks.Callback()
         self.patience = patience
         self.dice = -math.inf
         self.weights: list[NDArray[Any]] | None = None
         self.waited = 0
 
+    def set_model(self, model: keras.Model) -> None:
+        """Take the model whose weights are kept."""
+        super().set_model(model)
+        self._swap.set_model(model)
+
+    def on_test_begin(self, logs: Logs | None = None) -> None:
+        """Have the average validated, where there is one."""
+        self._swap.on_test_begin(logs)
+
     def on_test_end(self, logs: Logs | None = None) -> None:
-        """Compares."""
+        """Keep the weights if they are the best so far, then go on with those that are trained."""
         dice = (logs or {})["dice"]
         if dice > self.dice:
             self.dice, self.weights, self.waited = dice, self.model.get_weights(), 0
         else:
             self.waited += 1
+        self._swap.on_test_end(logs)
         self.stop_if_spent()
 
     def stop_if_spent(self) -> None:
-        """Sets the model's `stop_training` when patience has run out."""
+        """Set the model's `stop_training` when patience has run out."""
         if self.waited >= self.patience:
             self.model.stop_training = True

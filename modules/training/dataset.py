@@ -48,7 +48,7 @@ class Examples:
     size: int
 
     def parse(self, record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Image, float16, and share of lung, uint8 (0-255), [size, size, 1] each, of one record."""
+        """Read image, float16, and share of lung, uint8 (0-255), [size, size, 1] each, of one record."""
         spec = {name: tf.io.FixedLenFeature([], tf.string) for name in (features.IMAGE, features.MASK)}
         parsed = tf.io.parse_single_example(record, spec)
         return (
@@ -58,7 +58,7 @@ class Examples:
 
 
 def read_examples(patterns: Sequence[str], size: int, copies: Literal["keep", "replace", "drop"] = "keep") -> Examples:
-    """Looks through the files once, and keeps what it read in memory where it fits.
+    """Look through the files once, and keep the records in memory where they fit.
 
     Args:
         patterns: gzipped TFRecord files, or patterns of them.
@@ -98,7 +98,7 @@ def read_examples(patterns: Sequence[str], size: int, copies: Literal["keep", "r
 
 
 def _count(records: tf.data.Dataset, is_kept: Callable[[tf.Tensor], tf.Tensor]) -> tuple[int, int, int]:
-    """The number of records, how many of them are kept, and the bytes of those."""
+    """Count the records, those of them that are kept, and the bytes of those."""
 
     def add(sums: tuple[tf.Tensor, ...], record: tf.Tensor) -> tuple[tf.Tensor, ...]:
         kept = tf.cast(is_kept(record), tf.int64)
@@ -132,20 +132,20 @@ class StepPlan:
     replicas: int
 
     def step_of(self, place: tf.Tensor) -> tf.Tensor:
-        """The step to which the image at a place of the epoch's order belongs; int64 scalars."""
+        """Return the step to which the image at a place of the epoch's order belongs; int64 scalars."""
         return ((place + 1) * self.steps - 1) // self.total
 
     def images_of(self, step: tf.Tensor) -> tf.Tensor:
-        """How many images a step has."""
+        """Return how many images a step has."""
         return self._start(step + 1) - self._start(step)
 
     def replica_of(self, place: tf.Tensor) -> tf.Tensor:
-        """The replica to which the image at a place of the epoch's order is dealt."""
+        """Return the replica to which the image at a place of the epoch's order is dealt."""
         step = self.step_of(place)
         return ((place - self._start(step) + 1) * self.replicas - 1) // self.images_of(step)
 
     def share_of(self, step: tf.Tensor, replica: tf.Tensor) -> tf.Tensor:
-        """How many images of a step are dealt to a replica."""
+        """Return how many images of a step are dealt to a replica."""
         images = self.images_of(step)
         return images * (replica + 1) // self.replicas - images * replica // self.replicas
 
@@ -154,7 +154,7 @@ class StepPlan:
 
 
 def plan_steps(total: int, batch_size: int, replicas: int) -> StepPlan:
-    """Plans as few steps as `batch_size` images a replica allow.
+    """Plan as few steps as `batch_size` images a replica allow.
 
     Raises:
         ValueError: some replica would be without an image in some step.
@@ -176,7 +176,7 @@ def distribute(
     epochs: range = range(1),
     seed: int | None = None,
 ) -> tf.distribute.DistributedDataset:
-    """The steps of some epochs, for each replica of this worker.
+    """Deal out the steps of some epochs to the replicas of this worker.
 
     Args:
         strategy: whose replicas and workers share the images out among themselves.
@@ -210,7 +210,7 @@ def _ordered(examples: Examples, seed: int | None, epoch: tf.Tensor) -> tf.data.
 
 
 def _repeated(examples: Examples, epoch: tf.Tensor) -> tf.data.Dataset:
-    """As many records as an epoch has images, by repeating each on the spot: the files are read once all the same."""
+    """Make as many records as an epoch has images, each repeated on the spot: the files are read once all the same."""
 
     def times_before(turn: tf.Tensor) -> tf.Tensor:
         return examples.total * turn // examples.distinct
@@ -223,7 +223,7 @@ def _repeated(examples: Examples, epoch: tf.Tensor) -> tf.data.Dataset:
 
 
 def _shares_of_epoch(records: tf.data.Dataset, examples: Examples, plan: StepPlan, mine: range) -> tf.data.Dataset:
-    """The shares of the replicas in `mine`, in the order of steps and replicas."""
+    """Make the shares of the replicas in `mine`, in the order of steps and replicas."""
 
     def is_mine(place: tf.Tensor, _: tf.Tensor) -> tf.Tensor:
         replica = plan.replica_of(place)

@@ -18,7 +18,7 @@ _BFLOAT16_SINCE = (8, 0)
 
 
 def strategy_for(devices: str) -> tf.distribute.Strategy:
-    """Makes the strategy.
+    """Make the strategy.
 
     Args:
         devices: as `TrainSettings.devices`.
@@ -44,15 +44,15 @@ def strategy_for(devices: str) -> tf.distribute.Strategy:
         if count == 1 and tf.config.list_physical_devices("GPU"):
             return tf.distribute.OneDeviceStrategy("CPU:0")
     else:
-        found = len(tf.config.list_physical_devices("GPU"))
-        if count > found:
-            raise ValueError(f"train.devices is {devices}, but TensorFlow sees {found} GPUs on this machine")
+        gpus = len(tf.config.list_physical_devices("GPU"))
+        if count > gpus:
+            raise ValueError(f"train.devices is {devices}, but TensorFlow sees {gpus} GPUs on this machine")
     names = [f"{kind}:{index}" for index in range(count)]
     return tf.distribute.MirroredStrategy(names) if len(names) > 1 else tf.distribute.get_strategy()
 
 
 def split_cpu(devices: str) -> None:
-    """Splits the CPU into logical devices where `devices` is `cpu:N`; must come before TensorFlow computes anything.
+    """Split the CPU into logical devices where `devices` is `cpu:N`; must come before TensorFlow computes anything.
 
     Raises:
         RuntimeError: it has computed something.
@@ -66,7 +66,7 @@ def split_cpu(devices: str) -> None:
 
 
 def is_chief(strategy: tf.distribute.Strategy) -> bool:
-    """Whether this process is the one that writes: the only worker, the chief, or worker 0 where none is chief."""
+    """Return whether this process is the one that writes: the only worker, the chief, else worker 0."""
     cluster = strategy.cluster_resolver
     if cluster is None or not cluster.task_type:
         return True
@@ -75,7 +75,7 @@ def is_chief(strategy: tf.distribute.Strategy) -> bool:
 
 
 def dtype_policy(settings: TrainSettings) -> str:
-    """Keras' policy for `settings.precision` on this machine: float32, mixed_bfloat16 or mixed_float16."""
+    """Return Keras' policy for `settings.precision` on this machine: float32, mixed_bfloat16 or mixed_float16."""
     precision = settings.precision
     if precision == "auto":
         gpus = gpus_of(settings.devices)
@@ -90,7 +90,7 @@ def dtype_policy(settings: TrainSettings) -> str:
 
 
 def compiles(settings: TrainSettings, model_settings: ModelSettings, replicas: int) -> bool:
-    """Whether XLA is to compile the step.
+    """Return whether XLA is to compile the step.
 
     Raises:
         ValueError: it was asked for, but replicas synchronise their normalisation within the step.
@@ -106,13 +106,13 @@ def compiles(settings: TrainSettings, model_settings: ModelSettings, replicas: i
 
 
 def gpus_of(devices: str) -> list[tf.config.PhysicalDevice]:
-    """The GPUs of this machine among `devices`."""
+    """List the GPUs of this machine among `devices`."""
     kind, count = _parse(devices)
     return list(tf.config.list_physical_devices("GPU")[:count]) if kind == "GPU" else []
 
 
 def _parse(devices: str) -> tuple[str, int]:
-    """Kind, CPU or GPU, and number; `auto` gives all GPUs, which may be none."""
+    """Return kind, CPU or GPU, and number; `auto` gives all GPUs, which may be none."""
     if devices == "auto":
         return "GPU", len(tf.config.list_physical_devices("GPU"))
     kind, _, number = devices.partition(":")

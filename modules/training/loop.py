@@ -36,7 +36,7 @@ class Loop:
         compiled: bool = False,
         steps_a_call: int = 1,
     ) -> None:
-        """Takes what is trained and how.
+        """Take what is trained and how.
 
         Args:
             strategy: under whose scope the model was made.
@@ -62,7 +62,7 @@ class Loop:
             model.optimizer.build(model.trainable_variables)
 
     def plan(self, examples: Examples) -> StepPlan:
-        """How the examples fall into steps."""
+        """Plan how the examples fall into steps."""
         return plan_steps(examples.total, self._batch_size, self._strategy.num_replicas_in_sync)
 
     def fit(
@@ -74,7 +74,7 @@ class Loop:
         seed: int,
         callbacks: list[keras.callbacks.Callback],
     ) -> None:
-        """Trains for some epochs, or until a callback sets the model's `stop_training`, which is looked at before each.
+        """Train for some epochs, or until a callback sets the model's `stop_training`, which is looked at before each.
 
         Args:
             train: what to learn from.
@@ -84,48 +84,48 @@ class Loop:
             callbacks: told of training, validation, epochs and steps as by Keras.
         """
         plan = self.plan(train)
-        told = keras.callbacks.CallbackList(callbacks, model=self._model, epochs=epochs.stop, steps=plan.steps)
+        listeners = keras.callbacks.CallbackList(callbacks, model=self._model, epochs=epochs.stop, steps=plan.steps)
         steps = iter(distribute(self._strategy, train, plan, epochs=epochs, seed=seed))
-        told.on_train_begin()
+        listeners.on_train_begin()
         for epoch in epochs:
             if self._model.stop_training:
                 break
-            told.on_epoch_begin(epoch)
-            logs = self._run_epoch(steps, plan.steps, told)
-            told.on_test_begin()
+            listeners.on_epoch_begin(epoch)
+            logs = self._run_epoch(steps, plan.steps, listeners)
+            listeners.on_test_begin()
             measured = self.evaluate(validation)
-            told.on_test_end(measured)
-            told.on_epoch_end(epoch, logs | {f"val_{name}": value for name, value in measured.items()})
-        told.on_train_end()
+            listeners.on_test_end(measured)
+            listeners.on_epoch_end(epoch, logs | {f"val_{name}": value for name, value in measured.items()})
+        listeners.on_train_end()
 
     def evaluate(self, examples: Examples) -> dict[str, float]:
-        """The figures over all examples; where there are coarser heads, of the finest output alone."""
+        """Measure the figures over all examples; where there are coarser heads, of the finest output alone."""
         plan = self.plan(examples)
         steps = iter(distribute(self._strategy, examples, plan))
         return _means(self._test_steps(steps, tf.constant(plan.steps)).numpy().sum(axis=0))
 
-    def _run_epoch(self, steps: Any, count: int, told: keras.callbacks.CallbackList) -> dict[str, float]:
+    def _run_epoch(self, steps: Any, count: int, listeners: keras.callbacks.CallbackList) -> dict[str, float]:
         total = np.zeros(len(FIGURES) + 1)
         for first in range(0, count, self._steps_a_call):
             of_call = self._train_steps(steps, tf.constant(min(self._steps_a_call, count - first))).numpy()
             for step, sums in enumerate(of_call, first):
-                told.on_train_batch_begin(step)
-                told.on_train_batch_end(step, _means(sums))
+                listeners.on_train_batch_begin(step)
+                listeners.on_train_batch_end(step, _means(sums))
             total += of_call.sum(axis=0)
         self._average_statistics()
         return _means(total)
 
     def _average_statistics(self) -> None:
-        """Gives all replicas the mean of their normalisation's statistics, which differ if not synchronised."""
+        """Give all replicas the mean of their normalisation's statistics, which differ if not synchronised."""
         if self._strategy.num_replicas_in_sync == 1:
             return
-        statistics = [one for one in self._model.non_trainable_variables if "moving" in one.name]
-        everywhere = self._strategy.run(lambda: [tf.identity(one.value) for one in statistics])
-        for one, values in zip(statistics, everywhere, strict=True):
-            one.assign(self._strategy.reduce(tf.distribute.ReduceOp.MEAN, values, axis=None))
+        statistics = [variable for variable in self._model.non_trainable_variables if "moving" in variable.name]
+        everywhere = self._strategy.run(lambda: [tf.identity(statistic.value) for statistic in statistics])
+        for statistic, values in zip(statistics, everywhere, strict=True):
+            statistic.assign(self._strategy.reduce(tf.distribute.ReduceOp.MEAN, values, axis=None))
 
     def _run_steps(self, step: Any, steps: Any, count: tf.Tensor) -> tf.Tensor:
-        """Runs `count` steps on all replicas; the sums of each, [count, 4]."""
+        """Run `count` steps on all replicas, and return the sums of each, [count, 4]."""
         sums = tf.TensorArray(tf.float32, size=count, element_shape=[len(FIGURES) + 1])
         for index in tf.range(count):
             of_replicas = self._strategy.run(step, args=next(steps))
@@ -139,7 +139,7 @@ class Loop:
         if replicas > 1 and isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
             # It looks for overflows on one replica, before the sum over all is taken, which the others may spoil.
             total = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, gradients)
-            gradients = [one / replicas for one in total]
+            gradients = [gradient / replicas for gradient in total]
         optimizer.apply(gradients, self._model.trainable_variables)
         return sums
 
@@ -167,7 +167,7 @@ def _listed(outputs: Any) -> list[Any]:
 
 def _sums(loss: Any, truth: Any, logits: Any) -> Any:
     figures = (loss, losses.accuracy(truth, logits), losses.dice(truth, logits), ops.ones_like(loss))
-    return ops.stack([ops.sum(one) for one in figures])
+    return ops.stack([ops.sum(figure) for figure in figures])
 
 
 def _means(sums: Sums) -> dict[str, float]:

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from modules.evaluation import overlap as metrics
+from modules.evaluation import overlap
 
 _SMOOTH = 1.0
 
@@ -20,28 +20,28 @@ class DiceCrossEntropy(keras.losses.Loss):
     """
 
     def __init__(self, dice_weight: float = 0.5, name: str = "dice_cross_entropy", **kwargs: Any) -> None:
-        """Takes the share of the Dice loss, 0-1; the rest is cross-entropy."""
+        """Take the share of the Dice loss, 0-1; the rest is cross-entropy."""
         super().__init__(name=name, **kwargs)
         self.dice_weight = dice_weight
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        """Loss of each image, [batch], from truth 0-1 and logits, both [batch, height, width, 1]."""
+        """Return the loss of each image, [batch], from truth 0-1 and logits, both [batch, height, width, 1]."""
         truth = ops.cast(y_true, "float32")
         logits = ops.cast(y_pred, "float32")
         probability = ops.sigmoid(logits)
-        overlap = ops.sum(truth * probability, axis=(1, 2, 3))
+        intersection = ops.sum(truth * probability, axis=(1, 2, 3))
         areas = ops.sum(truth * truth + probability * probability, axis=(1, 2, 3))
-        dice_loss = 1 - (2 * overlap + _SMOOTH) / (areas + _SMOOTH)
+        dice_loss = 1 - (2 * intersection + _SMOOTH) / (areas + _SMOOTH)
         cross_entropy = ops.mean(ops.binary_crossentropy(truth, logits, from_logits=True), axis=(1, 2, 3))
         return self.dice_weight * dice_loss + (1 - self.dice_weight) * cross_entropy
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments that rebuild this loss."""
+        """Return the arguments that rebuild this loss."""
         return {**super().get_config(), "dice_weight": self.dice_weight}
 
 
 def supervised(loss: keras.losses.Loss, truth: Any, outputs: list[Any]) -> Any:
-    """Loss of each image, [batch], over the network's outputs from the finest to the coarsest.
+    """Return the loss of each image, [batch], over the network's outputs from the finest to the coarsest.
 
     Deep supervision (Lee et al., 2015, arXiv 1409.5185): each output is judged by the truth at its own size, and counts
     half as much as the finer one before it; the weights add up to one.
@@ -60,14 +60,14 @@ def supervised(loss: keras.losses.Loss, truth: Any, outputs: list[Any]) -> Any:
 
 
 def dice(y_true: Any, y_pred: Any) -> Any:
-    """Dice of each image, [batch], from truth 0-1 and logits, both thresholded at one half."""
-    return metrics.dice(_count(y_true, y_pred))
+    """Return the Dice of each image, [batch], from truth 0-1 and logits, both thresholded at one half."""
+    return overlap.dice(_count(y_true, y_pred))
 
 
 def accuracy(y_true: Any, y_pred: Any) -> Any:
-    """Share of pixels that are right in each image, [batch]; arguments as for `dice`."""
-    return metrics.pixel_accuracy(_count(y_true, y_pred))
+    """Return the share of pixels that are right in each image, [batch]; arguments as for `dice`."""
+    return overlap.pixel_accuracy(_count(y_true, y_pred))
 
 
-def _count(truth: Any, logits: Any) -> metrics.Counts:
-    return metrics.count(truth >= 0.5, logits > 0)
+def _count(truth: Any, logits: Any) -> overlap.Counts:
+    return overlap.count(truth >= 0.5, logits > 0)

@@ -19,7 +19,7 @@ from modules.serving.export import export_model
 from modules.training import losses
 from modules.training.callbacks import KeepBest, ProgressLog, StopOnNaN
 from modules.training.checkpoint import Checkpoint, checkpoint_key
-from modules.training.dataset import plan_steps, read_examples
+from modules.training.dataset import Examples, plan_steps, read_examples
 from modules.training.distribution import compiles, dtype_policy, gpus_of, is_chief, strategy_for
 from modules.training.loop import Loop
 from modules.training.settings import REFERENCE_BATCH, TrainerSettings, TrainSettings
@@ -148,22 +148,15 @@ def train(job: Job, *extra: keras.callbacks.Callback) -> Trained:
         job: What to train.
         *extra: Callbacks beside the project's own.
     """
-    model_settings, settings = job.settings.model, job.settings.train
+    settings = job.settings.train
     keras.utils.set_random_seed(settings.seed)
     strategy = strategy_for(settings.devices)
     replicas, chief = strategy.num_replicas_in_sync, is_chief(strategy)
-    examples = read_examples(job.train_files, model_settings.image_size, "keep" if settings.copies else "replace")
-    # The best epoch must not be chosen by copies either; to see originals again would tell no more.
-    validation = read_examples(job.eval_files, model_settings.image_size, "keep" if settings.copies else "drop")
+    examples, validation = _read_data(job)
 
-    policy, compiled = dtype_policy(settings), compiles(settings, model_settings, replicas)
+    policy, compiled = dtype_policy(settings), compiles(settings, job.settings.model, replicas)
     _agree(strategy, sum(policy.encode()), "ask for different precisions on their hardware: set train.precision")
-    with strategy.scope(), _default_policy(policy):
-        model = unet(model_settings, synchronized=replicas > 1, coarser_heads=model_settings.deep_supervision)
-        if job.base_model:
-            read_weights(model, model_settings, job.base_model)
-            _LOG.info("begins with the weights of the model blessed last")
-        model.compile(optimizer=_optimizer(settings, examples.total, replicas), jit_compile=False)
+    model = _build(job, strategy, policy, examples.total)
     loop = Loop(
         strategy,
         model,
@@ -177,32 +170,47 @@ def train(job: Job, *extra: keras.callbacks.Callback) -> Trained:
         "training on %d examples with %d replica(s), %d steps an epoch, %s%s",
         examples.total, replicas, loop.plan(examples).steps, policy, ", compiled" if compiled else "",
     )  # fmt: skip
-    lengths = (examples.total, examples.length, validation.total, validation.length)
-    key = _determined_by(job, lengths, replicas, policy)
-    best, history = KeepBest(settings.patience), keras.callbacks.History()
+    key = _determined_by(job, (examples, validation), replicas, policy)
+    best = KeepBest(settings.patience, averages=settings.average_weights > 0)
+    history = keras.callbacks.History()
     checkpoint = Checkpoint(job.settings.checkpoint_dir / key, best, history, writes=chief)
     start = checkpoint.restore(model)
     _agree(strategy, start, "have found different checkpoints: their checkpoint folder must be one that all share")
-    callbacks = [StopOnNaN(), ProgressLog(), best, history]
-    if settings.average_weights:
-        # Behind `best`, which takes the weights before they are swapped back.
-        callbacks.append(keras.callbacks.SwapEMAWeights())
-    if chief and job.log_dir:
-        callbacks.append(keras.callbacks.TensorBoard(str(job.log_dir), write_graph=False))
+    boards = [keras.callbacks.TensorBoard(str(job.log_dir), write_graph=False)] if chief and job.log_dir else []
     loop.fit(
         examples,
         validation,
         epochs=range(start, settings.epochs),
         seed=settings.seed,
-        callbacks=[*callbacks, checkpoint, *extra],
+        callbacks=[StopOnNaN(), ProgressLog(), best, history, *boards, checkpoint, *extra],
     )
     model.set_weights(best.weights)
-    alone = unet(model_settings)
+    alone = unet(job.settings.model)
     copy_weights(model, alone)
     return Trained(alone, history.history, checkpoint, chief)
 
 
-def _determined_by(job: Job, lengths: tuple[int, ...], replicas: int, policy: str) -> str:
+def _read_data(job: Job) -> tuple[Examples, Examples]:
+    """Read what to learn from and what to validate on."""
+    size, copies = job.settings.model.image_size, job.settings.train.copies
+    examples = read_examples(job.train_files, size, "keep" if copies else "replace")
+    # The best epoch must not be chosen by copies either; to see originals again would tell no more.
+    return examples, read_examples(job.eval_files, size, "keep" if copies else "drop")
+
+
+def _build(job: Job, strategy: tf.distribute.Strategy, policy: str, total: int) -> keras.Model:
+    """Build the network that is trained, with its optimizer, for `total` images an epoch."""
+    settings, replicas = job.settings.model, strategy.num_replicas_in_sync
+    with strategy.scope(), _default_policy(policy):
+        model = unet(settings, synchronized=replicas > 1, coarser_heads=settings.deep_supervision)
+        if job.base_model:
+            read_weights(model, settings, job.base_model)
+            _LOG.info("begins with the weights of the model blessed last")
+        model.compile(optimizer=_optimizer(job.settings.train, total, replicas), jit_compile=False)
+    return model
+
+
+def _determined_by(job: Job, data: tuple[Examples, Examples], replicas: int, policy: str) -> str:
     """Return the key of everything that determines the training."""
     return checkpoint_key(
         model=job.settings.model.model_dump(),
@@ -212,7 +220,7 @@ def _determined_by(job: Job, lengths: tuple[int, ...], replicas: int, policy: st
         libraries=[tf.__version__, keras.__version__],
         # Artifacts never change, so their addresses and lengths stand for their content.
         files=[*job.train_files, *job.eval_files],
-        lengths=lengths,
+        lengths=[length for examples in data for length in (examples.total, examples.length)],
         replicas=replicas,
         policy=policy,
     )

@@ -122,14 +122,14 @@ def segmenter(model_dir: str) -> object:
         def process(self, batch: list[bytes]) -> Iterator[dict[str, object]]:
             answers = self._model.signatures["evaluate"](examples=tf.constant(batch))
             for serialized, png in zip(batch, answers["mask_png"].numpy(), strict=True):
-                one = record.decode(serialized)
-                predicted = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_GRAYSCALE)
+                original = record.decode(serialized)
+                predicted = np.asarray(cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_GRAYSCALE), np.uint8)
                 yield {
                     tfma.FEATURES_KEY: {
-                        "is_augmented": np.array([int(one.is_augmented)]),
-                        "source": np.array([one.source]),
+                        "is_augmented": np.array([int(original.is_augmented)]),
+                        "source": np.array([original.source]),
                     },
-                    tfma.LABELS_KEY: (one.mask.ravel() / 255).astype(np.float32),
+                    tfma.LABELS_KEY: (original.mask.ravel() / 255).astype(np.float32),
                     tfma.PREDICTIONS_KEY: (predicted.ravel() / 255).astype(np.float32),
                     tfma.EXAMPLE_WEIGHTS_KEY: np.ones(1),
                 }

@@ -19,8 +19,10 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from measure import DISTINCT, peak_megabytes, seconds
 
@@ -52,7 +54,7 @@ def write_large_images(folder: Path, count: int) -> None:
     _write(folder, count, [(grey.astype(np.uint16) * 16 + noise, np.where(mask > 127, np.uint8(255), np.uint8(0)))])
 
 
-def _write(folder: Path, count: int, pictures: list) -> None:
+def _write(folder: Path, count: int, pictures: Sequence[tuple[Any, Any]]) -> None:
     import cv2
 
     for kind, position in (("images", 0), ("masks", 1)):

@@ -175,11 +175,11 @@ def plot(stages: list[Stage], path: Path) -> None:
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(1, 2, figsize=(11, 4.5), layout="constrained")
-    for name in dict.fromkeys(one.name for one in stages):
-        of_name = [one for one in stages if one.name == name]
-        records = [one.records for one in of_name]
-        axes[0].plot(records, [one.milliseconds_each for one in of_name], marker="o", label=name)
-        axes[1].plot(records, [one.megabytes for one in of_name], marker="o", label=name)
+    for name in dict.fromkeys(stage.name for stage in stages):
+        of_name = [stage for stage in stages if stage.name == name]
+        records = [stage.records for stage in of_name]
+        axes[0].plot(records, [stage.milliseconds_each for stage in of_name], marker="o", label=name)
+        axes[1].plot(records, [stage.megabytes for stage in of_name], marker="o", label=name)
     for axis, title in zip(axes, ("time a record, ms", "peak resident memory, MB"), strict=True):
         axis.set(xscale="log", xlabel="records", title=title)
         axis.set_ylim(bottom=0)
@@ -191,22 +191,22 @@ def plot(stages: list[Stage], path: Path) -> None:
 def show(stages: list[Stage]) -> None:
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {SIZE} x {SIZE}")
     print(f"{'stage':20}{'records':>9}{'seconds':>10}{'records/s':>11}{'ms each':>9}{'peak MB':>9}{'MB written':>12}")
-    for one in stages:
-        rate = one.records / one.seconds
-        row = f"{one.name:20}{one.records:9}{one.seconds:10.1f}{rate:11.1f}{one.milliseconds_each:9.2f}"
-        print(f"{row}{one.megabytes:9.0f}{one.written / 1e6:12.1f}")
+    for stage in stages:
+        rate = stage.records / stage.seconds
+        row = f"{stage.name:20}{stage.records:9}{stage.seconds:10.1f}{rate:11.1f}{stage.milliseconds_each:9.2f}"
+        print(f"{row}{stage.megabytes:9.0f}{stage.written / 1e6:12.1f}")
 
 
 def ratios(stages: list[Stage]) -> dict[str, dict[str, float]]:
     """Of the largest number of records to the smallest, by stage."""
-    found = {}
-    for name in dict.fromkeys(one.name for one in stages):
-        least, *_, most = (one for one in stages if one.name == name)
-        found[name] = {
+    limits = {}
+    for name in dict.fromkeys(stage.name for stage in stages):
+        least, *_, most = (stage for stage in stages if stage.name == name)
+        limits[name] = {
             "time_ratio": round(most.milliseconds_each / least.milliseconds_each, 3),
             "memory_ratio": round(most.megabytes / least.megabytes, 3),
         }
-    return found
+    return limits
 
 
 def in_child(*arguments: object) -> str:
@@ -222,30 +222,30 @@ def main() -> None:
     parser.add_argument("--train", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--measure", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--model", type=Path, help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    folder, counts = given.folder.absolute(), sorted(given.counts)
-    if given.train:
+    arguments = parser.parse_args()
+    folder, counts = arguments.folder.absolute(), sorted(arguments.counts)
+    if arguments.train:
         root = folder / f"train-{time.time_ns()}"
         ingest_images(folder / f"images-{counts[0]}", root / "data", counts[0])
         print(train(root / "data", root))
         return
-    if given.measure:
-        print(json.dumps([asdict(one) for one in measure(folder, given.measure, given.model)]))
+    if arguments.measure:
+        print(json.dumps([asdict(stage) for stage in measure(folder, arguments.measure, arguments.model)]))
         return
     most = write_images(folder, counts[-1])
     for count in counts[:-1]:
         write_images(folder, count, of=most)
     model = in_child("--folder", folder, "--counts", counts[0], "--train")
     stages = [
-        Stage(**one)
+        Stage(**figures)
         for count in counts
-        for one in json.loads(in_child("--folder", folder, "--measure", count, "--model", model))
+        for figures in json.loads(in_child("--folder", folder, "--measure", count, "--model", model))
     ]
-    order = list(dict.fromkeys(one.name for one in stages))
-    stages.sort(key=lambda one: (order.index(one.name), one.records))
+    order = list(dict.fromkeys(stage.name for stage in stages))
+    stages.sort(key=lambda stage: (order.index(stage.name), stage.records))
     show(stages)
     plot(stages, folder / "scale.png")
-    (folder / "scale.json").write_text(json.dumps([asdict(one) for one in stages], indent=1))
+    (folder / "scale.json").write_text(json.dumps([asdict(stage) for stage in stages], indent=1))
     print(json.dumps(ratios(stages)))
 
 

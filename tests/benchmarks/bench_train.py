@@ -19,6 +19,7 @@ from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import numpy as np
 from measure import peak_megabytes, peak_of, seconds
@@ -43,7 +44,7 @@ def phantoms(size: int) -> tuple[np.ndarray, np.ndarray]:
 
     pairs = [phantom(seed=0, patient=number, image=1, size=512) for number in range(1, DISTINCT + 1)]
     images, masks = (
-        np.stack([cv2.resize(one, (size, size), interpolation=cv2.INTER_AREA) for one in of])[..., np.newaxis]
+        np.stack([cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA) for picture in of])[..., np.newaxis]
         for of in zip(*pairs, strict=True)
     )
     return ((images - images.mean()) / images.std()).astype(np.float16), masks
@@ -105,8 +106,8 @@ def run_training(args: Any) -> None:
     from modules.training import trainer
 
     # What is exported with the network is Transform's graph, which this benchmark does not have.
-    trainer.export_model = lambda *_, **__: None
-    trainer.run_fn(args)
+    with mock.patch.object(trainer, "export_model", return_value=None):
+        trainer.run_fn(args)
 
 
 def rate_of_training(args: Any) -> float:
@@ -130,7 +131,7 @@ def rate_of_fit() -> float:
     from modules.network.unet import unet
     from modules.training import losses
 
-    images, masks = (np.resize(one, (IMAGES, *one.shape[1:])) for one in phantoms(NETWORK["image_size"]))
+    images, masks = (np.resize(stack, (IMAGES, *stack.shape[1:])) for stack in phantoms(NETWORK["image_size"]))
     images, masks = images.astype(np.float32), masks.astype(np.float32) / 255
     model = unet(ModelSettings(**NETWORK))
     model.compile("adamw", losses.DiceCrossEntropy(), metrics=[losses.accuracy, losses.dice])

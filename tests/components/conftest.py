@@ -49,7 +49,10 @@ def make_policy() -> MakePolicy:
         limits: dict[str, Any] | None = None,
         **copies: int,
     ) -> Policy:
-        named = [one if isinstance(one, tuple) else (one, {}) for one in transforms or ("HorizontalFlip",)]
+        named = [
+            transform if isinstance(transform, tuple) else (transform, {})
+            for transform in transforms or ("HorizontalFlip",)
+        ]
         made = [{"name": name, "arguments": arguments, "p": p, "allow": True} for name, arguments in named]
         values = {"name": "made", "seed": seed, "copies": copies, "transforms": made, "max_lung_loss": 1}
         return Policy.model_validate({**values, **(limits or {})})
@@ -70,8 +73,8 @@ def write_examples() -> WriteExamples:
             for shard in range(shards):
                 path = folder / f"Split-{split}" / f"data_tfrecord-{shard:05d}-of-{shards:05d}.gz"
                 with tf.io.TFRecordWriter(str(path), "GZIP") as writer:
-                    for one in records[shard::shards]:
-                        writer.write(one)
+                    for record in records[shard::shards]:
+                        writer.write(record)
         return artifact
 
     return write

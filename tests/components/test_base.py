@@ -97,11 +97,11 @@ def test_settings_arrive_as_they_were(outputs: dict[str, list[types.Artifact]], 
 
 
 def test_equal_settings_are_one_text_for_the_cache() -> None:
-    one, other = (
+    first, other = (
         WorkSettings(shape=Shape(named=dict(named))) for named in ([("b", 1), ("a", 2)], [("a", 2), ("b", 1)])
     )
-    assert one == other
-    assert base.write_settings(one) == base.write_settings(other)
+    assert first == other
+    assert base.write_settings(first) == base.write_settings(other)
 
 
 def test_settings_of_another_version_are_not_guessed_at(outputs: dict[str, list[types.Artifact]]) -> None:

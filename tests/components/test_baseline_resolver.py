@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from tfx import types
@@ -140,14 +140,14 @@ class JudgeExecutor(base_executor.BaseExecutor):
         output_dict: dict[str, list[types.Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
-        versions = [one.get_int_custom_property("version") for one in input_dict.get("baseline", [])]
+        versions = [model.get_int_custom_property("version") for model in input_dict.get("baseline", [])]
         with Path(exec_properties["seen"]).open("a") as file:
             file.write(f"{versions}\n")
 
 
 class JudgeSpec(component_spec.ComponentSpec):
     INPUTS = {"baseline": component_spec.ChannelParameter(type=standard_artifacts.Model, optional=True)}  # noqa: RUF012
-    OUTPUTS = {}  # noqa: RUF012
+    OUTPUTS: ClassVar[dict[str, Any]] = {}
     PARAMETERS = {"seen": component_spec.ExecutionParameter(type=str)}  # noqa: RUF012
 
 

@@ -135,8 +135,8 @@ def test_every_way_to_import_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
     monkeypatch.setattr(code_version, "_ROOT", tmp_path)
-    found = {path.relative_to(tmp_path).as_posix() for path in code_version.source_files("modules.a")}
-    assert found >= {"modules/a.py", "schema/__init__.py", "schema/b.py", "schema/cycle.py"}
-    assert "modules/unrelated.py" not in found
+    sources = {path.relative_to(tmp_path).as_posix() for path in code_version.source_files("modules.a")}
+    assert sources >= {"modules/a.py", "schema/__init__.py", "schema/b.py", "schema/cycle.py"}
+    assert "modules/unrelated.py" not in sources
     without = code_version.source_files("modules.a", without=frozenset({"schema.b"}))
     assert not {tmp_path / "schema/b.py", tmp_path / "schema/cycle.py"} & without

@@ -75,9 +75,9 @@ def gate(tmp_path: Path) -> Gate:
         report(of_all, leaks).write(tmp_path / "validation")
         report(external, 0).write(tmp_path / "external_validation")
         AnomalyReport(anomalies=list(anomalies)).write(tmp_path / "anomalies")
-        given = keys[:3] if external else keys[:2]
+        present = keys[:3] if external else keys[:2]
         executor.Executor().Do(
-            {key: [artifacts[key]] for key in given},
+            {key: [artifacts[key]] for key in present},
             {"verdict": [artifacts["verdict"]]},
             {"settings": (settings or GateSettings()).model_dump_json()},
         )
@@ -91,9 +91,9 @@ def gate(tmp_path: Path) -> Gate:
 def failure(gate: Gate, tmp_path: Path) -> Failure:
     """What the user reads, without the place of the report; no verdict may be there."""
 
-    def of(*sets: SetSummary, **given: Any) -> str:
+    def of(*sets: SetSummary, **options: Any) -> str:
         with pytest.raises(DataError) as caught:
-            gate(*sets, **given)
+            gate(*sets, **options)
         assert not list((tmp_path / "verdict").iterdir())
         message = str(ComponentError("DataGate", caught.value))
         prefix = "DataGate failed: "

@@ -52,8 +52,8 @@ def write_span(data: Path, make_record: MakeRecord) -> WriteSpan:
         for shard in range(shards):
             path = folder / f"records-{shard:05d}-of-{shards:05d}.tfrecord"
             with tf.io.TFRecordWriter(str(path)) as writer:
-                for one in image_ids[shard::shards]:
-                    record = make_record(one, **{"patient_id": f"p-{one}", "width": span, **changes})
+                for image_id in image_ids[shard::shards]:
+                    record = make_record(image_id, **{"patient_id": f"p-{image_id}", "width": span, **changes})
                     writer.write(encode(record))
 
     return write
@@ -107,16 +107,18 @@ def read_serialized(examples: types.Artifact, split: str) -> list[bytes]:
 
 
 def read_split(examples: types.Artifact, split: str) -> list[tf.train.Example]:
-    return [tf.train.Example.FromString(one) for one in read_serialized(examples, split)]
+    return [tf.train.Example.FromString(serialized) for serialized in read_serialized(examples, split)]
 
 
 def read_all(examples: types.Artifact) -> list[tuple[str, int]]:
     """Id of each image, and the span that it is from."""
-    features = [one.features.feature for split in SPLITS for one in read_split(examples, split)]
-    return sorted((one["image_id"].bytes_list.value[0].decode(), one["width"].int64_list.value[0]) for one in features)
+    features = [example.features.feature for split in SPLITS for example in read_split(examples, split)]
+    return sorted(
+        (feature["image_id"].bytes_list.value[0].decode(), feature["width"].int64_list.value[0]) for feature in features
+    )
 
 
-def told(examples: types.Artifact) -> tuple[str, int, int, int]:
+def span_properties(examples: types.Artifact) -> tuple[str, int, int, int]:
     numbers = [examples.get_int_custom_property(name) for name in ("span", "read", "replaced")]
     return (examples.get_string_custom_property("spans"), *numbers)
 
@@ -148,7 +150,7 @@ def test_the_last_spans_as_one(
 ) -> None:
     examples = examples_of(generate(**arguments))
     assert read_all(examples) == expected
-    assert told(examples) == of
+    assert span_properties(examples) == of
     assert artifact_utils.decode_split_names(examples.split_names) == list(SPLITS)
     assert examples.get_string_custom_property("payload_format") == "FORMAT_TF_EXAMPLE"
 
@@ -156,19 +158,22 @@ def test_the_last_spans_as_one(
 @pytest.mark.usefixtures("four")
 def test_a_record_is_the_same_bytes_in_each_process(generate: Generate) -> None:
     examples = examples_of(generate(spans=4))
-    found = [one for split in SPLITS for one in read_serialized(examples, split)]
-    parsed = [tf.train.Example.FromString(one) for one in found]
-    assert found == [one.SerializeToString(deterministic=True) for one in parsed]
-    names = [list(dict.fromkeys(re.findall(rb"image_id|mask|patient_id|source|width", one))) for one in found]
-    assert all(one == sorted(one) for one in names), "features stand in the order of their names"
+    examples_ = [serialized for split in SPLITS for serialized in read_serialized(examples, split)]
+    parsed = [tf.train.Example.FromString(serialized) for serialized in examples_]
+    assert examples_ == [example.SerializeToString(deterministic=True) for example in parsed]
+    names = [
+        list(dict.fromkeys(re.findall(rb"image_id|mask|patient_id|source|width", serialized)))
+        for serialized in examples_
+    ]
+    assert all(order == sorted(order) for order in names), "features stand in the order of their names"
 
 
 @pytest.mark.usefixtures("four")
 def test_fewer_than_asked_for(generate: Generate, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "lungseg")
     examples = examples_of(generate(span=2, spans=7))
-    assert told(examples) == ("1,2", 2, 5, 1)
-    messages = [one.getMessage() for one in caplog.records if one.name == "lungseg.example_gen"]
+    assert span_properties(examples) == ("1,2", 2, 5, 1)
+    messages = [record.getMessage() for record in caplog.records if record.name == "lungseg.example_gen"]
     assert messages == [
         "7 spans wanted, 2 there up to the newest one",
         "span 1: 2 records, 1 replaced by later spans",
@@ -181,7 +186,9 @@ def test_splits_are_by_patient_over_all_spans(generate: Generate, write_span: Wr
         write_span(span, *(f"{span}-{index}" for index in range(12)), patient_id="p-x" if span == 3 else f"p-{span}")
     examples = examples_of(generate(spans=3))
     of_split = {
-        split: Counter(one.features.feature["patient_id"].bytes_list.value[0] for one in read_split(examples, split))
+        split: Counter(
+            example.features.feature["patient_id"].bytes_list.value[0] for example in read_split(examples, split)
+        )
         for split in SPLITS
     }
     assert of_split["train"] + of_split["eval"] == {b"p-1": 12, b"p-2": 12, b"p-x": 12}
@@ -195,7 +202,7 @@ def test_a_corrected_image_that_went_to_another_patient_is_in_one_split(
     write_span(1, *ids)
     write_span(2, *ids, patient_id="p-one")
     examples = examples_of(generate(spans=2))
-    assert read_all(examples) == sorted((one, 2) for one in ids)
+    assert read_all(examples) == sorted((image_id, 2) for image_id in ids)
     assert sorted(len(read_split(examples, split)) for split in SPLITS) == [0, 20]
 
 
@@ -222,14 +229,14 @@ def test_an_image_that_is_twice_in_one_span_is_left_to_the_evaluator(generate: G
     write_span(2, "b", "c", "c")
     examples = examples_of(generate(spans=2))
     assert read_all(examples) == [("a", 1), ("a", 1), ("b", 2), ("c", 2), ("c", 2)]
-    assert told(examples) == ("1,2", 2, 7, 2)
+    assert span_properties(examples) == ("1,2", 2, 7, 2)
 
 
 def test_spans_from_zero(generate: Generate, write_span: WriteSpan) -> None:
     write_span(0, "a")
     write_span(1, "b")
-    assert told(examples_of(generate(span=0))) == ("0", 0, 1, 0)
-    assert told(examples_of(generate(spans=2))) == ("0,1", 1, 2, 0)
+    assert span_properties(examples_of(generate(span=0))) == ("0", 0, 1, 0)
+    assert span_properties(examples_of(generate(spans=2))) == ("0,1", 1, 2, 0)
 
 
 @pytest.mark.usefixtures("four")
@@ -239,7 +246,7 @@ def test_what_comes_later_is_left_alone(generate: Generate, data: Path, write_sp
     (data / "span-11").rename(data / ".span-11.partial")
     for name in ("span-12", "span-03", "span-x", "spans"):
         (data / name).mkdir()
-    assert told(examples_of(generate(spans=2)))[0] == "9,10"
+    assert span_properties(examples_of(generate(spans=2)))[0] == "9,10"
 
 
 @pytest.mark.usefixtures("four")
@@ -264,7 +271,7 @@ def test_the_cache_keeps_what_did_not_change(
     assert [generate(spans=3).cached for _ in range(2)] == [False, True]
     write_span(1, "a", "b", "new")  # is not read
     again = generate(spans=3)
-    assert (again.cached, told(examples_of(again))) == (True, ("2,9,10", 10, 6, 1))
+    assert (again.cached, span_properties(examples_of(again))) == (True, ("2,9,10", 10, 6, 1))
     assert not generate(spans=2).cached
     monkeypatch.setattr(component, "code_version", lambda *_: "other")
     assert not generate(spans=3).cached
@@ -287,14 +294,14 @@ def test_an_earlier_span_that_was_replaced_is_read_anew(generate: Generate, writ
 def test_an_earlier_span_that_was_removed_is_not_served(generate: Generate, data: Path) -> None:
     generate(spans=3)
     (data / "span-9").rename(data / "gone")
-    assert told(examples_of(generate(spans=3))) == ("1,2,10", 10, 7, 2)
+    assert span_properties(examples_of(generate(spans=3))) == ("1,2,10", 10, 7, 2)
 
 
 @pytest.mark.usefixtures("four")
 def test_a_new_span_is_taken_unless_another_is_named(generate: Generate, write_span: WriteSpan) -> None:
     generate(spans=2), generate(spans=2, span=10)
     write_span(11, "z")
-    assert told(examples_of(generate(spans=2)))[0] == "10,11"
+    assert span_properties(examples_of(generate(spans=2)))[0] == "10,11"
     assert generate(spans=2, span=10).cached
 
 
@@ -334,15 +341,17 @@ def test_the_driver_of_kubeflow_suffices(
     """There, TFX's own driver runs and writes down what the executor is told."""
     monkeypatch.setattr(kubeflow_driver.logging, "set_verbosity", lambda _: None)  # would hold for all that follow
     output = data.parent / "driver" / "output.json"
-    given = pipeline_spec_pb2.ExecutorInput()
+    executor_input = pipeline_spec_pb2.ExecutorInput()
     types_of = pipeline_spec_pb2.ComponentInputsSpec()
     for name, value in make(data, spans=3, span=9).exec_properties.items():
-        json_format.ParseDict(value, given.inputs.parameter_values[name])
+        json_format.ParseDict(value, executor_input.inputs.parameter_values[name])
         kind = "STRING" if isinstance(value, str) else "NUMBER_INTEGER"
         json_format.ParseDict({"parameterType": kind}, types_of.parameters[name])
-    given.outputs.artifacts["examples"].artifacts.add(name="1", uri=str(data), type={"schema_title": "tfx.Examples"})
-    given.outputs.output_file = str(output)
-    kubeflow_driver._run_driver(given, types_of)
+    executor_input.outputs.artifacts["examples"].artifacts.add(
+        name="1", uri=str(data), type={"schema_title": "tfx.Examples"}
+    )
+    executor_input.outputs.output_file = str(output)
+    kubeflow_driver._run_driver(executor_input, types_of)
     (split,) = json.loads(json.loads(output.read_text())["parameterValues"]["input_config"])["splits"]
     examples = do(split["pattern"], spans=3)
     assert examples.get_string_custom_property("spans") == "1,2,9"
@@ -399,7 +408,7 @@ def test_lost_records(
     write_span(1, "a", "b")
     write_span(2, "c")
     whole = getattr(read, step)
-    monkeypatch.setattr(read, step, lambda *given: iter(()) if is_lost(*given) else whole(*given))
+    monkeypatch.setattr(read, step, lambda *arguments: iter(()) if is_lost(*arguments) else whole(*arguments))
     assert failure("span-2/records-*", spans=2) == f"ExampleGen failed: records got lost: {counted}"
 
 

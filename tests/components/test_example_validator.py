@@ -13,6 +13,7 @@ import pytest
 from tfx import types
 from hypothesis import given
 from hypothesis import strategies as st
+from pictures import decode_picture, read_picture
 from scipy.stats import chi2
 from tensorflow_data_validation import generate_statistics_from_dataframe, validate_statistics
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2
@@ -134,16 +135,19 @@ def test_what_breaks_the_schema_is_an_error(validate: Validate, caplog: pytest.L
     )  # fmt: skip
     assert (sex.feature, sex.severity, sex.is_drift) == ("sex", "error", False)
     assert str(sex) == "split 'eval', sex: Examples contain values missing from the schema: x (~5%)."
-    assert [one.getMessage() for one in caplog.records if one.name == "lungseg.validator"] == [str(lungs), str(sex)]
+    assert [record.getMessage() for record in caplog.records if record.name == "lungseg.validator"] == [
+        str(lungs),
+        str(sex),
+    ]
 
 
 def test_an_anomaly_is_one_line_and_that_of_the_whole_split_comes_first() -> None:
-    found = anomalies_pb2.Anomalies()
-    found.anomaly_info["age"].severity = anomalies_pb2.AnomalyInfo.WARNING
-    found.anomaly_info["age"].description = "Out of range:\n 200."
-    found.dataset_anomaly_info.severity = anomalies_pb2.AnomalyInfo.ERROR
-    found.dataset_anomaly_info.short_description = "Too few examples"
-    of_all, age = list_anomalies("train", found)
+    anomalies = anomalies_pb2.Anomalies()
+    anomalies.anomaly_info["age"].severity = anomalies_pb2.AnomalyInfo.WARNING
+    anomalies.anomaly_info["age"].description = "Out of range:\n 200."
+    anomalies.dataset_anomaly_info.severity = anomalies_pb2.AnomalyInfo.ERROR
+    anomalies.dataset_anomaly_info.short_description = "Too few examples"
+    of_all, age = list_anomalies("train", anomalies)
     assert age == Anomaly(split="train", feature="age", severity="warning", is_drift=False, text="Out of range: 200.")
     assert (of_all.feature, of_all.severity, str(of_all)) == ("", "error", "split 'train': Too few examples")
 
@@ -189,7 +193,7 @@ def test_more_of_the_same_is_no_drift(
     assert len(drift.features) == 11, "is_augmented and augmentation are the same for all originals"
     assert anomalies_of(anomalies) == []
     assert caplog.messages[-1] == "none since version 3 (11 features)"
-    assert cv2.imread(f"{anomalies.uri}/drift.png").std() > 10
+    assert read_picture(f"{anomalies.uri}/drift.png", cv2.IMREAD_COLOR).std() > 10
 
 
 @pytest.fixture
@@ -217,13 +221,13 @@ def test_drift_is_a_warning(darker: Validate, caplog: pytest.LogCaptureFixture) 
     assert intensity.kind == "jensen_shannon_divergence"
     assert len(intensity.new.edges) == 11
     assert sum(intensity.new.shares) == pytest.approx(1)
-    assert all(one.distance <= one.threshold for one in others)
-    assert all(one.threshold >= one.noise for one in drift.features)
-    found = anomalies_of(anomalies)
-    told = [(one.split, one.feature, one.severity, one.is_drift) for one in found]
-    assert told == [("train", "mean_intensity", "warning", True), ("train", "source", "warning", True)]
-    warnings = [one for one in caplog.records if one.name.startswith("lungseg")]
-    assert [one.name for one in warnings] == ["lungseg.drift"] * 2, "each is told once"
+    assert all(other.distance <= other.threshold for other in others)
+    assert all(feature.threshold >= feature.noise for feature in drift.features)
+    raised = anomalies_of(anomalies)
+    summaries = [(anomaly.split, anomaly.feature, anomaly.severity, anomaly.is_drift) for anomaly in raised]
+    assert summaries == [("train", "mean_intensity", "warning", True), ("train", "source", "warning", True)]
+    warnings = [record for record in caplog.records if record.name.startswith("lungseg")]
+    assert [record.name for record in warnings] == ["lungseg.drift"] * 2, "each is told once"
     assert warnings[0].getMessage() == (
         "source has drifted since version 3 was trained: largest change of a share 0.33, may be "
         f"{source.threshold:.2f} (60 images against 300)"
@@ -231,15 +235,15 @@ def test_drift_is_a_warning(darker: Validate, caplog: pytest.LogCaptureFixture) 
 
 
 def test_drift_can_be_an_error(darker: Validate) -> None:
-    assert {one.severity for one in anomalies_of(darker(severity="error"))} == {"error"}
+    assert {anomaly.severity for anomaly in anomalies_of(darker(severity="error"))} == {"error"}
 
 
 def test_a_feature_that_breaks_the_schema_and_drifts_is_an_error(
     validate: Validate, baseline: Callable[[bytes | None], types.Artifact]
 ) -> None:
     new = records(60, mean_intensity=np.linspace(0.9, 1.4, 60))
-    (found,) = anomalies_of(validate({"train": new}, baseline(serialize(records(300)))))
-    assert (found.feature, found.severity, found.is_drift) == ("mean_intensity", "error", False)
+    (anomaly,) = anomalies_of(validate({"train": new}, baseline(serialize(records(300)))))
+    assert (anomaly.feature, anomaly.severity, anomaly.is_drift) == ("mean_intensity", "error", False)
 
 
 def test_what_an_earlier_release_did_not_know_is_not_compared(
@@ -247,7 +251,7 @@ def test_what_an_earlier_release_did_not_know_is_not_compared(
 ) -> None:
     before = serialize(records(300).drop(columns="pixel_spacing"))
     anomalies = validate({"train": records(60, seed=1)}, baseline(before))
-    assert "pixel_spacing" not in [one.feature for one in drift_of(anomalies).features]
+    assert "pixel_spacing" not in [feature.feature for feature in drift_of(anomalies).features]
     assert anomalies_of(anomalies) == []
 
 
@@ -265,8 +269,8 @@ def test_a_feature_of_one_value_has_the_noise_of_two() -> None:
 def test_the_noise_of_two_proportions() -> None:
     # 30 of 60 and 150 of 300: a standard error of 0.5 * sqrt(1/60 + 1/300), and 2.8070 of them at 0.5 % (two sides,
     # two categories).
-    found = l_infinity_noise([(30, 150), (30, 150)], (60, 300), 0.01)
-    assert found == pytest.approx(0.5 * np.sqrt(1 / 60 + 1 / 300) * 2.80703, rel=1e-4)
+    noise = l_infinity_noise([(30, 150), (30, 150)], (60, 300), 0.01)
+    assert noise == pytest.approx(0.5 * np.sqrt(1 / 60 + 1 / 300) * 2.80703, rel=1e-4)
     assert l_infinity_noise([(60, 300)], (60, 300), 0.01) == 0
 
 
@@ -284,7 +288,7 @@ def test_two_samples_of_one_population_seldom_seem_to_drift(new: int, before: in
     feature = schema.feature.add(name=features.MEAN_INTENSITY, type=schema_pb2.FLOAT)
     feature.drift_comparator.jensen_shannon_divergence.threshold = 0
     draw = np.random.default_rng(11)
-    found = []
+    drifts: list[FeatureDrift] = []
     for _ in range(100):
         later, earlier = (
             generate_statistics_from_dataframe(pd.DataFrame({features.MEAN_INTENSITY: draw.normal(0.6, 0.05, number)}))
@@ -293,9 +297,10 @@ def test_two_samples_of_one_population_seldom_seem_to_drift(new: int, before: in
         both = earlier.datasets[0], later.datasets[0]
         raised = raise_thresholds(schema, *both, 0.05)
         anomalies = validate_statistics(later, raised, previous_statistics=earlier)
-        found += read_drift(anomalies, *both, 0.05)
-    assert sum(one.drifted for one in found) <= 8
-    assert max(one.distance / one.threshold for one in found) > 0.7, "and not because the threshold is out of reach"
+        drifts += read_drift(anomalies, *both, 0.05)
+    assert sum(drift.drifted for drift in drifts) <= 8
+    nearest = max(drift.distance / drift.threshold for drift in drifts)
+    assert nearest > 0.7, "and not because the threshold is out of reach"
 
 
 def fingerprints(files: list[Path], brightness: float = 1, gamma: float = 1) -> pd.DataFrame:
@@ -303,7 +308,7 @@ def fingerprints(files: list[Path], brightness: float = 1, gamma: float = 1) -> 
     values = (255 * (np.arange(256) / 255) ** gamma * brightness).round().astype(np.uint8)
     made = []
     for path in files:
-        image, mask = (cv2.imread(str(IMAGES / kind / path.name), cv2.IMREAD_GRAYSCALE) for kind in ("images", "masks"))
+        image, mask = (read_picture(IMAGES / kind / path.name, cv2.IMREAD_GRAYSCALE) for kind in ("images", "masks"))
         lungs = np.asarray((mask > 127) * 255, np.uint8)
         made.append(Record(values[image], lungs, path.stem, path.stem, "clinic", 512, 512).fingerprint())
     return pd.DataFrame(made)
@@ -333,8 +338,8 @@ def test_a_scanner_that_makes_half_of_real_images_darker_is_found(
 ) -> None:
     files, before = scanned
     new = pd.concat([fingerprints(files[::2]), fingerprints(files[1::2], **change)], ignore_index=True)
-    found = names(drift_of(validate({"train": records(len(new)).assign(**new)}, baseline(before))))
-    assert ("mean_intensity" in found) == bool(found) == is_found
+    drifted = names(drift_of(validate({"train": records(len(new)).assign(**new)}, baseline(before))))
+    assert ("mean_intensity" in drifted) == bool(drifted) == is_found
 
 
 def made(shares: tuple[float, ...], **of: Any) -> FeatureDrift:
@@ -343,7 +348,7 @@ def made(shares: tuple[float, ...], **of: Any) -> FeatureDrift:
 
 
 @pytest.mark.parametrize(
-    "one",
+    "feature",
     [
         made((1.0,), edges=(-1.0, -1.0)),
         made((0.0, 1.0), edges=(0.0, 0.5, 1.0)),
@@ -353,9 +358,9 @@ def made(shares: tuple[float, ...], **of: Any) -> FeatureDrift:
     ],
     ids=["one value", "an empty bucket", "no formula", "long", "many"],
 )
-def test_whatever_is_compared_can_be_drawn(one: FeatureDrift) -> None:
-    drift = DriftReport(baseline=3, severity="error", new_examples=2, baseline_examples=3, features=(one,))
-    picture = cv2.imdecode(np.frombuffer(to_png(drift), np.uint8), cv2.IMREAD_GRAYSCALE)
+def test_whatever_is_compared_can_be_drawn(feature: FeatureDrift) -> None:
+    drift = DriftReport(baseline=3, severity="error", new_examples=2, baseline_examples=3, features=(feature,))
+    picture = decode_picture(to_png(drift), cv2.IMREAD_GRAYSCALE)
     assert picture.min() < 100
 
 

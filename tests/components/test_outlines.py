@@ -12,7 +12,8 @@ def test_the_edge_of_a_mask_is_drawn_and_nothing_else() -> None:
     image, mask = np.full((50, 60), 90, np.uint8), np.zeros((50, 60), np.uint8)
     mask[10:20, 10:30] = mask[30:40, 40:50] = 255
     drawn = draw_outlines(image, Outline(mask, YELLOW, smooth=False))
-    assert (drawn.shape, drawn.dtype) == ((50, 60, 3), np.uint8)
+    assert drawn.shape == (50, 60, 3)
+    assert drawn.dtype == np.uint8
     edge = (mask > 0) & (cv2.erode(mask, np.ones((3, 3))) == 0)
     assert np.array_equal((drawn != 90).any(axis=2), edge)
     assert np.unique(drawn[edge], axis=0).tolist() == [list(YELLOW)]

@@ -94,7 +94,7 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def told(caplog: pytest.LogCaptureFixture) -> list[str]:
+def messages(caplog: pytest.LogCaptureFixture) -> list[str]:
     """What the Pusher itself logged."""
     return [record.getMessage() for record in caplog.records if record.name == "lungseg.pusher"]
 
@@ -111,7 +111,7 @@ def test_a_blessed_model_is_pushed(push: Push, serving: Path, caplog: pytest.Log
     assert PushRecord.read(pushed.uri) == PushRecord(version=2, destination=f"{serving}/2")
     pointer = ServingPointer.read(serving)
     assert (pointer.version, pointer.candidate_key, pointer.baseline_key) == (2, "c", "none")
-    assert told(caplog) == ["version 1", "version 2"]
+    assert messages(caplog) == ["version 1", "version 2"]
 
 
 def test_an_equal_model_is_not_pushed_again(push: Push, serving: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -173,7 +173,7 @@ def test_without_both_blessings_nothing_is_pushed(
     assert not pushed.has_custom_property("pushed_version")
     assert names(Path(pushed.uri)) == []
     assert not serving.exists()
-    assert told(caplog) == [f"not pushed: {why}"]
+    assert messages(caplog) == [f"not pushed: {why}"]
 
 
 def test_a_failure_leaves_no_output(push: Push, serving: Path, tmp_path: Path) -> None:

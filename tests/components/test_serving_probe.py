@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from tfx import types
+from pictures import decode_picture
 from tfx.types import artifact_utils, channel, standard_artifacts
 
 from components import base
@@ -104,8 +105,8 @@ def write_shards(folder: Path, records: Sequence[bytes]) -> None:
     folder.mkdir(parents=True)
     for name, compression, part in (("a", "", records[:6]), ("b.gz", "GZIP", records[6:])):
         with tf.io.TFRecordWriter(str(folder / f"data_tfrecord-{name}"), compression) as writer:
-            for one in part:
-                writer.write(one)
+            for serialized in part:
+                writer.write(serialized)
 
 
 def failed_of(checks: Sequence[ProbeCheck]) -> dict[str, str]:
@@ -156,7 +157,10 @@ def answered(exported: Path, originals: list[bytes]) -> tuple[list[bytes], list[
     loaded = tf.saved_model.load(str(exported / "Format-Serving"))
     images = loaded.signatures["transform_features"](examples=tf.constant(originals))["image"]
     sent = tf.constant(
-        [tf.train.Example.FromString(one).features.feature["image"].bytes_list.value[0] for one in originals]
+        [
+            tf.train.Example.FromString(serialized).features.feature["image"].bytes_list.value[0]
+            for serialized in originals
+        ]
     )
     masks = loaded.signatures["serving_default"](image_bytes=sent)["mask_png"]
     return images.numpy().tolist(), masks.numpy().tolist()
@@ -371,7 +375,12 @@ def test_the_first_originals_are_sent_from_an_empty_folder(
     monkeypatch.setattr(executor, "_SCRIPT", tmp_path / "script.py")
     monkeypatch.setenv("SEEN", str(tmp_path / "seen"))
     asked: list[Sequence[bytes]] = []
-    monkeypatch.setattr(executor, "write_requests", lambda sent, to: (asked.append(sent), write_requests(sent, to)))
+
+    def write(sent: Sequence[bytes], to: Path) -> None:
+        asked.append(sent)
+        write_requests(sent, to)
+
+    monkeypatch.setattr(executor, "write_requests", write)
     run(exported)
     assert asked == [originals]
     sent, here, isolated = json.loads((tmp_path / "seen").read_text())
@@ -390,10 +399,7 @@ def test_a_split_without_originals(run: Run, exported: Path, records: list[bytes
 
 def test_variants_are_what_they_are_called() -> None:
     image = np.random.default_rng(1).integers(0, 256, (24, 32), np.uint8)
-    decoded = {
-        kind: cv2.imdecode(np.frombuffer(file, np.uint8), cv2.IMREAD_UNCHANGED)
-        for kind, file in variants(image).items()
-    }
+    decoded = {kind: decode_picture(file) for kind, file in variants(image).items()}
     assert {kind: (pixels.shape, pixels.dtype.name) for kind, pixels in decoded.items()} == {
         "PNG of half the size": ((12, 16), "uint8"),
         "wide PNG": ((24, 44), "uint8"),

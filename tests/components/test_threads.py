@@ -72,10 +72,15 @@ def test_an_error_cancels_what_is_behind_it() -> None:
 
 
 def test_leaving_the_context_cancels_what_no_thread_has_begun() -> None:
-    done = []
+    done: list[int] = []
+
+    def work(item: int) -> None:
+        time.sleep(0.01)
+        done.append(item)
+
     with OrderedPool(1, 50) as pool:
         for item in range(20):
-            pool.submit(lambda item: (time.sleep(0.01), done.append(item)), item)
+            pool.submit(work, item)
     assert len(done) < 20
 
 

@@ -84,10 +84,10 @@ def read(file: Path) -> list[bytes]:
 def test_all_that_was_augmented_comes_out(examples: types.Artifact, outputs: Outputs, tmp_path: Path) -> None:
     transform(examples, outputs, tmp_path)
     (transformed,) = outputs["transformed_examples"]
-    found = {
+    counts = {
         folder.name: sum(len(read(file)) for file in folder.iterdir()) for folder in Path(transformed.uri).iterdir()
     }
-    assert found == {"Split-train": 9, "Split-eval": 2}
+    assert counts == {"Split-train": 9, "Split-eval": 2}
     assert transformed.get_int_custom_property("train_transformed") == 9
     assert transformed.get_int_custom_property("eval_transformed") == 2
 
@@ -102,8 +102,8 @@ def test_a_record_that_gets_lost(
         file = next(Path(outputs["transformed_examples"][0].uri, "Split-train").iterdir())
         _, *left = read(file)
         with tf.io.TFRecordWriter(str(file), "GZIP") as writer:
-            for one in left:
-                writer.write(one)
+            for record in left:
+                writer.write(record)
 
     monkeypatch.setattr(tfx_executor.Executor, "Do", lose_one)
     message = (

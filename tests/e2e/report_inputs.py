@@ -153,9 +153,9 @@ def _evaluate(folder: Path, inputs: Inputs) -> Inputs:
         "evaluation": [_artifact(standard_artifacts.ModelEvaluation, folder / "evaluation")],
         "blessing": [_artifact(standard_artifacts.ModelBlessing, folder / "blessing")],
     }
-    given = {key: inputs[key] for key in ("examples", "external_examples", "model", "baseline_model")}
+    evaluator_inputs = {key: inputs[key] for key in ("examples", "external_examples", "model", "baseline_model")}
     executor = Evaluator(Evaluator.Context(tmp_dir=str(folder / "tmp"), unique_id="1"))
-    executor.Do(given, outputs, {"settings": EvaluatorSettings(evaluate=_EVALUATE).model_dump_json()})
+    executor.Do(evaluator_inputs, outputs, {"settings": EvaluatorSettings(evaluate=_EVALUATE).model_dump_json()})
     return outputs
 
 

@@ -17,8 +17,8 @@ def test_worker_processes_give_the_same_records(tmp_path: Path) -> None:
     examples, policy = write_originals(tmp_path / "examples", SIZES), load_policy("chest")
     here = augment(examples, policy, tmp_path / "here", BeamSettings())
     elsewhere = augment(examples, policy, tmp_path / "elsewhere", BeamSettings(mode="multi_processing", workers=2))
-    found = hashes(elsewhere)
-    assert found == hashes(here)
+    digests = hashes(elsewhere)
+    assert digests == hashes(here)
     for split, size in SIZES.items():
-        assert len(set(found[split])) == len(found[split]) == size * (1 + policy.copies_of(split))
+        assert len(set(digests[split])) == len(digests[split]) == size * (1 + policy.copies_of(split))
     assert counts(elsewhere) == counts(here)

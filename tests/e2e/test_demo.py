@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from command_line import Outcome, lungseg, run_pipeline
+from pictures import read_picture
 
 from modules.evaluation.measures import STATISTICS
 from pipeline.config import load_config
@@ -87,7 +88,7 @@ def test_ends_blessed_and_pushed(first: Outcome, root: Path) -> None:
 
 
 def test_runs_each_component_once(first: Outcome) -> None:
-    ran = {one["id"]: one["cached"] for one in first.result["components"]}
+    ran = {component["id"]: component["cached"] for component in first.result["components"]}
     assert sorted(ran) == sorted(COMPONENTS)
     assert len(first.result["components"]) == len(COMPONENTS)
     assert not any(ran.values())
@@ -117,9 +118,11 @@ def test_every_record_comes_through(first: Outcome, root: Path) -> None:
         written = list(read_records(augmented / f"Split-{split}"))
         assert originals, split
         assert len(written) == len(originals) * (1 + copies)
-        assert len({one.image_id for one in written}) == len(written)
-        assert {one.image_id for one in written if not one.is_augmented} == {one.image_id for one in originals}
-        patients[split] = {one.patient_id for one in originals}
+        assert len({record.image_id for record in written}) == len(written)
+        assert {record.image_id for record in written if not record.is_augmented} == {
+            record.image_id for record in originals
+        }
+        patients[split] = {record.patient_id for record in originals}
         total += len(originals)
     assert total == 80
     assert not patients["train"] & patients["eval"]
@@ -128,7 +131,7 @@ def test_every_record_comes_through(first: Outcome, root: Path) -> None:
 
 
 def test_slices_tell_copies_from_originals(first: Outcome) -> None:
-    slices = {one["slice"]: one for one in first.result["slices"]}
+    slices = {slice_["slice"]: slice_ for slice_ in first.result["slices"]}
     assert {"overall", "is_augmented:0", "is_augmented:1", "source:phantom-a", "finding:synthetic"} <= set(slices)
     assert "is_augmented:1,source:phantom-a" in slices
     assert {"transform:Rotate", "lungs:large"} <= set(slices)
@@ -173,9 +176,9 @@ def test_predict_agrees_with_the_masks(first: Outcome, root: Path, phantom_data:
     assert done.returncode == 0, done.stderr
     scores = []
     for image in images.iterdir():
-        truth = cv2.imread(str(images.parent / "masks" / image.name), cv2.IMREAD_GRAYSCALE) > 0
-        found = cv2.imread(str(tmp_path / f"{image.stem}_mask.png"), cv2.IMREAD_GRAYSCALE) > 0
-        scores.append(2 * (truth & found).sum() / (truth.sum() + found.sum()))
+        truth = read_picture(images.parent / "masks" / image.name, cv2.IMREAD_GRAYSCALE) > 0
+        prediction = read_picture(tmp_path / f"{image.stem}_mask.png", cv2.IMREAD_GRAYSCALE) > 0
+        scores.append(2 * (truth & prediction).sum() / (truth.sum() + prediction.sum()))
         assert (tmp_path / f"{image.stem}_overlay.png").stat().st_size > 0
     assert len(scores) == 80
     assert np.mean(scores) > 0.93
@@ -183,7 +186,7 @@ def test_predict_agrees_with_the_masks(first: Outcome, root: Path, phantom_data:
 
 def test_the_same_again_comes_from_the_cache(second: Outcome, first: Outcome, root: Path) -> None:
     assert second.code == 0, second.output
-    assert all(one["cached"] for one in second.result["components"])
+    assert all(component["cached"] for component in second.result["components"])
     assert versions(root) == [first.result["pushed_version"]]
     assert {**second.result, "components": None} == {**first.result, "components": None}
 
@@ -198,7 +201,7 @@ def test_a_model_that_misses_a_bound_is_not_pushed(second: Outcome, root: Path, 
     (failure,) = outcome.result["failures"]
     assert failure.startswith("dice_mean on overall: is 0.9")
     assert failure.endswith("must be at least 0.9999")
-    reran = {one["id"] for one in outcome.result["components"] if not one["cached"]}
+    reran = {component["id"] for component in outcome.result["components"] if not component["cached"]}
     # There is a model now to compare with, and statistics beside it.
     assert reran == {"BaselineResolver", "ExampleValidator", "DataGate", "Evaluator", "Pusher", "Reporter"}
 
@@ -220,14 +223,14 @@ def test_an_equal_model_replaces_it_and_can_be_taken_back(second: Outcome, root:
     assert equal.code == 0, equal.output
     first, pushed = second.result["pushed_version"], equal.result["pushed_version"]
     assert versions(root) == [first, pushed]
-    (rule,) = [one for one in equal.result["rules"] if one["kind"] == "max_regression"]
-    before = {one["slice"]: dice_of(one) for one in second.result["slices"]}
+    (rule,) = [rule for rule in equal.result["rules"] if rule["kind"] == "max_regression"]
+    before = {slice_["slice"]: dice_of(slice_) for slice_ in second.result["slices"]}
     assert rule["baseline"] == pytest.approx(before["is_augmented:0"])
     done = lungseg("promote", "--root", root, "--to", first)
     assert done.returncode == 0, done.stderr
     assert versions(root) == [first]
     listed = json.loads(lungseg("history", "--root", root, "--json").stdout)
-    assert [(one["status"], one["version"]) for one in listed][-2:] == [("not_blessed", None), ("blessed", pushed)]
+    assert [(run["status"], run["version"]) for run in listed][-2:] == [("not_blessed", None), ("blessed", pushed)]
 
 
 def test_a_failing_component_is_one_line(phantom_data: Path, tmp_path: Path) -> None:

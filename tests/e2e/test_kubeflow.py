@@ -94,18 +94,20 @@ def second(
 
 def contents(folder: Path) -> list[str]:
     """A hash of each record of each split of Examples, sorted."""
-    found = []
+    digests = []
     for split in sorted(folder.glob("Split-*")):
         files = [str(path) for path in sorted(split.iterdir())]
         dataset = tf.data.TFRecordDataset(files)
-        found += [f"{split.name} {hashlib.sha256(one).hexdigest()}" for one in dataset.as_numpy_iterator()]
-    return sorted(found)
+        digests += [
+            f"{split.name} {hashlib.sha256(serialized).hexdigest()}" for serialized in dataset.as_numpy_iterator()
+        ]
+    return sorted(digests)
 
 
 def records(folder: Path) -> list[record.Record]:
     files = [str(path) for path in sorted(folder.glob("Split-*/*"))]
     dataset = tf.data.TFRecordDataset(files)
-    return [record.decode(one) for one in dataset.as_numpy_iterator()]
+    return [record.decode(serialized) for serialized in dataset.as_numpy_iterator()]
 
 
 def examples_of(run: Runs, cluster: Cluster) -> Path:
@@ -113,8 +115,8 @@ def examples_of(run: Runs, cluster: Cluster) -> Path:
 
 
 def read(cluster: Cluster, run: Runs, component: str, output: str, file: str) -> Json:
-    found: Json = json.loads((cluster.path(run[component].outputs[output]) / file).read_text())
-    return found
+    content: Json = json.loads((cluster.path(run[component].outputs[output]) / file).read_text())
+    return content
 
 
 def test_the_whole_graph_ends_with_a_pushed_model(first: Runs, cluster: Cluster, volume: Path) -> None:
@@ -138,7 +140,7 @@ def test_the_result_is_that_of_a_local_run(first: Runs, local: tuple[Path, Outco
     assert there == here
     slices = read(cluster, first, "Evaluator", "evaluation", "evaluation.json")["slices"]
     of_cluster, of_local = (
-        {one["slice"]: one["metrics"] for one in found} for found in (slices, outcome.result["slices"])
+        {slice_["slice"]: slice_["metrics"] for slice_ in listed} for listed in (slices, outcome.result["slices"])
     )
     assert set(of_local) == set(of_cluster)
     for name, metrics in of_local.items():
@@ -154,7 +156,11 @@ def test_a_later_run_takes_the_new_span_and_compares_with_what_serves(
     assert second["ExampleGen"].outputs["examples"]["metadata"]["spans"] == "1,2"
     evaluation = read(cluster, second, "Evaluator", "evaluation", "evaluation.json")
     assert evaluation["baseline"] == "version 1"
-    new = [one.image_id.startswith("new-") for one in records(examples_of(second, cluster)) if not one.is_augmented]
+    new = [
+        record_.image_id.startswith("new-")
+        for record_ in records(examples_of(second, cluster))
+        if not record_.is_augmented
+    ]
     assert (new.count(True), new.count(False)) == (60, 80)
     assert json.loads((volume / "serving/current.json").read_text())["version"] == 2
 
@@ -173,8 +179,8 @@ def test_what_is_killed_and_tried_again_leaves_nothing_behind(second: Runs, clus
     }
     metadata = second["Augmenter"].outputs["augmented_examples"]["metadata"]
     written = sum(int(value) for name, value in metadata.items() if name.endswith(("_originals", "_copies")))
-    found = [one.image_id for one in records(examples_of(second, cluster))]
-    assert len(found) == len(set(found)) == written
+    image_ids = [record_.image_id for record_ in records(examples_of(second, cluster))]
+    assert len(image_ids) == len(set(image_ids)) == written
     versions = sorted(path.name for path in (volume / "serving").iterdir())
     assert versions == ["1", "2", "current.json"]
 

@@ -34,7 +34,7 @@ def test_learns_from_real_images(tmp_path: Path) -> None:
     outcome = run_pipeline(tmp_path / "root", tmp_path / "data", "--config", "cpu", *overrides, "--set", rules)
 
     assert outcome.code == 0, outcome.output
-    slices = {one["slice"]: one["metrics"]["dice_mean"]["value"] for one in outcome.result["slices"]}
+    slices = {slice_["slice"]: slice_["metrics"]["dice_mean"]["value"] for slice_ in outcome.result["slices"]}
     assert "source:shenzhen" in slices
     assert {"finding:normal", "finding:tuberculosis"} & set(slices)
     assert slices["is_augmented:0"] > 0.85

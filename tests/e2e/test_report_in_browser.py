@@ -9,6 +9,7 @@ import cv2
 import keras
 import numpy as np
 import pytest
+from pictures import read_picture
 from playwright.sync_api import Browser, Page, sync_playwright
 from report_artifacts import Inputs, artifact
 from report_inputs import Data, Models, settings, write_run, write_study
@@ -62,8 +63,8 @@ def records(first: int, count: int, source: str | None = None) -> list[Record]:
         )
         copy = replace(
             original,
-            image=cv2.flip(original.image, 1),
-            mask=cv2.flip(original.mask, 1),
+            image=np.asarray(cv2.flip(original.image, 1), np.uint8),
+            mask=np.asarray(cv2.flip(original.mask, 1), np.uint8),
             image_id=original.name_copy(1),
             is_augmented=True,
             augmentation="HorizontalFlip" if number % 2 else "RandomGamma+HorizontalFlip",
@@ -104,11 +105,11 @@ def report(request: pytest.FixtureRequest, run: Inputs, tmp_path_factory: pytest
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    found = next((path for name in BROWSERS if (path := shutil.which(name))), None)
-    if found is None:
+    browser_path = next((path for name in BROWSERS if (path := shutil.which(name))), None)
+    if browser_path is None:
         pytest.skip("no Chromium on PATH: `make system-packages` installs it")
     with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        launched = playwright.chromium.launch(executable_path=browser_path, args=["--no-sandbox"])
         yield launched
         launched.close()
 
@@ -127,7 +128,12 @@ def shown(request: pytest.FixtureRequest, browser: Browser, report: Path) -> Ite
     page.goto(address)
     page.wait_for_load_state("networkidle")
     charts = CHARTS[RunReport.read(report).kind]
-    yield Shown(page, charts, console, [one for one in requests if not one.startswith("data:") and one != address])
+    yield Shown(
+        page,
+        charts,
+        console,
+        [address_ for address_ in requests if not address_.startswith("data:") and address_ != address],
+    )
     page.close()
 
 
@@ -211,7 +217,7 @@ def test_contrast_suffices(shown: Shown) -> None:
 def test_is_seen(shown: Shown, tmp_path: Path) -> None:
     path = tmp_path / "page.png"
     shown.page.screenshot(path=path, full_page=True)
-    pixels = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+    pixels = read_picture(path, cv2.IMREAD_GRAYSCALE)
     assert pixels.shape[0] > 5000
     assert pixels.std() > 20
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from command_line import run_pipeline
+from pictures import decode_picture
 from tfx.components.example_gen.base_example_gen_executor import _PartitionFn
 from tfx.proto import example_gen_pb2
 
@@ -36,36 +37,38 @@ def record(number: int, seed: int, **changes: Any) -> Record:
     return replace(Record(image, mask, name, f"p-{name}", "clinic", SIZE, SIZE), **changes)
 
 
-def split_of(one: Record) -> str:
+def split_of(record: Record) -> str:
     config = example_gen_pb2.SplitConfig(
         splits=[example_gen_pb2.SplitConfig.Split(name=name, hash_buckets=count) for name, count in SPLITS.items()],
         partition_feature_name="patient_id",
     )
-    return list(SPLITS)[_PartitionFn(tf.train.Example.FromString(encode(one)), len(BUCKETS), BUCKETS, config)]
+    return list(SPLITS)[_PartitionFn(tf.train.Example.FromString(encode(record)), len(BUCKETS), BUCKETS, config)]
 
 
-def move_to(split: str, one: Record) -> Record:
+def move_to(split: str, record: Record) -> Record:
     """The same record of a patient who falls into another split."""
-    moved = (replace(one, patient_id=f"{one.patient_id}-{n}", image_id=f"{one.image_id}-again") for n in range(1000))
+    moved = (
+        replace(record, patient_id=f"{record.patient_id}-{n}", image_id=f"{record.image_id}-again") for n in range(1000)
+    )
     return next(other for other in moved if split_of(other) == split)
 
 
 def as_jpeg(image: np.ndarray) -> np.ndarray:
-    return cv2.imdecode(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 75])[1], cv2.IMREAD_GRAYSCALE)
+    return decode_picture(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 75])[1], cv2.IMREAD_GRAYSCALE)
 
 
-def damaged(edit: Callable[[Any], None], one: Record) -> bytes:
+def damaged(edit: Callable[[Any], None], record: Record) -> bytes:
     """A record whose features no longer fit each other."""
-    example = tf.train.Example.FromString(encode(one))
+    example = tf.train.Example.FromString(encode(record))
     edit(example.features.feature)
     return example.SerializeToString()
 
 
 def faults() -> tuple[list[bytes], dict[str, str]]:
     """Five kinds of damage, and which reason each is refused for."""
-    scattered = np.zeros((SIZE, SIZE), np.uint8)
-    scattered[4::12, 4::12] = 255
-    scattered = cv2.dilate(scattered, np.ones((5, 5), np.uint8))
+    dots = np.zeros((SIZE, SIZE), np.uint8)
+    dots[4::12, 4::12] = 255
+    scattered = np.asarray(cv2.dilate(dots, np.ones((5, 5), np.uint8)), np.uint8)
     tiny = np.zeros((SIZE, SIZE), np.uint8)
     tiny[40:44, 40:44] = 255
 
@@ -92,8 +95,8 @@ def write(data: Path, span: int, records: list[bytes]) -> None:
     folder = data / f"span-{span}"
     folder.mkdir(parents=True)
     with tf.io.TFRecordWriter(str(folder / "records-00000-of-00001.tfrecord")) as writer:
-        for one in records:
-            writer.write(one)
+        for serialized in records:
+            writer.write(serialized)
 
 
 def only(root: Path, component: str, output: str, name: str) -> Any:
@@ -113,14 +116,15 @@ def test_each_is_found_and_named(tmp_path: Path) -> None:
 
     sound = [record(number, seed=2) for number in range(IMAGES)]
     scanned = [
-        replace(one, image=np.rint(one.image * DARKER).astype(np.uint8)) if number % 2 else one
-        for number, one in enumerate(sound)
+        replace(original, image=np.rint(original.image * DARKER).astype(np.uint8)) if number % 2 else original
+        for number, original in enumerate(sound)
     ]
-    trained_on = [one for one in scanned if split_of(one) == "train"]
+    trained_on = [original for original in scanned if split_of(original) == "train"]
+    brighter = cv2.convertScaleAbs(trained_on[2].image, alpha=0.9, beta=12)
     duplicates = [
         move_to("test", trained_on[0]),
         move_to("test", replace(trained_on[1], image=as_jpeg(trained_on[1].image))),
-        move_to("eval", replace(trained_on[2], image=cv2.convertScaleAbs(trained_on[2].image, alpha=0.9, beta=12))),
+        move_to("eval", replace(trained_on[2], image=np.asarray(brighter, np.uint8))),
     ]
     bad, reasons = faults()
     write(data, 2, [*map(encode, scanned), *map(encode, duplicates), *bad])
@@ -136,16 +140,16 @@ def test_each_is_found_and_named(tmp_path: Path) -> None:
 
     validation = json.loads(only(root, "RecordValidator", "report", "validation.json"))
     listed = [json.loads(line) for line in only(root, "RecordValidator", "report", "quarantined.jsonl").splitlines()]
-    found = {one["image_id"]: one["reason"] for one in listed}
-    assert {name: found.get(name) for name in reasons} == reasons
+    refusals = {refused["image_id"]: refused["reason"] for refused in listed}
+    assert {name: refusals.get(name) for name in reasons} == reasons
     assert validation["leaks"]["total"] == 3
     leaks = {
-        (one["dropped"]["image_id"], one["kept"]["image_id"]): one["reason"] for one in validation["leaks"]["named"]
+        (leak["dropped"]["image_id"], leak["kept"]["image_id"]): leak["reason"] for leak in validation["leaks"]["named"]
     }
     pairs = [(trained_on[number].image_id, duplicates[number].image_id) for number in range(3)]
     assert leaks == dict(zip(pairs, ("exact_duplicate", "near_duplicate", "near_duplicate"), strict=True))
     assert len(listed) == 5 + 3, "and nothing else"
-    read, validated = (sum(one[name] for one in validation["sets"]) for name in ("read", "validated"))
+    read, validated = (sum(set_[name] for set_ in validation["sets"]) for name in ("read", "validated"))
     assert (read, validated) == (IMAGES + 3 + 5, IMAGES)
     assert len(list((root / "artifacts/RecordValidator/report").glob("*/thumbnails.png"))) == 1
 
@@ -157,7 +161,7 @@ def test_each_is_found_and_named(tmp_path: Path) -> None:
 
     drift = json.loads(only(root, "ExampleValidator", "anomalies", "drift.json"))
     assert drift["baseline"] == 1
-    drifted = {one["feature"] for one in drift["features"] if one["drifted"]}
+    drifted = {feature["feature"] for feature in drift["features"] if feature["drifted"]}
     assert "mean_intensity" in drifted
     assert "lung_fraction" not in drifted, "only the scanner is new"
     assert "mean_intensity" in second.output

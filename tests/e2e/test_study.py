@@ -35,12 +35,19 @@ def test_a_study(phantom_data: Path, other_data: Path, tmp_path: Path) -> None:
     slices = {slice_.slice: slice_ for slice_ in evaluation.slices}
     assert slices["set:north,is_augmented:0"].examples == 12
     for name in ("overall", "is_augmented:0", "set:north"):
+        slice_ = slices[name]
+        assert slice_.baseline is not None
+        assert slice_.difference is not None
         plain, without, change = (
-            of_model["dice_mean"] for of_model in (slices[name].metrics, slices[name].baseline, slices[name].difference)
+            metrics["dice_mean"] for metrics in (slice_.metrics, slice_.baseline, slice_.difference)
         )
+        assert plain.value is not None
+        assert without.value is not None
+        assert change.interval is not None
         difference = plain.value - without.value
         assert change.value == pytest.approx(difference)
-        assert change.low <= difference <= change.high
+        low, high = change.interval
+        assert low <= difference <= high
     assert "set:north" in done.stdout
     assert (tmp_path / "report" / "index.html").exists()
     assert not (tmp_path / "serving").exists(), "a study releases nothing"

@@ -20,7 +20,9 @@ LENIENT = ("--set", "evaluate.rules=[{metric: dice_mean, at_least: 0.1}]", "--se
 
 
 def history_of(root: Path) -> dict[str, list[float | None]]:
-    files = sorted((root / "artifacts/Trainer/model_run").glob("*/history.json"), key=lambda one: int(one.parent.name))
+    files = sorted(
+        (root / "artifacts/Trainer/model_run").glob("*/history.json"), key=lambda path: int(path.parent.name)
+    )
     return TrainingHistory.read(files[-1].parent).figures
 
 
@@ -48,7 +50,10 @@ def test_a_warm_start_begins_with_the_blessed_model(searched: tuple[Path, Outcom
     outcome = run_pipeline(root, phantom_data, *warm)
     assert outcome.code == 0, outcome.output
     assert "begins with the weights of the model blessed last" in outcome.output
-    assert history_of(root)["loss"][0] < cold["loss"][0]
+    first, first_cold = history_of(root)["loss"][0], cold["loss"][0]
+    assert first is not None
+    assert first_cold is not None
+    assert first < first_cold
 
     other = run_pipeline(root, phantom_data, *warm, "--set", "model.filters=8")
     assert other.code == 1

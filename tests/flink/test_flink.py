@@ -56,7 +56,7 @@ def run(root: Path, images: Path, beam: BeamSettings) -> Run:
     config = load_config("demo", SETTINGS, data=root / "data", root=root).model_copy(update={"beam": beam})
     runner = LocalRunner(root, mock.Mock())
     runner.run(create_pipeline(config, runner.connection))
-    made = ((f"{run.id}.{key}", found) for run in runner.runs for key, found in run.outputs.items())
+    made = ((f"{run.id}.{key}", outputs) for run in runner.runs for key, outputs in run.outputs.items())
     return Run(config, {name: artifact for name, artifacts in made for artifact in artifacts})
 
 
@@ -97,10 +97,10 @@ def test_a_dead_task_manager_costs_no_record(cluster: FlinkCluster, tmp_path: Pa
         augmented = augmenting.result()
     assert max(subtask["attempt"] for subtask in cluster.newest_job()["subtasks"]) > 0
     cluster.restart_task_manager(0)
-    found = hashes(augmented)
-    assert found == hashes(expected)
+    digests = hashes(augmented)
+    assert digests == hashes(expected)
     for split, size in ORIGINALS.items():
-        assert len(set(found[split])) == len(found[split]) == size * (1 + policy.copies_of(split))
+        assert len(set(digests[split])) == len(digests[split]) == size * (1 + policy.copies_of(split))
     # Of attempts, Flink counts those alone that the result is made of.
     assert counts(augmented) == counts(expected)
 

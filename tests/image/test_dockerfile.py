@@ -20,7 +20,9 @@ def test_the_dockerfile_is_clean() -> None:
 
 
 def test_gpus_need_more_libraries_but_no_other_versions() -> None:
-    names = {re.split("==| ;", one)[0] for one in locked("requirements-gpu.txt") - locked("requirements.txt")}
+    names = {
+        re.split("==| ;", requirement)[0] for requirement in locked("requirements-gpu.txt") - locked("requirements.txt")
+    }
     assert {"nvidia-cudnn-cu12", "nvidia-nccl-cu12"} <= names
     assert all(name.startswith("nvidia-") for name in names)
     assert locked("requirements.txt") <= locked("requirements-gpu.txt")

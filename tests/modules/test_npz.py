@@ -1,6 +1,7 @@
 """Arrays with a header in one file: what is written is read back, and damage is told in one line."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from modules.npz import read_npz, write_npz
 from modules.training.settings import TuneSettings
 
 SETTINGS = ModelSettings(image_size=32, levels=2)
-ARRAYS = {"layer/0": np.arange(6, dtype=np.float16).reshape(2, 3), "layer/1": np.zeros(0, np.int64)}
+ARRAYS: dict[str, Any] = {"layer/0": np.arange(6, dtype=np.float16).reshape(2, 3), "layer/1": np.zeros(0, np.int64)}
 
 
 @pytest.fixture

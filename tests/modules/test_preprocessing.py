@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from modules.preprocessing import decode_grey, encoded_size, parse_pixels
+from pipeline.ingest.formats.registry import decode_image
 from schema import features
 from schema.record import Record, encode
 
@@ -47,6 +48,54 @@ def test_16_bit_is_stretched_to_its_own_range(to_png: Png, low: int, high: int) 
     stored = np.linspace(low, high, 48).round().astype(np.uint16).reshape(6, 8)
     expected = (stored.astype(float) - low) / (high - low)
     assert decoded(to_png(stored)) == pytest.approx(expected, abs=1e-6)
+
+
+def random_image(generator: np.random.Generator) -> NDArray[Any]:
+    """A picture of 8 to 16 bits, perhaps with stray pixels, a marker or black surroundings."""
+    height, width = generator.integers(40, 90, 2)
+    smooth = cv2.GaussianBlur(generator.normal(size=(height, width)), (0, 0), 4)
+    bits = int(generator.choice([3, 4, 5, 8, 10, 12, 14, 16]))
+    picture = (smooth - smooth.min()) / np.ptp(smooth) * (2**bits - 1)
+    image = picture.round().astype(np.uint8 if bits <= 8 else np.uint16)
+    top = np.iinfo(image.dtype).max
+    faults = generator.random(3) < 0.3
+    if faults[0]:
+        image[generator.integers(height), generator.integers(width)] = top
+    if faults[1]:
+        image[2:5, 3:9] = min(top, 4 * 2**bits)
+    if faults[2]:
+        image[:, : width // 5] = 0
+    return image
+
+
+def test_the_ingest_and_the_graph_read_the_same_pixels(to_png: Png) -> None:
+    generator = np.random.default_rng(0)
+    for image in (random_image(generator) for _ in range(200)):
+        ingested = decode_image(to_png(image)).pixels
+        assert np.abs(decoded(to_png(image)) * 255 - ingested).max() <= 0.51
+        assert np.abs(decoded(to_png(ingested)) * 255 - ingested).max() <= 1, "as predict sends them"
+
+
+@pytest.mark.parametrize("fault", ["hot pixel", "marker", "surroundings", "16 levels"])
+def test_what_is_no_anatomy_does_not_move_the_stretch(to_png: Png, fault: str) -> None:
+    image = np.add.outer(np.arange(200), np.arange(200)).astype(np.uint16) * 10
+    clean = image / image.max()
+    if fault == "hot pixel":
+        image[5, 5] = 65535
+    elif fault == "marker":
+        image[10:20, 10:30] = 16383
+    elif fault == "surroundings":
+        image[:, :60] = 0
+    else:
+        image = (image // 250).astype(np.uint8)
+    read = decoded(to_png(image))
+    assert np.abs(read - clean)[30:, 60:].max() < 0.08
+
+
+def test_cmyk_jpeg() -> None:
+    smooth = Image.fromarray(cv2.resize(RAMP, (64, 48), interpolation=cv2.INTER_LINEAR))
+    data = saved(smooth.convert("RGB").convert("CMYK"), "JPEG", quality=95)
+    assert decoded(data) * 255 == pytest.approx(decode_image(data).pixels.astype(float), abs=3)
 
 
 def test_an_even_16_bit_image_is_black(to_png: Png) -> None:
@@ -104,13 +153,13 @@ def read(folder: Path) -> list[tuple[NDArray[np.float32], NDArray[np.uint8], int
     """Image, mask and is_augmented of each transformed example."""
     spec = {name: tf.io.FixedLenFeature([], tf.string) for name in (features.IMAGE, features.MASK)}
     spec[features.IS_AUGMENTED] = tf.io.FixedLenFeature([], tf.int64)
-    found = []
-    for one in tf.data.TFRecordDataset(sorted(map(str, folder.glob("examples*.gz"))), "GZIP"):
-        parsed = tf.io.parse_single_example(one, spec)
+    examples = []
+    for serialized in tf.data.TFRecordDataset(sorted(map(str, folder.glob("examples*.gz"))), "GZIP"):
+        parsed = tf.io.parse_single_example(serialized, spec)
         image = parse_pixels(parsed[features.IMAGE], tf.float16, SIZE).numpy().astype(np.float32)
         mask = parse_pixels(parsed[features.MASK], tf.uint8, SIZE).numpy()
-        found.append((image, mask, int(parsed[features.IS_AUGMENTED])))
-    return found
+        examples.append((image, mask, int(parsed[features.IS_AUGMENTED])))
+    return examples
 
 
 def test_every_record_is_transformed(transform_graph: Path, records: list[Record]) -> None:

@@ -43,21 +43,21 @@ def test_this_machine() -> None:
 
 @pytest.mark.parametrize("runner", ["flink", "spark"])
 def test_an_engine_behind_a_job_server(runner: str) -> None:
-    told = options(**{**FLINK, "runner": runner}, parallelism=8)
-    assert told.view_as(StandardOptions).runner == "PortableRunner"
-    portable = told.view_as(PortableOptions)
+    options_ = options(**{**FLINK, "runner": runner}, parallelism=8)
+    assert options_.view_as(StandardOptions).runner == "PortableRunner"
+    portable = options_.view_as(PortableOptions)
     assert portable.job_endpoint == "flink:8099"
     assert (portable.environment_type, portable.environment_config) == ("EXTERNAL", "localhost:50000")
     assert "--parallelism=8" in BeamSettings(**FLINK, parallelism=8).arguments()
-    assert not any("parallelism" in one for one in BeamSettings(**FLINK).arguments())
+    assert not any("parallelism" in argument for argument in BeamSettings(**FLINK).arguments())
 
 
 def test_dataflow() -> None:
-    told = options(**DATAFLOW, workers=20, options={"subnetwork": "regions/x/subnetworks/y"})
-    assert told.view_as(StandardOptions).runner == "DataflowRunner"
-    cloud = told.view_as(GoogleCloudOptions)
+    options_ = options(**DATAFLOW, workers=20, options={"subnetwork": "regions/x/subnetworks/y"})
+    assert options_.view_as(StandardOptions).runner == "DataflowRunner"
+    cloud = options_.view_as(GoogleCloudOptions)
     assert (cloud.project, cloud.region, cloud.temp_location) == ("clinic", "europe-west4", "gs://clinic/tmp")
-    workers = told.view_as(WorkerOptions)
+    workers = options_.view_as(WorkerOptions)
     assert (workers.sdk_container_image, workers.max_num_workers) == ("registry/lungseg:1", 20)
     assert workers.subnetwork == "regions/x/subnetworks/y"
     assert options(**DATAFLOW).view_as(WorkerOptions).max_num_workers is None

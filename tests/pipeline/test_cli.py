@@ -261,7 +261,12 @@ def test_spans(
     expected: tuple[int | None, int],
 ) -> None:
     seen: list[Config] = []
-    monkeypatch.setattr(run, command, lambda config, **_: bool(seen.append(config)) or True)
+
+    def succeed(config: Config, **_: object) -> bool:
+        seen.append(config)
+        return True
+
+    monkeypatch.setattr(run, command, succeed)
     assert lungseg(command, "--data", "d", *arguments) == (0, "", "")
     assert (seen[0].data.span, seen[0].data.spans) == expected
 
@@ -305,7 +310,12 @@ def test_demo_makes_what_is_missing_and_keeps_what_is_there(
     monkeypatch.setattr(cli, "_DEMO_IMAGES", 2)
     monkeypatch.setattr(cli, "_DEMO_SIZE", 64)
     configs: list[Config] = []
-    monkeypatch.setattr(run, "run", lambda config, **_: bool(configs.append(config)) or True)
+
+    def succeed(config: Config, **_: object) -> bool:
+        configs.append(config)
+        return True
+
+    monkeypatch.setattr(run, "run", succeed)
     assert lungseg("demo", "--root", "here")[0] == 0
     records = sorted((tmp_path / "here" / "data" / "span-1").glob("*.tfrecord"))
     made = [path.stat().st_mtime_ns for path in records]

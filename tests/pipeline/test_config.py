@@ -82,7 +82,7 @@ def test_a_file(tmp_path: Path) -> None:
 def test_an_empty_file_is_all_defaults(tmp_path: Path) -> None:
     (tmp_path / "empty.yaml").write_text("# nothing\n")
     assert load(str(tmp_path / "empty.yaml")).model_dump(exclude={"root", "data"}) == {
-        **Config(root=ROOT, data={"root": DATA}).model_dump(exclude={"root", "data"})  # type: ignore[arg-type]
+        **Config(root=ROOT, data={"root": DATA}).model_dump(exclude={"root", "data"})
     }
 
 
@@ -103,11 +103,11 @@ def test_an_empty_file_is_all_defaults(tmp_path: Path) -> None:
     ],
 )
 def test_set(assignment: str, value: object) -> None:
-    found: Any = read_config("cpu", [assignment], DATA, ROOT, None)
+    setting: Any = read_config("cpu", [assignment], DATA, ROOT, None)
     for part in assignment.partition("=")[0].split("."):
-        found = found[part] if isinstance(found, dict) else getattr(found, part)
-    assert found == value
-    assert type(found) is type(value)
+        setting = setting[part] if isinstance(setting, dict) else getattr(setting, part)
+    assert setting == value
+    assert type(setting) is type(value)
 
 
 def test_set_keeps_what_the_preset_says_beside_it() -> None:
@@ -329,7 +329,7 @@ def test_what_is_printed_loads_back(lungseg: Lungseg, tmp_path: Path, name: str,
 def test_a_policy_of_its_own_and_external_sets_load_back(lungseg: Lungseg, tmp_path: Path) -> None:
     policy = tmp_path / "policy.yaml"
     policy.write_text(POLICY)
-    rule = {"metric": "hd95", "at_most": 0.1, "slice": {"set": "north", "is_augmented": 0}}
+    rule: JsonValue = {"metric": "hd95", "at_most": 0.1, "slice": {"set": "north", "is_augmented": 0}}
     rules: JsonValue = [{"metric": "dice_mean", "at_least": 0.5}, rule]
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump({"evaluate": {"rules": rules}, "data": {"root": str(DATA)}}))
     overrides: dict[str, JsonValue] = {"augment.policy": str(policy)}

@@ -213,7 +213,7 @@ def test_a_failure_ends_the_status(screen: io.StringIO) -> None:
 def result_of(*slices: str, failures: tuple[str, ...] = ()) -> RunResult:
     dice = {"value": 0.98765, "low": 0.97, "high": 0.99}
     others = {name: Estimate(value=value) for name, value in {"iou_mean": 0.9, "hd95": 0.02, "nsd": 1}.items()}
-    found = [
+    measured = [
         Slice(
             slice=name,
             set="test",
@@ -249,7 +249,7 @@ def result_of(*slices: str, failures: tuple[str, ...] = ()) -> RunResult:
             RuleResult.model_validate({**rule, "passed": True}),
             RuleResult.model_validate({**rule, "passed": False}),
         ],
-        slices=found,
+        slices=measured,
         components=[],
     )
 
@@ -286,12 +286,12 @@ def test_a_study(wide: Console, screen: io.StringIO) -> None:
     def estimates(dice: float) -> dict[str, Estimate]:
         return {"dice_mean": Estimate(value=dice, low=dice - 0.01, high=dice + 0.01), "hd95": Estimate(value=0.02)}
 
-    one = {"set": "x", "examples": 12, "patients": 12, "enough": True}
+    common = {"set": "x", "examples": 12, "patients": 12, "enough": True}
     compared = {"metrics": estimates(0.96), "baseline": estimates(0.95), "difference": estimates(0.01)}
     evaluation = {"baseline": "originals only", "tolerance": 0.01, "min_patients": 10, "confidence": 0.95}
     slices = [
-        Slice(slice="set:x,is_augmented:0", keys={"is_augmented": "0"}, **one, **compared),
-        Slice(slice="set:x,is_augmented:0,sex:male", keys={"is_augmented": "0", "sex": "male"}, **one, **compared),
+        Slice(slice="set:x,is_augmented:0", keys={"is_augmented": "0"}, **common, **compared),
+        Slice(slice="set:x,is_augmented:0,sex:male", keys={"is_augmented": "0", "sex": "male"}, **common, **compared),
     ]
     study = StudyResult(pipeline="a", policy="chest", evaluation=Evaluation(**evaluation, slices=slices), components=[])
     show_study(wide, study)

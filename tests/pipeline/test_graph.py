@@ -264,12 +264,12 @@ def test_examples_are_split_by_patient(nodes: Nodes) -> None:
 
 
 def test_the_spans_arrive(nodes: Nodes) -> None:
-    def told(nodes: Nodes) -> tuple[int, str]:
+    def spans_of(nodes: Nodes) -> tuple[int, str]:
         custom = json.loads(parameter(nodes, "ExampleGen", "custom_config"))["custom_config"]
         return custom["value"]["spans"], parameter(nodes, "ExampleGen", "range_config")
 
-    assert told(nodes) == (1, "")
-    spans, newest = told(nodes_of(load(data__spans=3, data__span=5)))
+    assert spans_of(nodes) == (1, "")
+    spans, newest = spans_of(nodes_of(load(data__spans=3, data__span=5)))
     assert spans == 3
     assert json.loads(newest)["static_range"] == {"start_span_number": 5, "end_span_number": 5}
 
@@ -416,8 +416,8 @@ def test_another_page_makes_nothing_anew_but_itself(tree: Path) -> None:
 
 def test_the_model_that_serves_is_part_of_the_comparisons_key(tmp_path: Path) -> None:
     def keys() -> tuple[str, str]:
-        told = serving(nodes_of(load_config("demo", {}, data=Path("/data"), root=tmp_path)))
-        return told.baseline_key, told.candidate_key
+        settings = serving(nodes_of(load_config("demo", {}, data=Path("/data"), root=tmp_path)))
+        return settings.baseline_key, settings.candidate_key
 
     baseline, _ = keys()
     assert baseline == "none"

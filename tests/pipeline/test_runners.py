@@ -12,7 +12,8 @@ from tfx.orchestration.pipeline import Pipeline
 from tfx.types import standard_artifacts
 
 from pipeline.errors import ComponentError
-from pipeline.runners import METADATA_FILE, BeamRunner, ComponentRun, LocalRunner, Runner
+from pipeline.root import METADATA_FILE
+from pipeline.runners import BeamRunner, ComponentRun, LocalRunner, Runner
 
 
 @component
@@ -89,14 +90,16 @@ def test_twice_the_second_time_from_the_cache(tmp_path: Path, kind: type[Runner]
         assert examples.split_names == '["train"]'
         assert model.get_string_custom_property("word") == "hello"
         assert Path(model.uri).is_dir()
-    assert [one.outputs["model"][0].uri for one in first[1:]] == [one.outputs["model"][0].uri for one in second[1:]]
+    assert [component_run.outputs["model"][0].uri for component_run in first[1:]] == [
+        component_run.outputs["model"][0].uri for component_run in second[1:]
+    ]
     # What came from the cache still tells how long it took to make.
     for made, of_cache in zip(first, second, strict=True):
         for key, (artifact,) in of_cache.outputs.items():
             assert artifact.get_float_custom_property("seconds") == pytest.approx(made.seconds, abs=1e-5), key
     # Another parameter upstream runs both anew.
     third, _ = run(tmp_path, word="bye", kind=kind)
-    assert [one.cached for one in third] == [False, False]
+    assert [component_run.cached for component_run in third] == [False, False]
     assert third[1].outputs["model"][0].get_string_custom_property("word") == "bye"
 
 
@@ -110,18 +113,18 @@ def test_a_failing_component(tmp_path: Path, kind: type[Runner]) -> None:
     # Use started and never ended.
     assert caught.value.__notes__ == ["Make started, Make ended, ran, Use started"]
     live = metadata_store_pb2.Artifact.LIVE
-    assert [one.state for one in artifacts(tmp_path, "Examples")] == [live]
-    assert live not in [one.state for one in artifacts(tmp_path, "Model")]
+    assert [artifact.state for artifact in artifacts(tmp_path, "Examples")] == [live]
+    assert live not in [artifact.state for artifact in artifacts(tmp_path, "Model")]
     # After the cause is gone, what had succeeded is not done again.
     runs, _ = run(tmp_path, kind=kind)
-    assert [one.cached for one in runs] == [True, False]
-    assert [one.state for one in artifacts(tmp_path, "Model")].count(live) == 1
+    assert [component_run.cached for component_run in runs] == [True, False]
+    assert [artifact.state for artifact in artifacts(tmp_path, "Model")].count(live) == 1
 
 
 def test_one_runner_goes_on_where_the_other_ended(tmp_path: Path) -> None:
     run(tmp_path, kind=BeamRunner)
     runs, _ = run(tmp_path, kind=LocalRunner)
-    assert [one.cached for one in runs] == [True, True]
+    assert [component_run.cached for component_run in runs] == [True, True]
 
 
 def test_metadata_lie_under_the_root(tmp_path: Path) -> None:

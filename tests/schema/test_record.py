@@ -33,7 +33,7 @@ def pixel_pairs(draw: st.DrawFn) -> tuple[Pixels, Pixels]:
 @st.composite
 def records(draw: st.DrawFn) -> Record:
     image, mask = draw(pixel_pairs())
-    texts = {name: draw(TEXTS) for name in features.TEXT if name != features.AUGMENTATION}
+    texts: dict[str, Any] = {name: draw(TEXTS) for name in features.TEXT if name != features.AUGMENTATION}
     augmentation = draw(st.sampled_from(["none", "Affine", "Affine+GaussNoise"]))
     return Record(
         image=image,
@@ -244,8 +244,8 @@ def test_a_record_error_is_a_value_error() -> None:
 
 
 @given(records())
-def test_the_bytes_are_those_of_tensorflow(one: Record) -> None:
-    serialized = encode(one)
+def test_the_bytes_are_those_of_tensorflow(record: Record) -> None:
+    serialized = encode(record)
     assert example_pb2.Example.FromString(serialized).SerializeToString(deterministic=True) == serialized
     assert Example.FromString(serialized).SerializeToString(deterministic=True) == serialized
 

@@ -158,9 +158,9 @@ def test_a_pointer_from_before_there_were_formats(tmp_path: Path) -> None:
 def test_a_result_from_before_there_were_formats(tmp_path: Path) -> None:
     """Its slices have numbers where there are estimates now."""
     slice_ = {"slice": "overall", "keys": {}, "examples": 2, "patients": 1, "metrics": {"dice_mean": 0.5}}
-    told = {"status": "blessed", "pushed_version": "1", "pipeline": "lungseg", "data_span": 1, "data_spans": [1]}
+    result = {"status": "blessed", "pushed_version": "1", "pipeline": "lungseg", "data_span": 1, "data_spans": [1]}
     lists = {"failures": [], "rules": [], "slices": [{**slice_, "intervals": {}}], "components": []}
-    (tmp_path / "result.json").write_text(json.dumps({**told, "policy": "chest", **lists}))
+    (tmp_path / "result.json").write_text(json.dumps({**result, "policy": "chest", **lists}))
     expected = f"^'{re.escape(str(tmp_path))}/result.json', 'slices.0.set': Field required: run the component that .*$"
     with pytest.raises(ReportFileError, match=expected):
         RunResult.read(tmp_path)
@@ -172,9 +172,9 @@ def test_a_failed_write_leaves_what_was_there(tmp_path: Path, monkeypatch: pytes
     before = (tmp_path / "weather.json").read_bytes()
     write = Path.write_bytes
 
-    def fail(path: Path, given: Any) -> None:
-        if isinstance(given, bytes):
-            write(path, given[: len(given) // 2])
+    def fail(path: Path, content: Any) -> None:
+        if isinstance(content, bytes):
+            write(path, content[: len(content) // 2])
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, method, fail)
@@ -193,7 +193,7 @@ def test_text_and_bytes_are_written_whole(tmp_path: Path) -> None:
 def test_reports_are_frozen() -> None:
     weather = Weather(degrees=3.5)
     with pytest.raises(ValueError, match="Instance is frozen"):
-        weather.degrees = 4
+        weather.degrees = 4  # type: ignore[misc]
 
 
 def test_an_estimate() -> None:
@@ -204,13 +204,13 @@ def test_an_estimate() -> None:
 
 
 def test_reports_on_several_data_sets_are_put_together() -> None:
-    one, other = (
+    first, other = (
         ValidationReport(
             limits={"max_age": age}, sets=[SET], leaks=Leaks(total=age, named=[LEAK]), left_out=age
         )
         for age in (1, 2)
     )  # fmt: skip
-    merged = ValidationReport.merge([one, other])
+    merged = ValidationReport.merge([first, other])
     assert merged == ValidationReport(
         limits={"max_age": 1}, sets=[SET, SET], leaks=Leaks(total=3, named=[LEAK, LEAK]), left_out=3
     )

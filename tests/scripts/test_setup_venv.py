@@ -65,7 +65,7 @@ def set_up(tmp_path: Path) -> SetUp:
             write(path / name, text)
         uv, calls = write(tmp_path / "uv", UV), tmp_path / "calls"
         environment = {"PATH": str(path), "UV": str(uv), "CALLS": str(calls), **variables}
-        command = [SCRIPT, tmp_path / "venv", *interpreter]
+        command: list[str | Path] = [SCRIPT, tmp_path / "venv", *interpreter]
         return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
 
     return set_up

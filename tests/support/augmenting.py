@@ -68,13 +68,13 @@ def _examples(folder: Path) -> types.Artifact:
 
 def hashes(examples: types.Artifact, form: Callable[[bytes], bytes] = bytes) -> dict[str, list[str]]:
     """The SHA-256 of each record, in some form, by split; sorted, as runners deal records over files as they like."""
-    found = {}
+    digests = {}
     for split in splits_of(examples):
         files = record_files(split_folder(examples, split))
         kind = "GZIP" if files[0].endswith(".gz") else ""
         serialized = tf.data.TFRecordDataset(files, compression_type=kind).as_numpy_iterator()
-        found[split] = sorted(hashlib.sha256(one).hexdigest() for one in map(form, serialized))
-    return found
+        digests[split] = sorted(hashlib.sha256(content).hexdigest() for content in map(form, serialized))
+    return digests
 
 
 def counts(augmented: types.Artifact) -> dict[str, int]:

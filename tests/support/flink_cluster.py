@@ -70,8 +70,7 @@ def fetch_jars(folder: Path) -> Path:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         errors = [line.removeprefix("[ERROR] ") for line in done.stdout.splitlines() if line.startswith("[ERROR]")]
-        msg = f"Maven cannot fetch Flink and Beam's runner: {(errors or [done.stdout])[0]}"
-        raise UnavailableError(msg)
+        raise UnavailableError(f"Maven cannot fetch Flink and Beam's runner: {(errors or [done.stdout])[0]}")
     return jars
 
 
@@ -156,7 +155,7 @@ class FlinkCluster:
         overview = max(self.get("/jobs/overview")["jobs"], key=lambda job: job["start-time"])
         job = self.get(f"/jobs/{overview['jid']}")
         details = [self.get(f"/jobs/{overview['jid']}/vertices/{vertex['id']}") for vertex in job["vertices"]]
-        return {**job, "subtasks": [subtask for one in details for subtask in one["subtasks"]]}
+        return {**job, "subtasks": [subtask for detail in details for subtask in detail["subtasks"]]}
 
     def _configure(self) -> None:
         settings = {
@@ -209,11 +208,9 @@ class FlinkCluster:
         deadline = time.monotonic() + _STARTS_IN
         while not ready():
             if ended := [name for name, process in self._processes.items() if process.poll() is not None]:
-                msg = f"{ended[0]} has ended: see {self._folder / ended[0]}.log"
-                raise RuntimeError(msg)
+                raise RuntimeError(f"{ended[0]} has ended: see {self._folder / ended[0]}.log")
             if time.monotonic() > deadline:
-                msg = f"{what} was not ready in {_STARTS_IN:.0f} s: see the logs in {self._folder}"
-                raise RuntimeError(msg)
+                raise RuntimeError(f"{what} was not ready in {_STARTS_IN:.0f} s: see the logs in {self._folder}")
             time.sleep(0.2)
 
     def _has_task_managers(self) -> bool:
@@ -235,9 +232,9 @@ def _loopback(index: int) -> str:
 def _free_ports(number: int) -> list[int]:
     with ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(number)]
-        for one in sockets:
-            one.bind(("localhost", 0))
-        return [int(one.getsockname()[1]) for one in sockets]
+        for bound in sockets:
+            bound.bind(("localhost", 0))
+        return [int(bound.getsockname()[1]) for bound in sockets]
 
 
 def _listen(*addresses: tuple[str, int]) -> bool:

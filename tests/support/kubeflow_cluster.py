@@ -72,7 +72,7 @@ class Cluster:
         assert spec["schemaVersion"] == "2.1.0", "the API server takes no other"
         declared = spec["root"]["inputDefinitions"]["parameters"]
         assert set(parameters) <= set(declared)
-        values = {name: parameters.get(name, one.get("defaultValue")) for name, one in declared.items()}
+        values = {name: parameters.get(name, parameter.get("defaultValue")) for name, parameter in declared.items()}
         assert None not in values.values(), "the API server refuses a run without a value for each parameter"
         run_root = f"{SCHEME}mlpipeline/v2/artifacts/{spec['pipelineInfo']['name']}/{uuid.uuid4()}"
         done: dict[str, Done] = {}
@@ -98,14 +98,17 @@ class Cluster:
         for attempt in range(1, retries + 2):
             shutil.rmtree(self.copies, ignore_errors=True)
             for artifacts in inputs["artifacts"].values():
-                for one in artifacts["artifacts"]:
-                    if self.path(one).exists():
-                        shutil.copytree(self.path(one), self._copy(one["uri"]))
+                for artifact in artifacts["artifacts"]:
+                    if self.path(artifact).exists():
+                        shutil.copytree(self.path(artifact), self._copy(artifact["uri"]))
             output_file = outputs["outputFile"]
             self._copy(output_file).parent.mkdir(parents=True)
             seen = f"{self._mount}/{output_file.removeprefix(SCHEME)}"
             invocation = json.dumps({"inputs": inputs, "outputs": {**outputs, "outputFile": seen}})
-            command = [*container["command"], *(one.replace("{{$}}", invocation) for one in container["args"])]
+            command = [
+                *container["command"],
+                *(argument.replace("{{$}}", invocation) for argument in container["args"]),
+            ]
             ended = self._launch(name, command)
             if ended.returncode == 0:
                 return Done(cached=False, attempts=attempt, outputs=self._publish(outputs))
@@ -118,12 +121,12 @@ class Cluster:
             if key == "executor-logs":
                 continue
             (artifact,) = artifacts["artifacts"]
-            (told,) = written[key]["artifacts"]
+            (stated,) = written[key]["artifacts"]
             published[key] = {
                 "name": str(next(self._ids)),
-                "uri": told.get("uri", artifact["uri"]),
+                "uri": stated.get("uri", artifact["uri"]),
                 "type": {"instanceSchema": ""},
-                "metadata": {**told.get("metadata", {}), "display_name": key, "store_session_info": "{}"},
+                "metadata": {**stated.get("metadata", {}), "display_name": key, "store_session_info": "{}"},
             }
             self._store(self._copy(artifact["uri"]), self.path(published[key]))
         return published
@@ -164,8 +167,7 @@ def processes(folder: Path, kill: dict[str, Callable[[], bool]] | None = None) -
             while now:
                 try:
                     process.communicate(timeout=0.05)
-                    msg = f"{component} was over before it could be killed"
-                    raise AssertionError(msg)
+                    raise AssertionError(f"{component} was over before it could be killed")
                 except subprocess.TimeoutExpired:
                     if now():
                         process.kill()
@@ -192,14 +194,14 @@ def _in_order(tasks: Json) -> Iterator[str]:
 
 
 def _inputs(task: Json, values: Mapping[str, Any], done: Mapping[str, Done]) -> Json:
-    given = task.get("inputs", {})
+    inputs = task.get("inputs", {})
     parameters = {}
-    for name, one in given.get("parameters", {}).items():
-        constant = one.get("runtimeValue", {}).get("constant")
-        parameters[name] = values[one["componentInputParameter"]] if constant is None else constant
+    for name, parameter in inputs.get("parameters", {}).items():
+        constant = parameter.get("runtimeValue", {}).get("constant")
+        parameters[name] = values[parameter["componentInputParameter"]] if constant is None else constant
     artifacts = {}
-    for key, one in given.get("artifacts", {}).items():
-        source = one["taskOutputArtifact"]
+    for key, artifact in inputs.get("artifacts", {}).items():
+        source = artifact["taskOutputArtifact"]
         artifacts[key] = {"artifacts": [done[source["producerTask"]].outputs[source["outputArtifactKey"]]]}
     return {"parameterValues": parameters, "artifacts": artifacts}
 
@@ -207,7 +209,7 @@ def _inputs(task: Json, values: Mapping[str, Any], done: Mapping[str, Done]) -> 
 def _outputs(spec: Json, task: Json, root: str) -> Json:
     folder = f"{root}/{uuid.uuid4()}"
     declared = _component(spec, task).get("outputDefinitions", {}).get("artifacts", {})
-    types = {key: one["artifactType"] for key, one in declared.items()}
+    types = {key: artifact["artifactType"] for key, artifact in declared.items()}
     types["executor-logs"] = {"schemaTitle": "system.Artifact", "schemaVersion": "0.0.1"}
     return {
         "artifacts": {

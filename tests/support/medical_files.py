@@ -3,7 +3,7 @@
 import gzip
 import io
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import imagecodecs
 import nibabel as nib
@@ -20,15 +20,18 @@ RADIOGRAPH = uid.DigitalXRayImageStorageForPresentation
 
 
 def _jpeg(codes: Array, bits: int) -> bytes:
-    return imagecodecs.jpeg8_encode(codes, level=95, bitspersample=8 if bits <= 8 else 12)
+    return bytes(imagecodecs.jpeg8_encode(codes, level=95, bitspersample=8 if bits <= 8 else 12))
 
 
 def _jpeg_lossless(predictor: int) -> Callable[[Array, int], bytes]:
-    return lambda codes, bits: imagecodecs.jpeg8_encode(codes, lossless=True, predictor=predictor, bitspersample=bits)
+    def encode(codes: Array, bits: int) -> bytes:
+        return bytes(imagecodecs.jpeg8_encode(codes, lossless=True, predictor=predictor, bitspersample=bits))
+
+    return encode
 
 
 def _jpeg_2000(codes: Array, bits: int) -> bytes:
-    return imagecodecs.jpeg2k_encode(codes, level=0, reversible=True, codecformat="j2k", bitspersample=bits)
+    return bytes(imagecodecs.jpeg2k_encode(codes, level=0, reversible=True, codecformat="j2k", bitspersample=bits))
 
 
 STREAMS: Mapping[str, Callable[[Array, int], bytes]] = {
@@ -36,8 +39,8 @@ STREAMS: Mapping[str, Callable[[Array, int], bytes]] = {
     uid.JPEGExtended12Bit: _jpeg,
     uid.JPEGLossless: _jpeg_lossless(4),
     uid.JPEGLosslessSV1: _jpeg_lossless(1),
-    uid.JPEGLSLossless: lambda codes, bits: imagecodecs.jpegls_encode(codes),
-    uid.JPEGLSNearLossless: lambda codes, bits: imagecodecs.jpegls_encode(codes, level=2),
+    uid.JPEGLSLossless: lambda codes, bits: bytes(imagecodecs.jpegls_encode(codes)),
+    uid.JPEGLSNearLossless: lambda codes, bits: bytes(imagecodecs.jpegls_encode(codes, level=2)),
     uid.JPEG2000Lossless: _jpeg_2000,
     uid.JPEG2000: _jpeg_2000,
 }
@@ -71,7 +74,7 @@ def dicom_dataset(pixels: Array, syntax: str = uid.ExplicitVRLittleEndian, **ele
         codes = pixels.view(f"u{pixels.dtype.itemsize}") & (2**stored - 1)
         dataset.PixelData = encapsulate([STREAMS[syntax](codes.astype(np.uint8 if stored <= 8 else np.uint16), stored)])
     else:
-        order = ">" if syntax == uid.ExplicitVRBigEndian else "<"
+        order: Literal[">", "<"] = ">" if syntax == uid.ExplicitVRBigEndian else "<"
         dataset.PixelData = pixels.astype(pixels.dtype.newbyteorder(order)).tobytes()
     dataset["PixelData"].VR = "OB" if bits == 8 else "OW"
     if syntax == uid.RLELossless:

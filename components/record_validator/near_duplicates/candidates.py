@@ -71,8 +71,8 @@ def find_candidates(descriptors: NDArray[np.int8]) -> Candidates:
             projected = directions @ _planes(table)
             keys = (projected[:, 1:] > 0) @ (1 << np.arange(PLANES, dtype=np.int64))
             order = np.lexsort((projected[:, 0], keys)).astype(np.int32)
-            found = [_compare(directions, *pair) for pair in _neighbours(keys[order], order)]
-            nearest = _nearest(_Pairs.join([nearest, *found]))
+            alike = [_compare(directions, *pair) for pair in _neighbours(keys[order], order)]
+            nearest = _nearest(_Pairs.join([nearest, *alike]))
             left_out += _count_beyond_window(keys)
     pairs = np.stack([np.minimum(nearest.row, nearest.other), np.maximum(nearest.row, nearest.other)], axis=1)
     return Candidates(np.unique(pairs, axis=0), left_out)

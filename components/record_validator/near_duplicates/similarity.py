@@ -104,10 +104,10 @@ def similarity(first: bytes, second: bytes) -> float:
     if _correlation(_detail(even)[seen], _detail(other_even)[seen]) < _APART:
         return 0.0
     try:
-        _, found = cv2.findTransformECC(even, other_even, np.eye(2, 3, dtype=np.float32), cv2.MOTION_AFFINE, _STEPS)
+        _, affine = cv2.findTransformECC(even, other_even, np.eye(2, 3, dtype=np.float32), cv2.MOTION_AFFINE, _STEPS)
     except cv2.error:  # it does not converge
         return 0.0
-    warp = np.asarray(found)
+    warp = np.asarray(affine)
     if np.abs(warp[:, :2] - np.eye(2)).max() > _WARP:
         return 0.0
     seen = _unclipped(image) & (_lay_over(_unclipped(other).astype(np.uint8), warp) > 0)

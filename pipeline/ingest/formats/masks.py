@@ -10,12 +10,24 @@ from pipeline.ingest.formats.base import ImageError
 from pipeline.ingest.formats.raster import FORMATS, decode_grey
 from schema.record import Pixels
 
+# What JPEG, blurring and resampling leave between the two levels of a mask are edges. A radiograph lies between them
+# nearly everywhere; one that was cut out along the lungs does in most of the lungs.
+_MOST_BETWEEN: Final = 0.2
+_LEAST_SETTLED: Final = 0.5
+_NEAR: Final = 1 / 8
 # A level is a region of its own where more than this share of the pixels lie inside it, away from any edge.
 # Of 643 hand-drawn masks none has one such pixel between its two ends; resampled (256 to 2048 pixels) or blurred
 # (sigma up to 4 pixels) at most 1.4e-5 of them. At 512 x 512 a label of 5 x 5 pixels is above it.
 _REGION_SHARE: Final = 2e-5
 # JPEG rings around edges: at quality 30 to 95 flat parts stray by less than 8 of 255. Twice that.
 _RINGING: Final = 1 / 16
+_BINS: Final = 64
+_LEAST_FILLED: Final = 1 / 8
+_MOST_OF_EDGES: Final = 1 / 3
+_HALF_OPAQUE: Final = 127
+_MOST_DIFFERENT: Final = 0.01
+# Of 643 hand-drawn masks none touches more than 16 % of the border.
+_MOST_OF_BORDER: Final = 0.5
 _NAMED_LEVELS: Final = 6
 _WINDOW: Final = np.ones((3, 3), np.uint8)
 _FORMATS: Final = (*FORMATS, "GIF")
@@ -33,19 +45,24 @@ def decode_mask(data: bytes) -> Pixels:
     Raises:
         ImageError: The file cannot be decoded, holds no lung or nothing but lung, or is a map of several labels.
     """
-    grey, lossy = decode_grey(data, _FORMATS)
-    low, high = int(grey.min()), int(grey.max())
+    grey = decode_grey(data, _FORMATS)
+    low, high = int(grey.values.min()), int(grey.values.max())
+    if low == high and grey.alpha is not None:
+        raise ImageError("has nothing but transparency to tell lungs by: save them as grey levels without alpha")
     if low == high:
         raise ImageError("covers the whole image" if high else "is empty")
-    levels, offset = _narrow(grey, low, high)
-    if lossy:
+    levels, offset = _narrow(grey.values, low, high)
+    if grey.is_lossy:
         levels = _fold_ringing(levels)
     regions = [level + offset for level in _region_levels(levels)]
-    if len(regions) > 2:
+    if len(regions) > 2 and not _has_soft_edges(levels):
         raise ImageError(f"is a label map of {len(regions)} levels: {_enumerate(regions)}")
-    if len(regions) == 2:
-        low, high = regions  # a stray pixel outside them does not move the threshold
-    return binarize(levels, (low + high) / 2 - offset)
+    if len(regions) >= 2:
+        low, high = regions[0], regions[-1]  # a stray pixel outside them does not move the threshold
+    _refuse_picture(levels, low - offset, high - offset)
+    mask = binarize(levels, (low + high) / 2 - offset)
+    _refuse_ambiguous(mask, grey.alpha)
+    return mask
 
 
 def binarize(levels: NDArray[Any], threshold: float) -> Pixels:
@@ -60,6 +77,43 @@ def _narrow(grey: NDArray[Any], low: int, high: int) -> tuple[NDArray[Any], int]
     if high - low >= _SIXTEEN_BITS:
         raise ImageError(f"has levels from {low} to {high}: save it as 8-bit grey")
     return (grey - low).astype(np.uint16), low
+
+
+def _has_soft_edges(levels: NDArray[Any]) -> bool:
+    """Tell whether what lies between the lowest and the highest level is edges, however wide, and no further label.
+
+    Edges run through all levels alike; labels are a few.
+    """
+    counts, _ = np.histogram(levels, _BINS)
+    between = counts[1:-1]
+    if np.count_nonzero(between) < len(between) * _LEAST_FILLED:
+        return False
+    middle = between[len(between) // 8 : -(len(between) // 8)]  # blurred edges have most pixels near their ends
+    return bool(middle.max() < _MOST_OF_EDGES * middle.sum())
+
+
+def _refuse_picture(levels: NDArray[Any], low: int, high: int) -> None:
+    """Raise ImageError where more pixels lie between the two levels than edges have."""
+    reach = (high - low) * _NEAR
+    settled_low, settled_high = (levels <= low + reach).mean(), (levels >= high - reach).mean()
+    between = 1 - settled_low - settled_high
+    if between > _MOST_BETWEEN:
+        raise ImageError(f"is no mask: {between:.0%} of its pixels are near neither of two levels ({low} and {high})")
+    if settled_high < _LEAST_SETTLED * (1 - settled_low):
+        raise ImageError(
+            f"is no mask: of its pixels above {low}, {between / (1 - settled_low):.0%} are not near the highest, {high}"
+        )
+
+
+def _refuse_ambiguous(mask: Pixels, alpha: NDArray[np.uint8] | None) -> None:
+    """Raise ImageError where opacity tells another story than the grey levels, or the lungs are what is black."""
+    if alpha is not None and ((alpha > _HALF_OPAQUE) != (mask > 0)).mean() > _MOST_DIFFERENT:
+        raise ImageError("is transparent in places, in another shape than its grey levels have: save it without alpha")
+    border = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]])
+    if (border > 0).mean() > _MOST_OF_BORDER:
+        raise ImageError(
+            f"is white along {(border > 0).mean():.0%} of its border, which lungs are not: invert it if they are black"
+        )
 
 
 def _fold_ringing(grey: NDArray[Any]) -> NDArray[Any]:

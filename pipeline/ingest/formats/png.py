@@ -11,6 +11,8 @@ from pipeline.ingest.formats.base import MAX_PIXELS
 
 _START: Final = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"  # width and height follow
 _PLAIN: Final = (b"\x08\0\0\0\0", b"IDAT")  # 8 bits, grey, not interlaced; nothing before the pixels
+_FIRST_CHUNK: Final = 33  # behind the header
+_AROUND_CHUNK: Final = 12  # bytes of length, name and checksum
 
 
 def is_png(data: bytes) -> bool:
@@ -33,6 +35,17 @@ def decode_plain_png(data: bytes) -> NDArray[np.uint8] | None:
     if not is_png(data) or (data[24:29], data[37:41]) != _PLAIN or count_pixels(data) > MAX_PIXELS:
         return None
     try:
+        if not _ends_with_pixels(data):
+            return None
         return np.asarray(imagecodecs.spng_decode(data))
     except Exception:  # Pillow says what is wrong
         return None
+
+
+def _ends_with_pixels(data: bytes) -> bool:
+    """Tell whether nothing follows the pixels: what does may say that they have to be turned."""
+    position, kind = _FIRST_CHUNK, b"IDAT"
+    while kind == b"IDAT":
+        length, kind = struct.unpack_from(">I4s", data, position)
+        position += length + _AROUND_CHUNK
+    return kind == b"IEND"

@@ -7,15 +7,15 @@ dtype('uint8')
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from pipeline.errors import one_line
 from pipeline.ingest.formats.base import Decoded, ImageError, refuse_large
-from pipeline.ingest.formats.grey_levels import find_range, stretch
+from pipeline.ingest.formats.grey_levels import to_8_bits
 from pipeline.ingest.formats.png import decode_plain_png
 
 FORMATS: Final = ("PNG", "JPEG", "TIFF")
@@ -26,6 +26,8 @@ _DEEP_GREY: Final = {name: np.dtype(np.int32 if name == "I" else np.uint16) for 
 _EIGHT_BIT: Final = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
 _TIFF_PHOTOMETRIC: Final = 262
 _TIFF_WHITE_IS_ZERO: Final = 0
+_TIFF_SUBFILE: Final = 254
+_TIFF_REDUCED: Final = 1
 _TIFF_TILE: Final = (322, 323)  # width and height
 _LARGE_TILE: Final = 2**20  # pixels; tiles are filled up at the image's edges
 _BAND: Final = 2**20  # pixels copied at a time
@@ -34,17 +36,15 @@ _BAND: Final = 2**20  # pixels copied at a time
 def decode_raster(data: bytes) -> Decoded:
     """Decode a PNG, JPEG or TIFF to grey values.
 
-    Colour becomes luminance (ITU-R 601), transparency is dropped, an EXIF orientation is ignored, and of several
-    pages the first is read. Grey values of more than 8 bits are stretched linearly from the image's own minimum
-    and maximum to 0 and 255: detectors deliver 10 to 14 bits in 16-bit files, which would come out near black if
-    only the upper 8 bits were kept.
+    Colour becomes luminance (ITU-R 601), transparency is dropped, and an EXIF orientation is applied. Grey values of
+    more than 8 bits are stretched (see `grey_levels.to_8_bits`): detectors deliver 10 to 14 bits in 16-bit files,
+    which would come out near black if only the upper 8 bits were kept.
 
     Raises:
-        ImageError: The file is truncated, damaged, constant, too large or of an unsupported pixel format.
+        ImageError: The file is truncated, damaged, constant, too large, of several pages or of an unsupported pixel
+            format.
     """
-    grey, _ = decode_grey(data)
-    low, high = find_range(grey)
-    return Decoded(grey if grey.dtype == np.uint8 else stretch(grey, black=low, white=high))
+    return Decoded(to_8_bits(decode_grey(data).values))
 
 
 def count_pixels(data: bytes) -> int:
@@ -53,28 +53,42 @@ def count_pixels(data: bytes) -> int:
         return image.width * image.height
 
 
-def decode_grey(data: bytes, formats: tuple[str, ...] = FORMATS) -> tuple[NDArray[Any], bool]:
-    """Decode a file's grey values as stored, and tell whether they went through JPEG.
+class Grey(NamedTuple):
+    """Grey values as a file stores them.
+
+    Attributes:
+        values: Uint8 [height, width], or uint16 or int32 where the file holds more than 8 bits; turned as an EXIF
+            orientation says.
+        alpha: Uint8 [height, width], opacity; None where no pixel is transparent.
+        is_lossy: Whether they went through JPEG.
+    """
+
+    values: NDArray[Any]
+    alpha: NDArray[np.uint8] | None = None
+    is_lossy: bool = False
+
+
+def decode_grey(data: bytes, formats: tuple[str, ...] = FORMATS) -> Grey:
+    """Decode a file's grey values as stored.
 
     Args:
         data: The whole file.
         formats: Pillow's names of those that may be tried.
 
-    Returns:
-        uint8 [height, width], or uint16 or int32 where the file holds more than 8 bits; and whether it is a JPEG.
-
     Raises:
-        ImageError: The file is truncated, damaged, too large or of an unsupported pixel format.
+        ImageError: The file is truncated, damaged, too large, of several pages or of an unsupported pixel format.
     """
     if "PNG" in formats and (plain := decode_plain_png(data)) is not None:
-        return plain, False
+        return Grey(plain)
     with _one_line_errors(formats), Image.open(io.BytesIO(data), formats=formats) as image:
         refuse_large(*image.size)
         _refuse_large_tiles(image)
         _refuse_unsupported(image)
+        is_lossy = image.format in ("JPEG", _MULTI_PICTURE)
+        _refuse_pages(image)
         image.load()  # refuses truncated files, which OpenCV would fill with grey
-        lossy = image.format in ("JPEG", _MULTI_PICTURE)
-        return _to_grey(image), lossy
+        ImageOps.exif_transpose(image, in_place=True)
+        return Grey(_to_grey(image), _find_alpha(image), is_lossy)
 
 
 @contextmanager
@@ -111,6 +125,24 @@ def _refuse_large_tiles(image: Image.Image) -> None:
     width, height = (_tiff_tag(image, tag) or 0 for tag in _TIFF_TILE)
     if width * height > _LARGE_TILE + 4 * image.width * image.height:
         raise ImageError(f"is damaged: its tiles of {width} x {height} pixels are larger than the image")
+
+
+def _refuse_pages(image: Image.Image) -> None:
+    """Raise ImageError where a file holds several pictures; smaller copies of the first one are none."""
+    pages = 0 if image.format == _MULTI_PICTURE else getattr(image, "n_frames", 1)
+    for page in range(1, pages):
+        image.seek(page)
+        if not (_tiff_tag(image, _TIFF_SUBFILE) or 0) & _TIFF_REDUCED:
+            raise ImageError(f"holds {pages} pictures: save each as a file of its own")
+    if pages > 1:
+        image.seek(0)
+
+
+def _find_alpha(image: Image.Image) -> NDArray[np.uint8] | None:
+    if not image.has_transparency_data:
+        return None
+    alpha = np.asarray(image.convert("RGBA").getchannel("A"), np.uint8)
+    return None if (alpha == alpha.max()).all() else alpha
 
 
 def _tiff_tag(image: Image.Image, tag: int) -> Any:

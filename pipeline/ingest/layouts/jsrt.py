@@ -12,7 +12,7 @@ import numpy as np
 
 from pipeline.ingest.formats.base import Decoded, ImageError
 from pipeline.ingest.formats.extensions import IMAGE_EXTENSIONS
-from pipeline.ingest.formats.grey_levels import find_range, stretch
+from pipeline.ingest.formats.grey_levels import to_8_bits
 from pipeline.ingest.layouts.base import Input, Layout
 from pipeline.ingest.metadata import Description, Row
 from pipeline.ingest.samples import ImageSample
@@ -37,7 +37,7 @@ class JsrtSample(ImageSample):
     """A raw image of JSRT with its masks, whose pixels cover two by two of the image's or one each."""
 
     def decode(self, data: bytes) -> Decoded:
-        """Decode a raw image, black as 0, stretched from its own minimum and maximum as all deep images are.
+        """Decode a raw image, black as 0, stretched as all deep images are.
 
         Raises:
             ImageError: The file has another size, holds larger values, or is constant.
@@ -47,8 +47,7 @@ class JsrtSample(ImageSample):
         values = np.frombuffer(data, ">u2").reshape(_SIDE, _SIDE).astype(np.uint16)
         if values.max() > _DARKEST:
             raise ImageError(f"holds the value {values.max()}, above the {_DARKEST} of 12 bits: is it big-endian?")
-        low, high = find_range(values)
-        return Decoded(stretch(values, black=high, white=low))
+        return Decoded(to_8_bits(_DARKEST - values))
 
     def mask_fits(self, mask: Pixels, image: Pixels) -> bool:
         """Tell whether a mask has the image's size or half of it."""

@@ -143,9 +143,9 @@ def test_image_and_mask_move_together(
     lungs = np.pad(make_record().mask, ((4, 4), (0, 0)))
     policy = make_policy(*names, seed=seed)
     transform = compose(policy)
-    for one in transform.transforms:
-        if hasattr(one, "interpolation"):
-            one.interpolation = one.mask_interpolation
+    for transform_ in transform.transforms:
+        if hasattr(transform_, "interpolation"):
+            transform_.interpolation = transform_.mask_interpolation
     copy = copied(make_record(image=lungs, mask=lungs), transform, policy, 1)
     assert np.array_equal(copy.image, copy.mask)
 

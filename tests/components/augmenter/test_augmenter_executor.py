@@ -113,7 +113,7 @@ def test_three_splits(run: Run, splits: dict[str, list[bytes]], make_policy: Mak
     for split, originals in splits.items():
         written, size = read(augmented, split), policy.copies_of(split) * SIZES[split]
         assert sorted(written) == sorted(expected_of(originals, policy, split)), split
-        assert sum(decode(one).is_augmented for one in written) == size
+        assert sum(decode(serialized).is_augmented for serialized in written) == size
         assert counts_of(augmented, split) == {
             "read": SIZES[split],
             "originals": SIZES[split],
@@ -157,12 +157,12 @@ def test_shards_and_order_make_no_difference(run: Run, make_record: MakeRecord) 
     policy = load_policy("strong").model_copy(update={"copies": {"train": 2}})
     records = [encode(make_record(f"r{index}")) for index in range(20)]
     shuffled = random.Random(4).sample(records, len(records))  # noqa: S311
-    one, eight = run({"train": records}, policy, 1), run({"train": shuffled}, policy, 8)
+    single, eight = run({"train": records}, policy, 1), run({"train": shuffled}, policy, 8)
     expected = sorted(expected_of(records, policy, "train"))
     assert len(set(expected)) == len(expected) > 20
-    assert sorted(read(one, "train")) == expected
+    assert sorted(read(single, "train")) == expected
     assert sorted(read(eight, "train")) == expected
-    assert counts_of(one, "train") == counts_of(eight, "train")
+    assert counts_of(single, "train") == counts_of(eight, "train")
 
 
 @pytest.mark.parametrize(("ahead", "cores"), [(1, 1), (1, 4), (2, 4), (32, 2)])
@@ -175,7 +175,8 @@ def test_how_many_are_under_way_makes_no_difference(
     policy = make_policy("HorizontalFlip", "GaussNoise", "Affine", p=0.6, train=3)
     records = [encode(make_record(f"r{index}")) for index in range(14)]
     expected = [
-        (COPIES if decode(one).is_augmented else ORIGINALS, one) for one in expected_of(records, policy, "train")
+        (COPIES if decode(serialized).is_augmented else ORIGINALS, serialized)
+        for serialized in expected_of(records, policy, "train")
     ]
     with beam.Pipeline(options=PipelineOptions(BEAM)) as pipeline:
         assert_that(pipeline | beam.Create(records[::-1]) | AddCopies(policy, "train"), equal_to(expected))
@@ -187,7 +188,7 @@ def test_what_is_redrawn_and_left_out_is_counted(run: Run, make_record: MakeReco
     augmented = run({"train": records, "test": records}, policy)
     transform = compose(policy)
     for split, numbers in (("train", (1, 2)), ("test", (1,))):
-        draws = [draw_copy(decode(one), transform, policy, copy) for one in records for copy in numbers]
+        draws = [draw_copy(decode(serialized), transform, policy, copy) for serialized in records for copy in numbers]
         counts = counts_of(augmented, split)
         assert counts == {
             "read": 20,
@@ -277,11 +278,11 @@ def test_a_copy_is_not_copied(
 
 
 def test_a_copy_is_copied_where_the_policy_says_so(run: Run, make_record: MakeRecord, make_policy: MakePolicy) -> None:
-    given = a_copy(make_record)
+    copy = a_copy(make_record)
     policy = make_policy(train=1, limits={"allow_copies_of_copies": True})
-    written = {decode(one).image_id: one for one in read(run({"train": [given]}, policy), "train")}
+    written = {decode(serialized).image_id: serialized for serialized in read(run({"train": [copy]}, policy), "train")}
     assert set(written) == {"c-copy1", "c-copy1-copy1"}
-    assert written["c-copy1"] == given
+    assert written["c-copy1"] == copy
     assert decode(written["c-copy1-copy1"]).is_augmented
 
 

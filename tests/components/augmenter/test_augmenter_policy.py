@@ -72,7 +72,7 @@ def test_shipped_policies_need_no_permission(name: str) -> None:
 def test_a_file(tmp_path: Path) -> None:
     policy = load_policy(str(written(tmp_path, GOOD)))
     assert (policy.name, policy.seed, policy.copies) == ("mine", 4, {"train": 3, "test": 1})
-    assert [(one.name, one.arguments, one.p) for one in policy.transforms] == [
+    assert [(transform.name, transform.arguments, transform.p) for transform in policy.transforms] == [
         ("Rotate", {"limit": [-5, 5]}, 1),
         ("HorizontalFlip", {}, 0.5),
     ]
@@ -96,7 +96,7 @@ def test_copies_of(tmp_path: Path, split: str, copies: int) -> None:
 
 def test_compose_keeps_order_probabilities_and_arguments(tmp_path: Path) -> None:
     composed = compose(load_policy(str(written(tmp_path, GOOD))))
-    assert [(type(one), one.p) for one in composed.transforms] == [
+    assert [(type(transform), transform.p) for transform in composed.transforms] == [
         (albumentations.Rotate, 1),
         (albumentations.HorizontalFlip, 0.5),
     ]
@@ -113,9 +113,9 @@ def test_a_policy_is_frozen_and_survives_json(name: str) -> None:
 
 class TestContentHash:
     def test_is_16_hexadecimal_digits(self) -> None:
-        found = load_policy("chest").content_hash()
-        assert len(found) == 16
-        int(found, 16)
+        digest = load_policy("chest").content_hash()
+        assert len(digest) == 16
+        int(digest, 16)
 
     def test_is_the_same_however_the_file_is_laid_out(self, tmp_path: Path) -> None:
         """Keys in reverse order, at every level but in the list of transforms, block style, a comment."""
@@ -123,7 +123,7 @@ class TestContentHash:
         def reverse(value: object) -> object:
             if isinstance(value, dict):
                 return {key: reverse(value[key]) for key in reversed(value)}
-            return [reverse(one) for one in value] if isinstance(value, list) else value
+            return [reverse(item) for item in value] if isinstance(value, list) else value
 
         text = GOOD.replace("{ limit: [-5, 5] }", "{ limit: [-5, 5], border_mode: 1 }")
         before = load_policy(str(written(tmp_path, text))).content_hash()
@@ -330,22 +330,22 @@ IMAGE_ALONE = "moves pixels of the image but not of the mask"
     ],
 )
 def test_what_needs_permission(tmp_path: Path, name: str, arguments: str, objection: str) -> None:
-    given = f"name: {name}, arguments: {{ {arguments} }}"
-    path = written(tmp_path, with_transform(f"{{ {given} }}"))
+    entry = f"name: {name}, arguments: {{ {arguments} }}"
+    path = written(tmp_path, with_transform(f"{{ {entry} }}"))
     message = f"augmentation policy {path}: transforms.0: {name} {objection}; write `allow: true` if you mean it"
     assert refused(path) == message
-    path = written(tmp_path, with_transform(f"{{ {given}, allow: true }}"))
+    path = written(tmp_path, with_transform(f"{{ {entry}, allow: true }}"))
     (transform,) = load_policy(str(path)).transforms
     assert (transform.name, transform.allow) == (name, True)
 
 
-@pytest.mark.parametrize("given", ["Rotate, arguments: { limit: 45 }", "Affine, arguments: { rotate: [-45, 45] }"])
-def test_45_degrees_need_none(tmp_path: Path, given: str) -> None:
-    assert load_policy(str(written(tmp_path, with_transform(f"{{ name: {given} }}")))).name == "mine"
+@pytest.mark.parametrize("transform", ["Rotate, arguments: { limit: 45 }", "Affine, arguments: { rotate: [-45, 45] }"])
+def test_45_degrees_need_none(tmp_path: Path, transform: str) -> None:
+    assert load_policy(str(written(tmp_path, with_transform(f"{{ name: {transform} }}")))).name == "mine"
 
 
 @pytest.mark.parametrize(
-    ("given", "name"),
+    ("transform", "name"),
     [
         ("Resize, arguments: { height: 32, width: 32 }", "Resize"),
         ("RandomCrop, arguments: { height: 32, width: 32 }", "RandomCrop"),
@@ -360,8 +360,8 @@ def test_45_degrees_need_none(tmp_path: Path, given: str) -> None:
         ("Resize, arguments: { height: 512, width: 512 }", "Resize"),
     ],
 )
-def test_what_changes_the_size(tmp_path: Path, given: str, name: str) -> None:
-    path = written(tmp_path, with_transform(f"{{ name: {given} }}"))
+def test_what_changes_the_size(tmp_path: Path, transform: str, name: str) -> None:
+    path = written(tmp_path, with_transform(f"{{ name: {transform} }}"))
     assert refused(path) == f"augmentation policy {path}: {name} changes the image's size, which must stay"
 
 
@@ -385,17 +385,17 @@ def test_what_needs_or_makes_something_else(tmp_path: Path, name: str, problem: 
 
 
 @pytest.mark.parametrize(
-    "given",
+    "transform",
     [
         "ElasticTransform, arguments: { alpha: 200, sigma: 8, mask_interpolation: 1 }",
         "CoarseDropout, arguments: { fill_mask: 128 }",
         "Affine, arguments: { translate_percent: [0.1, 0.2], fill_mask: 9 }",
     ],
 )
-def test_what_gives_the_mask_other_values_than_0_and_255(tmp_path: Path, given: str) -> None:
+def test_what_gives_the_mask_other_values_than_0_and_255(tmp_path: Path, transform: str) -> None:
     """Else the run fails at the first such copy."""
-    path = written(tmp_path, with_transform(f"{{ name: {given} }}"))
-    assert refused(path).startswith(f"augmentation policy {path}: {given.partition(',')[0]} ")
+    path = written(tmp_path, with_transform(f"{{ name: {transform} }}"))
+    assert refused(path).startswith(f"augmentation policy {path}: {transform.partition(',')[0]} ")
 
 
 def test_an_angle_that_is_no_number(tmp_path: Path) -> None:

@@ -99,8 +99,8 @@ def test_records_with_a_finding_are_refused_and_counted() -> None:
         for record in records
     ]
     with beam.Pipeline(options=IN_MEMORY) as pipeline:
-        found = pipeline | "Findings" >> beam.Create(findings.items())
-        assert_that(pipeline | beam.Create(records) | beam.Map(route, AsDict(found)), equal_to(expected))
+        by_record = pipeline | "Findings" >> beam.Create(findings.items())
+        assert_that(pipeline | beam.Create(records) | beam.Map(route, AsDict(by_record)), equal_to(expected))
     assert [is_refused(record) for record in expected] == [False, True, False, True, False, False]
     assert _counters(pipeline, str(TRAIN)) == {"validated": 3, "quarantined": 2}
     assert _counters(pipeline, str(HANNOVER)) == {"validated": 1}

@@ -1,5 +1,6 @@
 """Hashes that several records have are found, however they are cut into blocks; patients are counted by partition."""
 
+from typing import Final
 from unittest import mock
 
 import pytest
@@ -9,7 +10,7 @@ from components.record_validator.leaks.duplicate_keys import BlockHashes, Bucket
 from components.record_validator.records import PATIENT, SPLIT, Partition
 
 PARTITIONS = [Partition(SPLIT, f"s{number}") for number in range(300)]
-IMAGE = "exact_duplicate"
+IMAGE: Final = "exact_duplicate"
 
 
 def blocks(hashes: list[tuple[KeyHash, int]], bundles: int) -> dict[Bucket, list[bytes]]:
@@ -36,8 +37,8 @@ def test_what_is_there_more_than_once(bundles: int, monkeypatch: pytest.MonkeyPa
         for name, partition in [("p", 0), ("p", 0), ("q", 0), ("q", 299), ("r", 1)]
     ]
     hashes = images[::2] + patients + images[1::2]
-    found = [key for bucket in blocks(hashes, bundles).items() for key in find_duplicate_keys(bucket, PARTITIONS)]
-    assert sorted(found) == sorted([key_hash((IMAGE, "i7")), key_hash((IMAGE, "i8")), key_hash((PATIENT, "q"))])
+    duplicates = [key for bucket in blocks(hashes, bundles).items() for key in find_duplicate_keys(bucket, PARTITIONS)]
+    assert sorted(duplicates) == sorted([key_hash((IMAGE, "i7")), key_hash((IMAGE, "i8")), key_hash((PATIENT, "q"))])
     by_partition: dict[str, int] = {}
     for _, partition, _, patients_there in (call.args for call in counted.call_args_list):
         by_partition[partition] = by_partition.get(partition, 0) + patients_there

@@ -15,12 +15,20 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.testing.util import assert_that, equal_to
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pictures import decode_picture
 from small_records import make, splits
 
 from components.record_validator.checks.check_records import CheckRecords
 from components.record_validator.leaks import find_leaks
 from components.record_validator.leaks.duplicate_keys import BlockHashes, KeyHash, find_duplicate_keys
-from components.record_validator.leaks.groups import GatherOccurrences, Occurrence, leaks_of, resolve
+from components.record_validator.leaks.groups import (
+    GatherOccurrences,
+    Group,
+    Occurrence,
+    Occurrences,
+    leaks_of,
+    resolve,
+)
 from components.record_validator.leaks.leak import Leak
 from components.record_validator.near_duplicates.pairs import ComparePairs, NearDuplicatePair, candidate_pairs
 from components.record_validator.near_duplicates.similarity import ImageSignature
@@ -77,7 +85,8 @@ def _compare(summaries: list[RecordSummary], chosen: RecordValidationSettings) -
     occurrences = [
         occurrence for summary in summaries for occurrence in find_leaks._occurrences_of(summary, duplicates)
     ]
-    gather, gathered = GatherOccurrences(), {}
+    gather = GatherOccurrences()
+    gathered: dict[Group, Occurrences] = {}
     for key, occurrence in occurrences:
         gathered[key] = gather.add_input(gathered.get(key, gather.create_accumulator()), occurrence)
     groups = list(gathered.items())
@@ -129,8 +138,8 @@ def _serialized(record: Record | bytes) -> bytes:
 def test_an_id_that_two_images_have() -> None:
     """In another source it is another image."""
     more = [make(10, "t1", "p1"), make(11, "t1", "p9", "ruhr")]
-    found = compared(splits(*more))
-    assert [(finding.ref.image_id, finding.ref.source, finding.reason) for finding in found.findings] == [
+    comparison = compared(splits(*more))
+    assert [(finding.ref.image_id, finding.ref.source, finding.reason) for finding in comparison.findings] == [
         ("t1", "clinic", "duplicate_id")
     ]
 
@@ -143,25 +152,27 @@ def test_an_id_that_two_images_have() -> None:
     ],
 )
 def test_what_is_tested_on_leaves_the_training(split: str, look: int, name: str, remedy: str) -> None:
-    found = compared(splits(make(look, "copy", "p7")))
-    assert found.reasons() == {"copy": "exact_duplicate"}
+    comparison = compared(splits(make(look, "copy", "p7")))
+    assert comparison.reasons() == {"copy": "exact_duplicate"}
     patient = {"test": "p3", "eval": "p2"}[split]
-    assert found.leaks() == [f"split '{split}': image '{name}' (patient '{patient}') is in split 'train' as 'copy' too"]
-    assert found.remedies() == {remedy}
-    assert [finding.leaked for finding in found.findings] == [True]
+    assert comparison.leaks() == [
+        f"split '{split}': image '{name}' (patient '{patient}') is in split 'train' as 'copy' too"
+    ]
+    assert comparison.remedies() == {remedy}
+    assert [finding.leaked for finding in comparison.findings] == [True]
 
 
 def test_nearly_the_same_image() -> None:
     """As JPEG, and darker: found in another split and with another patient."""
-    original = splits()["test"][0]
-    jpeg = cv2.imdecode(cv2.imencode(".jpg", original.image, [cv2.IMWRITE_JPEG_QUALITY, 60])[1], 0)
+    original = make(4, "s1", "p3")
+    jpeg = decode_picture(cv2.imencode(".jpg", original.image, [cv2.IMWRITE_JPEG_QUALITY, 60])[1], 0)
     copies = [
         replace(original, image_id="jpeg", patient_id="p7", image=jpeg),
         replace(original, image_id="darker", patient_id="p8", image=(original.image * 0.7).astype(np.uint8)),
     ]
-    found = compared(splits(*copies))
-    assert found.reasons() == {"jpeg": "near_duplicate", "darker": "near_duplicate"}
-    assert found.leaks() == [
+    comparison = compared(splits(*copies))
+    assert comparison.reasons() == {"jpeg": "near_duplicate", "darker": "near_duplicate"}
+    assert comparison.leaks() == [
         f"split 'test': image 's1' (patient 'p3'): nearly the same image is in split 'train' as '{name}'"
         for name in ("darker", "jpeg")
     ]
@@ -171,18 +182,19 @@ def test_nearly_the_same_image() -> None:
 def test_further_images_of_a_patient_may_look_alike() -> None:
     """As slices of one volume do."""
     first = make(1, "t1", "p1")
-    alike = replace(first, image_id="t3", image=cv2.add(first.image, 3))
+    brighter = cv2.add(first.image, np.full_like(first.image, 3))
+    alike = replace(first, image_id="t3", image=np.asarray(brighter, np.uint8))
     assert compared(splits(alike)) == ([], [])
 
 
 def test_a_patient_in_two_splits() -> None:
     """All images of the patient leave the training."""
-    found = compared(splits(make(10, "x", "p3"), make(11, "y", "p3")))
-    assert found.reasons() == {"x": "patient_in_two_splits", "y": "patient_in_two_splits"}
-    assert found.leaks() == [
+    comparison = compared(splits(make(10, "x", "p3"), make(11, "y", "p3")))
+    assert comparison.reasons() == {"x": "patient_in_two_splits", "y": "patient_in_two_splits"}
+    assert comparison.leaks() == [
         "split 'test': patient 'p3' of source 'clinic' (image 's1') is in split 'train' too (image 'x')"
     ]
-    assert [finding.leaked for finding in found.findings] == [True, True]
+    assert [finding.leaked for finding in comparison.findings] == [True, True]
 
 
 def test_ids_that_coincide_by_chance() -> None:
@@ -194,13 +206,13 @@ def test_ids_that_coincide_by_chance() -> None:
             make(14, "s2", "p3", "clinic"),  # in the split `test`, which is not trained on
         ]
     }
-    found = compared(splits(), external)
-    assert found == ([], [])
+    comparison = compared(splits(), external)
+    assert comparison == ([], [])
 
 
 @pytest.mark.parametrize(("split", "look", "name"), [("train", 2, "t2"), ("eval", 3, "e1")])
 def test_an_external_image_that_is_trained_on(split: str, look: int, name: str) -> None:
-    found = compared(
+    comparison = compared(
         splits(),
         {
             "hannover": [
@@ -209,43 +221,43 @@ def test_an_external_image_that_is_trained_on(split: str, look: int, name: str) 
             ]
         },
     )
-    assert found.leaks() == [
+    assert comparison.leaks() == [
         f"external set 'hannover': image 'abc' (patient 'p7') is in split '{split}' as '{name}' too"
     ]
-    assert found.remedies() == {TRAINED_ON + EXTERNAL_REMEDY}
-    assert found.reasons() == {"abc": "exact_duplicate"}
+    assert comparison.remedies() == {TRAINED_ON + EXTERNAL_REMEDY}
+    assert comparison.reasons() == {"abc": "exact_duplicate"}
 
 
 def test_an_external_image_of_the_test_split() -> None:
-    found = compared(
+    comparison = compared(
         splits(),
         {"hannover": [make(4, "abc", "p7", "hannover"), make(12, "x", "p7", "hannover")]},
     )
-    assert found.leaks() == ["external set 'hannover': image 'abc' (patient 'p7') is in split 'test' as 's1' too"]
-    assert found.remedies() == {f"test sets must have no image in common; {EXTERNAL_REMEDY}"}
-    assert found.reasons() == {"abc": "exact_duplicate"}
+    assert comparison.leaks() == ["external set 'hannover': image 'abc' (patient 'p7') is in split 'test' as 's1' too"]
+    assert comparison.remedies() == {f"test sets must have no image in common; {EXTERNAL_REMEDY}"}
+    assert comparison.reasons() == {"abc": "exact_duplicate"}
 
 
 def test_another_compression_hides_nothing() -> None:
     example = tf.train.Example.FromString(encode(make(2, "abc", "p7", "hannover")))
     stored = example.features.feature["image"].bytes_list.value
-    pixels = cv2.imdecode(np.frombuffer(stored[0], np.uint8), cv2.IMREAD_UNCHANGED)
+    pixels = decode_picture(stored[0])
     again = cv2.imencode(".png", pixels, [cv2.IMWRITE_PNG_COMPRESSION, 9])[1].tobytes()
     assert again != stored[0]
     stored[0] = again
-    found = compared(splits(), {"hannover": [example.SerializeToString()]})
-    assert found.reasons() == {"abc": "exact_duplicate"}
+    comparison = compared(splits(), {"hannover": [example.SerializeToString()]})
+    assert comparison.reasons() == {"abc": "exact_duplicate"}
 
 
 @pytest.mark.parametrize(("split", "patient", "name"), [("train", "p1", "t1"), ("eval", "p2", "e1")])
 def test_an_external_patient_who_is_trained_on(split: str, patient: str, name: str) -> None:
     """The first image of the patient, by name, is named on both sides."""
-    found = compared(splits(), {"later": [make(12, "y", patient), make(11, "x", patient)]})
-    assert found.leaks() == [
+    comparison = compared(splits(), {"later": [make(12, "y", patient), make(11, "x", patient)]})
+    assert comparison.leaks() == [
         f"external set 'later': patient '{patient}' of source 'clinic' (image 'x') is in split '{split}' too "
         f"(image '{name}')"
     ]
-    assert found.remedies() == {TRAINED_ON + EXTERNAL_PATIENT_REMEDY}
+    assert comparison.remedies() == {TRAINED_ON + EXTERNAL_PATIENT_REMEDY}
 
 
 def test_two_external_sets() -> None:
@@ -253,16 +265,16 @@ def test_two_external_sets() -> None:
         "mainz": [make(11, "m", "p8", "mainz"), make(13, "m2", "p9", "ruhr")],
         "essen": [make(11, "e", "p7", "essen"), make(12, "e2", "p9", "ruhr")],
     }
-    found = compared(splits(), external)
-    assert found.leaks() == [
+    comparison = compared(splits(), external)
+    assert comparison.leaks() == [
         "external set 'essen': image 'e' (patient 'p7') is in external set 'mainz' as 'm' too",
         "external set 'essen': patient 'p9' of source 'ruhr' (image 'e2') is in external set 'mainz' too (image 'm2')",
     ]
-    assert found.remedies() == {
+    assert comparison.remedies() == {
         f"test sets must have no image in common; {EXTERNAL_REMEDY}",
         f"test sets must have no patient in common; {EXTERNAL_PATIENT_REMEDY}",
     }
-    assert found.reasons() == {"m": "exact_duplicate", "m2": "patient_in_two_splits"}
+    assert comparison.reasons() == {"m": "exact_duplicate", "m2": "patient_in_two_splits"}
 
 
 def test_a_set_may_be_named_like_a_split() -> None:
@@ -279,8 +291,8 @@ def test_a_set_may_be_named_like_a_split() -> None:
 def test_leaks_are_in_the_order_of_their_names() -> None:
     inside = [make(look, f"t{look}", f"p{look}") for look in range(100, 110)]
     outside = [make(look, f"x{look}", f"q{look}", "hannover") for look in range(109, 99, -1)]
-    found = compared(splits(*inside), {"hannover": outside})
-    assert [leak.dropped.image_id for leak in found.found_leaks] == [f"x{look}" for look in range(100, 110)]
+    comparison = compared(splits(*inside), {"hannover": outside})
+    assert [leak.dropped.image_id for leak in comparison.found_leaks] == [f"x{look}" for look in range(100, 110)]
 
 
 _PARTITIONS = [Partition(SPLIT, name) for name in ("train", "eval", "test")]
@@ -303,9 +315,9 @@ def test_what_stays_shares_nothing_that_it_must_not(
         )
         for number, (partition, pixels, image_id, patient_id) in enumerate(drawn)
     ]
-    found = _compare(summaries, WITHOUT_NEAR_DUPLICATES)
-    assert _compare(random.sample(summaries, len(summaries)), WITHOUT_NEAR_DUPLICATES) == found
-    gone = {finding.ref.key for finding in found.findings}
+    comparison = _compare(summaries, WITHOUT_NEAR_DUPLICATES)
+    assert _compare(random.sample(summaries, len(summaries)), WITHOUT_NEAR_DUPLICATES) == comparison
+    gone = {finding.ref.key for finding in comparison.findings}
     stay = [summary for summary in summaries if summary.ref.key not in gone]
     assert min(summaries, key=lambda summary: (summary.ref.partition.precedence, summary.ref)) in stay
     for first, second in itertools.combinations(stay, 2):
@@ -319,10 +331,10 @@ def test_what_stays_shares_nothing_that_it_must_not(
 
 def test_hashes_that_coincide_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     sets = splits(make(4, "copy", "p7"), make(10, "x", "p3")), {"hannover": [make(11, "y", "p9", "hannover")]}
-    found = compared(*sets)
-    assert set(found.reasons()) == {"copy", "x"}
+    comparison = compared(*sets)
+    assert set(comparison.reasons()) == {"copy", "x"}
     monkeypatch.setattr(find_leaks, "key_hash", lambda group: (group[0], 0))
-    assert compared(*sets) == found
+    assert compared(*sets) == comparison
 
 
 def test_gathering_is_the_same_in_any_order() -> None:

@@ -97,14 +97,14 @@ def test_specks_are_no_components(checked: Check) -> None:
     assert isinstance(checked(RecordValidationSettings(min_component=0.003), mask=_specks(9)), Record)
 
 
-@pytest.mark.parametrize(("value", "told"), [(0.9, "0.9000"), (float("nan"), "nan")])
-def test_a_fingerprint_of_other_pixels(make_record: Callable[..., Record], value: float, told: str) -> None:
+@pytest.mark.parametrize(("value", "text"), [(0.9, "0.9000"), (float("nan"), "nan")])
+def test_a_fingerprint_of_other_pixels(make_record: Callable[..., Record], value: float, text: str) -> None:
     record = make_record()
     example = tf.train.Example.FromString(encode(record))
     example.features.feature["mean_intensity"].float_list.value[0] = value
     settings = RecordValidationSettings(min_side=1)
     assert check_record(example.SerializeToString(), settings).outcome == Fault(
-        "fingerprint", f"mean_intensity is {told}, but the pixels give {record.fingerprint()['mean_intensity']:.4f}"
+        "fingerprint", f"mean_intensity is {text}, but the pixels give {record.fingerprint()['mean_intensity']:.4f}"
     )
     del example.features.feature["mean_intensity"]
     assert check_record(example.SerializeToString(), settings).outcome == Fault(
@@ -126,13 +126,13 @@ def test_names_are_read_as_far_as_they_can(make_record: Callable[..., Record]) -
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "message"),
     [
         ({"min_lung_fraction": 0.9}, "min_lung_fraction must not be above max_lung_fraction, is 0.9 and 0.8"),
         ({"min_side": 5000}, "min_side must not be above max_side, is 5000 and 4096"),
         ({"ignore": ["undecodable"]}, "ignore: records that are undecodable cannot be used"),
     ],
 )
-def test_settings_that_contradict_themselves(settings: dict[str, Any], told: str) -> None:
-    with pytest.raises(ValidationError, match=told):
+def test_settings_that_contradict_themselves(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
         RecordValidationSettings.model_validate(settings)

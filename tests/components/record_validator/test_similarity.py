@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from pictures import decode_picture, read_picture
 
 from components.record_validator.near_duplicates import candidates
 from components.record_validator.near_duplicates.candidates import find_candidates
@@ -30,7 +31,7 @@ _NUMBER = 16
 def _jpeg(quality: int) -> Callable[[Pixels, Pixels], Pair]:
     def change(image: Pixels, mask: Pixels) -> Pair:
         encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
-        return cv2.imdecode(encoded, cv2.IMREAD_GRAYSCALE), mask
+        return decode_picture(encoded, cv2.IMREAD_GRAYSCALE), mask
 
     return change
 
@@ -38,7 +39,8 @@ def _jpeg(quality: int) -> Callable[[Pixels, Pixels], Pair]:
 def _halve(image: Pixels, mask: Pixels) -> Pair:
     """And back to the size it had."""
     half = cv2.resize(image, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
-    return cv2.resize(half, image.shape[::-1], interpolation=cv2.INTER_LINEAR), mask
+    whole = cv2.resize(half, image.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    return np.asarray(whole, np.uint8), mask
 
 
 def _grey(change: Callable[[np.ndarray], np.ndarray]) -> Callable[[Pixels, Pixels], Pair]:
@@ -59,9 +61,10 @@ def _crop(top: float, right: float, bottom: float, left: float) -> Callable[[Pix
             slice(round(top * size), round((1 - bottom) * size)),
             slice(round(left * size), round((1 - right) * size)),
         )
-        return tuple(
-            cv2.resize(pixels[rows, columns], image.shape[::-1], interpolation=interpolation)
-            for pixels, interpolation in ((image, cv2.INTER_AREA), (mask, cv2.INTER_NEAREST))
+        shape = image.shape[::-1]
+        return (
+            np.asarray(cv2.resize(image[rows, columns], shape, interpolation=cv2.INTER_AREA), np.uint8),
+            np.asarray(cv2.resize(mask[rows, columns], shape, interpolation=cv2.INTER_NEAREST), np.uint8),
         )
 
     return change
@@ -85,8 +88,8 @@ CHANGES = {
 def _shenzhen() -> list[Pair]:
     pairs = []
     for file in sorted((SHENZHEN / "images").iterdir())[:: 566 // _NUMBER][:_NUMBER]:
-        mask = cv2.imread(str(SHENZHEN / "masks" / file.name), cv2.IMREAD_GRAYSCALE)
-        pairs.append((cv2.imread(str(file), cv2.IMREAD_GRAYSCALE), np.where(mask > 127, 255, 0).astype(np.uint8)))
+        mask = read_picture(SHENZHEN / "masks" / file.name, cv2.IMREAD_GRAYSCALE)
+        pairs.append((read_picture(file, cv2.IMREAD_GRAYSCALE), np.where(mask > 127, 255, 0).astype(np.uint8)))
     return pairs
 
 
@@ -104,8 +107,8 @@ def images(request: pytest.FixtureRequest) -> list[Pair]:
 def test_a_changed_copy_is_found(images: list[Pair], change: Callable[[Pixels, Pixels], Pair]) -> None:
     signatures = [compute_signature(*pair) for pair in (*images, *(change(*pair) for pair in images))]
     descriptors = unpack_descriptors(b"".join(signature.descriptor for signature in signatures))
-    found = find_candidates(descriptors).pairs.tolist()
-    assert [[number, number + _NUMBER] for number in range(_NUMBER) if [number, number + _NUMBER] not in found] == []
+    pairs = find_candidates(descriptors).pairs.tolist()
+    assert [[number, number + _NUMBER] for number in range(_NUMBER) if [number, number + _NUMBER] not in pairs] == []
     originals, copies = signatures[:_NUMBER], signatures[_NUMBER:]
     similarities = [
         similarity(original.thumbnail, copy.thumbnail) for original, copy in zip(originals, copies, strict=True)
@@ -151,7 +154,7 @@ def test_a_crowd_is_capped_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(candidates, "WINDOW", 3)
     descriptors = _descriptors(40)
     descriptors[10:] = descriptors[10]
-    found = find_candidates(descriptors)
+    candidates_found = find_candidates(descriptors)
     beyond = 26 * 27 // 2  # of 30 images of one hash, those at a distance of 4 to 29
-    assert found.left_out == beyond * 2 * candidates.TABLES
-    assert {int(later) for _, later in found.pairs} >= set(range(11, 40))
+    assert candidates_found.left_out == beyond * 2 * candidates.TABLES
+    assert {int(later) for _, later in candidates_found.pairs} >= set(range(11, 40))

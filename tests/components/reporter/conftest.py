@@ -63,13 +63,13 @@ def inputs(tmp_path: Path, records: list[Record], model_dir: Path) -> Inputs:
 def write(tmp_path: Path) -> Write:
     """Calls the executor as TFX does: the folder of the output is there already."""
 
-    def do(given: Inputs, kind: ReportKind = "run") -> Path:
+    def do(inputs: Inputs, kind: ReportKind = "run") -> Path:
         report = artifact(simple_artifacts.File, tmp_path / "report")
         properties = {
             "settings": EVIDENCE.settings.model_copy(update={"kind": kind}).model_dump_json(),
             "code_version": "",
         }
-        Executor().Do(given, {"report": [report]}, properties)
+        Executor().Do(inputs, {"report": [report]}, properties)
         return tmp_path / "report"
 
     return do
@@ -79,9 +79,9 @@ def write(tmp_path: Path) -> Write:
 def failure(write: Write, tmp_path: Path) -> Callable[..., str]:
     """The error's message; nothing is left."""
 
-    def do(given: Inputs, kind: type[Exception] = ReportError) -> str:
+    def do(inputs: Inputs, kind: type[Exception] = ReportError) -> str:
         with pytest.raises(kind) as error:
-            write(given)
+            write(inputs)
         assert not list((tmp_path / "report").iterdir())
         return str(error.value)
 

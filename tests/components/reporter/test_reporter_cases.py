@@ -52,7 +52,7 @@ def test_copies_stand_beside_their_originals() -> None:
         {**copy, "image_id": "i4-copy1", "original_id": "i4"},
         {**copy, "image_id": "lost-copy1", "original_id": "lost"},
     ]
-    (case,) = [one for one in choose(table(*rows)) if one.group == "Augmented copies"]
+    (case,) = [case for case in choose(table(*rows)) if case.group == "Augmented copies"]
     assert case.image_id == "i4-copy1"
     assert case.facts == ("clinic", "Rotate, Affine")
     assert case.original is not None

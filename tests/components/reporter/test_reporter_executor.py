@@ -152,7 +152,7 @@ def test_the_component_is_wired() -> None:
     def of(kind: type[types.Artifact]) -> channel.OutputChannel:
         return channel.OutputChannel(kind, None, "made")
 
-    given = {
+    channels = {
         "examples": of(standard_artifacts.Examples),
         "external_examples": of(standard_artifacts.Examples),
         "statistics": of(standard_artifacts.ExampleStatistics),
@@ -168,10 +168,10 @@ def test_the_component_is_wired() -> None:
         "pushed_model": of(standard_artifacts.PushedModel),
         "baseline_model": of(standard_artifacts.Model),
     }
-    reporter = Reporter(**given, settings=settings("study"))
-    assert reporter.inputs == given
+    reporter = Reporter(**channels, settings=settings("study"))
+    assert reporter.inputs == channels
     assert {key: output.type for key, output in reporter.outputs.items()} == {"report": simple_artifacts.File}
     assert set(reporter.exec_properties) == {"settings", "code_version"}
     assert ReporterSettings.model_validate_json(reporter.exec_properties["settings"]) == settings("study")
-    needed = {key: given[key] for key in ("examples", "model", "model_run", "evaluation")}
+    needed = {key: channels[key] for key in ("examples", "model", "model_run", "evaluation")}
     assert Reporter(**needed, settings=settings()).inputs == needed

@@ -169,8 +169,8 @@ def test_of_a_group_with_many_members_the_lowest_are_drawn() -> None:
     document = page_of(
         with_slices(*SLICES, *(slice_of(f"source:s{number:02d}", 0.8 + number / 100) for number in range(14)))
     )
-    (told,) = document.xpath("//section[@id='slices']//img/@alt")
-    assert re.findall(r"s\d\d", told) == [f"s{number:02d}" for number in range(10)]
+    (description,) = document.xpath("//section[@id='slices']//img/@alt")
+    assert re.findall(r"s\d\d", description) == [f"s{number:02d}" for number in range(10)]
     assert "source s13" in document.text_content().lower()
 
 
@@ -233,21 +233,21 @@ def test_the_card_tells_what_matters() -> None:
 
 
 @pytest.mark.parametrize(
-    ("spans", "told", "term"), [((3,), "span 3", "Data span"), ((3, 4, 12), "spans 3, 4, 12", "Data spans")]
+    ("spans", "words", "term"), [((3,), "span 3", "Data span"), ((3, 4, 12), "spans 3, 4, 12", "Data spans")]
 )
-def test_the_spans_of_the_data(spans: tuple[int, ...], told: str, term: str) -> None:
+def test_the_spans_of_the_data(spans: tuple[int, ...], words: str, term: str) -> None:
     evidence = replace(EVIDENCE, data=replace(EVIDENCE.data, spans=spans))
     report = contents(evidence)
     assert (report.data.span, report.data.spans) == (spans[-1], list(spans))
     assert (report.lineage.data_span, report.lineage.data_spans) == (spans[-1], list(spans))
     document = page_of(evidence)
-    assert document.findtext(".//title").endswith(f"lungseg, data {told}")
-    assert document.find(".//footer/p").text.startswith(f"lungseg, data {told}, code")
+    assert document.findtext(".//title").endswith(f"lungseg, data {words}")
+    assert document.find(".//footer/p").text.startswith(f"lungseg, data {words}, code")
     (pair,) = [entry for entry in document.iter("dt") if entry.text == term]
     assert pair.getnext().text == ", ".join(map(str, spans))
     card = render_card(report)
-    assert f"\n{told.capitalize()}, split by patient." in card
-    assert f"lung segmentation, data {told}, policy" in card
+    assert f"\n{words.capitalize()}, split by patient." in card
+    assert f"lung segmentation, data {words}, policy" in card
 
 
 def test_the_same_evidence_gives_the_same_page() -> None:

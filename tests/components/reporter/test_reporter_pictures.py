@@ -40,9 +40,9 @@ def test_finds_records_in_plain_and_compressed_files(tmp_path: Path, make_record
     names = [f"i{number}" for number in range(6)]
     records = [encode(make_record(name, patient_id=f"p-{name}")) for name in names]
     files = [write(tmp_path / "a.gz", records[:4]), write(tmp_path / "b", records[4:])]
-    found = find_records(files, {"i5", "i1"})
-    assert {name: record.patient_id for name, record in found.items()} == {"i1": "p-i1", "i5": "p-i5"}
-    assert np.array_equal(found["i1"].image, make_record().image)
+    by_id = find_records(files, {"i5", "i1"})
+    assert {name: record.patient_id for name, record in by_id.items()} == {"i1": "p-i1", "i5": "p-i5"}
+    assert np.array_equal(by_id["i1"].image, make_record().image)
     assert find_records(files, set()) == {}
 
 
@@ -107,5 +107,5 @@ def test_the_outlines_differ_in_lightness() -> None:
 
 
 def test_small_images_are_enlarged() -> None:
-    one = np.full((8, 8), 255, np.uint8)
-    assert pixels(draw(one, one, one).image).shape == (WIDTH, WIDTH)
+    full = np.full((8, 8), 255, np.uint8)
+    assert pixels(draw(full, full, full).image).shape == (WIDTH, WIDTH)

@@ -63,9 +63,9 @@ QUALITY = (
     ],
 )
 def test_the_headline_of_a_run(changes: dict[str, Any], outcome: str, title: str, sentence: str) -> None:
-    told = headline(replace(EVIDENCE, **changes))
-    assert (told.outcome, told.title) == (outcome, title)
-    assert told.sentence == f"{sentence} Its {QUALITY}"
+    heading = headline(replace(EVIDENCE, **changes))
+    assert (heading.outcome, heading.title) == (outcome, title)
+    assert heading.sentence == f"{sentence} Its {QUALITY}"
 
 
 @pytest.mark.parametrize(
@@ -80,8 +80,8 @@ def test_the_headline_of_a_run(changes: dict[str, Any], outcome: str, title: str
 )
 def test_the_headline_of_a_study(changes: tuple[float, float], title: str) -> None:
     slices = [compared("is_augmented:0", changes[0]), compared("set:hannover,is_augmented:0", changes[1])]
-    told = headline(study(*slices))
-    assert (told.outcome, told.title) == ("compared", title)
+    heading = headline(study(*slices))
+    assert (heading.outcome, heading.title) == ("compared", title)
 
 
 def test_a_study_tells_each_effect() -> None:
@@ -103,7 +103,7 @@ def test_without_test_images_no_quality_is_claimed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("statistic", "ends", "told"),
+    ("statistic", "ends", "words"),
     [
         ("dice_mean", (0.01, 0.001, 0.02), "better"),
         ("dice_mean", (-0.01, -0.02, -0.001), "worse"),
@@ -115,8 +115,8 @@ def test_without_test_images_no_quality_is_claimed() -> None:
         ("dice_mean", (None, None, None), "not known"),
     ],
 )
-def test_what_a_difference_tells(statistic: str, ends: tuple[Any, Any, Any], told: str) -> None:
-    assert effect(statistic, Estimate(value=ends[0], low=ends[1], high=ends[2])) == told
+def test_what_a_difference_tells(statistic: str, ends: tuple[Any, Any, Any], words: str) -> None:
+    assert effect(statistic, Estimate(value=ends[0], low=ends[1], high=ends[2])) == words
 
 
 @pytest.mark.parametrize(

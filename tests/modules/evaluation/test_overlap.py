@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from modules.evaluation import overlap as metrics
 
@@ -71,7 +71,7 @@ def test_counts_are_float32() -> None:
 
 
 @pytest.mark.parametrize("dtype", [bool, np.uint8, np.int64, np.float16])
-def test_any_numeric_type_is_counted(dtype: type) -> None:
+def test_any_numeric_type_is_counted(dtype: DTypeLike) -> None:
     truth, prediction = batch([[1, 1], [0, 0]]).astype(dtype), batch([[1, 0], [1, 0]]).astype(dtype)
     assert numbers(metrics.count(truth, prediction)) == [(1, 1, 1, 1)]
 
@@ -86,8 +86,8 @@ def test_counts_stay_exact_at_the_largest_size() -> None:
 @st.composite
 def mask_pairs(draw: st.DrawFn) -> tuple[Mask, Mask]:
     shape = draw(hnp.array_shapes(min_dims=2, max_dims=2, max_side=6))
-    one = hnp.arrays(np.uint8, shape, elements=st.integers(0, 1))
-    return draw(one), draw(one)
+    masks = hnp.arrays(np.uint8, shape, elements=st.integers(0, 1))
+    return draw(masks), draw(masks)
 
 
 def inside(mask: Mask) -> Pixels:
@@ -103,12 +103,14 @@ def dice_of_sets(a: Pixels, b: Pixels) -> Fraction:
 
 
 REFERENCE: dict[str, Callable[[Pixels, Pixels, Pixels], Fraction]] = {
-    "dice": lambda truth, found, _: dice_of_sets(truth, found),
-    "iou": lambda truth, found, _: share(truth & found, truth | found),
-    "pixel_accuracy": lambda truth, found, image: share(image - (truth ^ found), image),
-    "precision": lambda truth, found, _: share(truth & found, found),
-    "recall": lambda truth, found, _: share(truth & found, truth),
-    "lung_area_error": lambda truth, found, _: Fraction(abs(len(truth) - len(found)), max(len(truth), len(found), 1)),
+    "dice": lambda truth, prediction, _: dice_of_sets(truth, prediction),
+    "iou": lambda truth, prediction, _: share(truth & prediction, truth | prediction),
+    "pixel_accuracy": lambda truth, prediction, image: share(image - (truth ^ prediction), image),
+    "precision": lambda truth, prediction, _: share(truth & prediction, prediction),
+    "recall": lambda truth, prediction, _: share(truth & prediction, truth),
+    "lung_area_error": lambda truth, prediction, _: Fraction(
+        abs(len(truth) - len(prediction)), max(len(truth), len(prediction), 1)
+    ),
 }
 
 
@@ -116,9 +118,9 @@ REFERENCE: dict[str, Callable[[Pixels, Pixels, Pixels], Fraction]] = {
 @settings(max_examples=30, deadline=None)
 @given(pair=mask_pairs())
 def test_equals_set_arithmetic(name: str, pair: tuple[Mask, Mask]) -> None:
-    truth, found = pair
-    expected = REFERENCE[name](inside(truth), inside(found), inside(np.ones_like(truth)))
-    assert all_metrics(batch(truth), batch(found))[name] == [pytest.approx(float(expected), abs=1e-6)]
+    truth, prediction = pair
+    expected = REFERENCE[name](inside(truth), inside(prediction), inside(np.ones_like(truth)))
+    assert all_metrics(batch(truth), batch(prediction))[name] == [pytest.approx(float(expected), abs=1e-6)]
 
 
 @settings(max_examples=30, deadline=None)
@@ -135,7 +137,7 @@ def test_laws(pair: tuple[Mask, Mask]) -> None:
 def test_equals_scikit_learn() -> None:
     skm = pytest.importorskip("sklearn.metrics")
     draw = np.random.default_rng(5)
-    truth, found = draw.integers(0, 2, (2, 4, 16, 16)).astype(np.uint8)
+    truth, prediction = draw.integers(0, 2, (2, 4, 16, 16)).astype(np.uint8)
     for name, reference in {
         "dice": skm.f1_score,
         "iou": skm.jaccard_score,
@@ -143,8 +145,8 @@ def test_equals_scikit_learn() -> None:
         "precision": skm.precision_score,
         "recall": skm.recall_score,
     }.items():
-        expected = [reference(a.ravel(), b.ravel()) for a, b in zip(truth, found, strict=True)]
-        assert all_metrics(batch(*truth), batch(*found))[name] == pytest.approx(expected)
+        expected = [reference(a.ravel(), b.ravel()) for a, b in zip(truth, prediction, strict=True)]
+        assert all_metrics(batch(*truth), batch(*prediction))[name] == pytest.approx(expected)
 
 
 def test_plain_numbers_are_taken_too() -> None:

@@ -14,8 +14,10 @@ from schema.reports.evaluation import Evaluation, Slice, slice_name
 
 def estimates(**values: tuple[float, float, float] | float | None) -> dict[str, Estimate]:
     return {
-        name: Estimate(value=one[0], low=one[1], high=one[2]) if isinstance(one, tuple) else Estimate(value=one)
-        for name, one in values.items()
+        name: Estimate(value=value[0], low=value[1], high=value[2])
+        if isinstance(value, tuple)
+        else Estimate(value=value)
+        for name, value in values.items()
     }
 
 
@@ -38,8 +40,10 @@ def judge(rule: dict[str, Any], *slices: Slice, baseline: str | None = None) -> 
 
 @pytest.mark.parametrize(("bound", "passed"), [(0.95, True), (0.9501, False)])
 def test_at_least(bound: float, passed: bool) -> None:
-    found = judge({"metric": "dice_mean", "at_least": bound}, slice_of(metrics=estimates(dice_mean=(0.95, 0.94, 0.96))))
-    assert found == RuleResult(
+    result = judge(
+        {"metric": "dice_mean", "at_least": bound}, slice_of(metrics=estimates(dice_mean=(0.95, 0.94, 0.96)))
+    )
+    assert result == RuleResult(
         metric="dice_mean", slice="overall", set="test", keys={}, kind="at_least", bound=bound,
         measured=Estimate(value=0.95, low=0.94, high=0.96), baseline=None, passed=passed,
         reason=f"is 0.9500, must be at least {bound}",
@@ -50,22 +54,22 @@ def test_at_least(bound: float, passed: bool) -> None:
 def test_at_most_on_a_slice_of_an_external_set(bound: float, passed: bool) -> None:
     external = slice_of("other", {"view": "AP"}, metrics=estimates(hd95=0.02))
     rule = {"metric": "hd95", "at_most": bound, "slice": {"set": "other", "view": "AP"}}
-    found = judge(rule, slice_of(metrics=estimates(hd95=0.5)), external)
-    assert (found.slice, found.passed) == ("set:other,view:AP", passed)
-    assert found.reason == f"is 0.0200, may be at most {bound}"
+    result = judge(rule, slice_of(metrics=estimates(hd95=0.5)), external)
+    assert (result.slice, result.passed) == ("set:other,view:AP", passed)
+    assert result.reason == f"is 0.0200, may be at most {bound}"
 
 
 @pytest.mark.parametrize(("bound", "passed"), [(0.02, True), (0.005, False)])
 def test_max_drop(bound: float, passed: bool) -> None:
     copies = slice_of(keys={"is_augmented": "1"}, metrics=estimates(dice_mean=0.9, dice_drop=(0.01, 0.005, 0.03)))
-    found = judge({"metric": "dice_mean", "max_drop": bound, "slice": {"is_augmented": 1}}, copies)
-    assert (found.measured, found.passed) == (Estimate(value=0.01, low=0.005, high=0.03), passed)
-    assert found.reason == f"copies are worse than originals by 0.0100, may be by {bound}"
+    result = judge({"metric": "dice_mean", "max_drop": bound, "slice": {"is_augmented": 1}}, copies)
+    assert (result.measured, result.passed) == (Estimate(value=0.01, low=0.005, high=0.03), passed)
+    assert result.reason == f"copies are worse than originals by 0.0100, may be by {bound}"
 
 
 def test_a_drop_without_copies() -> None:
-    found = judge({"metric": "dice_mean", "max_drop": 0.1}, slice_of(metrics=estimates(dice_mean=0.9, dice_drop=None)))
-    assert (found.passed, found.reason) == (False, "there are no copies to compare with")
+    result = judge({"metric": "dice_mean", "max_drop": 0.1}, slice_of(metrics=estimates(dice_mean=0.9, dice_drop=None)))
+    assert (result.passed, result.reason) == (False, "there are no copies to compare with")
 
 
 @pytest.mark.parametrize(
@@ -82,14 +86,14 @@ def test_a_drop_without_copies() -> None:
 def test_max_regression_judges_by_the_worse_end(
     metric: str, difference: tuple[float, float, float], worse: tuple[float, float, float], passed: bool
 ) -> None:
-    one = slice_of(
+    compared = slice_of(
         metrics=estimates(**{metric: 0.9}),
         baseline=estimates(**{metric: 0.95}),
         difference=estimates(**{metric: difference}),
     )
-    found = judge({"metric": metric, "max_regression": 0.01}, one, baseline="version 3")
-    assert (found.measured.value, *(found.measured.interval or ())) == pytest.approx(worse)
-    assert (found.passed, found.baseline) == (passed, 0.95)
+    result = judge({"metric": metric, "max_regression": 0.01}, compared, baseline="version 3")
+    assert (result.measured.value, *(result.measured.interval or ())) == pytest.approx(worse)
+    assert (result.passed, result.baseline) == (passed, 0.95)
 
 
 @pytest.mark.parametrize(("difference", "reason"), [
@@ -99,26 +103,26 @@ def test_max_regression_judges_by_the_worse_end(
     ((0.0, 0.0, 0.0), "better by 0.0000, surely not worse, may be worse by 0.01"),
 ])  # fmt: skip
 def test_the_reason_of_a_regression(difference: tuple[float, float, float], reason: str) -> None:
-    one = slice_of(difference=estimates(dice_mean=difference), baseline={}, metrics={})
-    assert judge({"metric": "dice_mean", "max_regression": 0.01}, one, baseline="version 3").reason == reason
+    compared = slice_of(difference=estimates(dice_mean=difference), baseline={}, metrics={})
+    assert judge({"metric": "dice_mean", "max_regression": 0.01}, compared, baseline="version 3").reason == reason
 
 
 def test_without_a_baseline_nothing_has_got_worse() -> None:
-    found = judge({"metric": "dice_mean", "max_regression": 0.0}, slice_of(metrics=estimates(dice_mean=0.1)))
-    assert (found.passed, found.measured.value, found.baseline) == (True, None, None)
-    assert found.reason == "there is no model yet to compare with"
+    result = judge({"metric": "dice_mean", "max_regression": 0.0}, slice_of(metrics=estimates(dice_mean=0.1)))
+    assert (result.passed, result.measured.value, result.baseline) == (True, None, None)
+    assert result.reason == "there is no model yet to compare with"
 
 
 def test_a_comparison_without_an_interval_proves_nothing() -> None:
-    one = slice_of(difference=estimates(dice_mean=0.1), baseline={}, metrics={})
-    found = judge({"metric": "dice_mean", "max_regression": 0.01}, one, baseline="version 3")
-    assert (found.passed, found.measured.value) == (False, 0.1 * -1)
-    assert found.reason == "there are too few images to tell how sure the comparison is"
+    compared = slice_of(difference=estimates(dice_mean=0.1), baseline={}, metrics={})
+    result = judge({"metric": "dice_mean", "max_regression": 0.01}, compared, baseline="version 3")
+    assert (result.passed, result.measured.value) == (False, 0.1 * -1)
+    assert result.reason == "there are too few images to tell how sure the comparison is"
 
 
 def test_a_statistic_without_a_value() -> None:
-    found = judge({"metric": "dice_mean", "at_least": 0.5}, slice_of())
-    assert (found.passed, found.reason) == (False, "has no value there")
+    result = judge({"metric": "dice_mean", "at_least": 0.5}, slice_of())
+    assert (result.passed, result.reason) == (False, "has no value there")
 
 
 def test_what_rules_name_is_a_slice() -> None:
@@ -140,14 +144,14 @@ def test_a_bound_is_finite(bound: float) -> None:
 
 
 def test_a_small_slice_cannot_be_judged() -> None:
-    found = judge({"metric": "dice_mean", "at_least": 0.5}, slice_of(patients=9, metrics=estimates(dice_mean=0.9)))
-    assert (found.passed, found.measured.value) == (False, 0.9)
-    assert found.reason == "9 patients are too few to judge by, 10 are needed"
+    result = judge({"metric": "dice_mean", "at_least": 0.5}, slice_of(patients=9, metrics=estimates(dice_mean=0.9)))
+    assert (result.passed, result.measured.value) == (False, 0.9)
+    assert result.reason == "9 patients are too few to judge by, 10 are needed"
 
 
 def test_a_slice_without_images() -> None:
-    found = judge({"metric": "dice_mean", "at_least": 0.5, "slice": {"sex": "male"}}, slice_of())
-    assert (found.passed, found.reason) == (False, "no image falls into the slice sex:male")
+    result = judge({"metric": "dice_mean", "at_least": 0.5, "slice": {"sex": "male"}}, slice_of())
+    assert (result.passed, result.reason) == (False, "no image falls into the slice sex:male")
 
 
 def test_one_broken_rule_is_enough() -> None:
@@ -157,15 +161,15 @@ def test_one_broken_rule_is_enough() -> None:
     )  # fmt: skip
     rules = [Rule(metric="dice_mean", at_least=0.9), Rule(metric="iou_mean", at_least=0.9)]
     decision = decide(evaluation, rules)
-    assert [one.passed for one in decision.rules] == [True, False]
+    assert [rule.passed for rule in decision.rules] == [True, False]
     assert not decision.blessed
     assert decide(evaluation, rules[:1]).blessed
 
 
 def problem(kind: Any, **values: Any) -> str:
-    with pytest.raises(ValidationError) as found:
+    with pytest.raises(ValidationError) as caught:
         kind.model_validate(values)
-    return str(found.value.errors()[0]["msg"])
+    return str(caught.value.errors()[0]["msg"])
 
 
 @pytest.mark.parametrize(

@@ -73,8 +73,11 @@ def evaluation(tmp_path_factory: pytest.TempPathFactory) -> Evaluation:
 
 
 def test_slices_by_hand(evaluation: Evaluation) -> None:
-    found = {one.slice: (one.examples, one.patients, one.metrics["dice_mean"].value) for one in evaluation.slices}
-    assert found == {
+    measured: dict[str, tuple[int, int, Any]] = {
+        slice_.slice: (slice_.examples, slice_.patients, slice_.metrics["dice_mean"].value)
+        for slice_ in evaluation.slices
+    }
+    assert measured == {
         "overall": (4, 3, pytest.approx(0.75)),  # two sources' patients of one name are two
         "is_augmented:0": (2, 2, pytest.approx(0.85)),
         "is_augmented:1": (2, 2, pytest.approx(0.65)),
@@ -93,14 +96,14 @@ def test_slices_by_hand(evaluation: Evaluation) -> None:
 
 
 def test_the_order_of_slices(evaluation: Evaluation) -> None:
-    names = [one.slice for one in evaluation.slices]
+    names = [slice_.slice for slice_ in evaluation.slices]
     assert names[0] == "overall"
     assert names[-3:] == ["set:other", "set:other,is_augmented:0", "set:other,is_augmented:0,source:A"]
     assert names.index("transform:Rotate") < names.index("is_augmented:0,source:A"), "by the number of keys"
 
 
 def test_a_slice_of_few_patients_is_said_to_be_small(evaluation: Evaluation) -> None:
-    enough = {one.slice: one.enough for one in evaluation.slices}
+    enough = {slice_.slice: slice_.enough for slice_ in evaluation.slices}
     assert enough["transform:Rotate"]
     assert not enough["transform:GaussNoise"]
 
@@ -109,24 +112,24 @@ def test_all_statistics_are_there_with_intervals(evaluation: Evaluation) -> None
     overall = evaluation.find("test", {})
     assert overall is not None
     # Nothing was set against originals here, so that there are no drops.
-    assert set(overall.metrics) == {name for name, one in STATISTICS.items() if one.kind != "drop"}
-    assert all(one.interval is not None for one in overall.metrics.values())
+    assert set(overall.metrics) == {name for name, statistic in STATISTICS.items() if statistic.kind != "drop"}
+    assert all(estimate.interval is not None for estimate in overall.metrics.values())
     assert overall.baseline is overall.difference is None
 
 
 def test_a_slice_is_found_by_its_keys(evaluation: Evaluation) -> None:
     keys: dict[SliceKey, str] = {"source": "B", "is_augmented": "1"}
-    found = evaluation.find("test", keys)
-    assert found is not None
-    assert found.slice == "is_augmented:1,source:B"
+    slice_ = evaluation.find("test", keys)
+    assert slice_ is not None
+    assert slice_.slice == "is_augmented:1,source:B"
     assert evaluation.find("other", keys) is None
 
 
 def test_a_baseline(tmp_path: Path) -> None:
     images = [image(f"i{index}", 0.9, baseline=0.7) for index in range(3)]
-    found = evaluate(images, tmp_path, "version 3")
-    overall = found.slices[0]
-    assert found.baseline == "version 3"
+    evaluation = evaluate(images, tmp_path, "version 3")
+    overall = evaluation.slices[0]
+    assert evaluation.baseline == "version 3"
     assert overall.baseline is not None
     assert overall.difference is not None
     assert overall.baseline["dice_mean"].value == pytest.approx(0.7)
@@ -152,8 +155,8 @@ def test_tfma_writes_its_own_form_too(tmp_path: Path) -> None:
     [(0, "under-18"), (17.99, "under-18"), (18, "18-39"), (39.9, "18-39"), (64, "40-64"), (65, "65-and-over")],
 )
 def test_bands_of_age(age: float, band: str) -> None:
-    found = to_extracts(image("a", 1, age=age), 0.2)["features"]["age"]
-    assert found.tolist() == [band]
+    age_band = to_extracts(image("a", 1, age=age), 0.2)["features"]["age"]
+    assert age_band.tolist() == [band]
 
 
 def test_what_is_not_known_falls_into_no_slice() -> None:

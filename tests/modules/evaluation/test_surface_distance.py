@@ -45,9 +45,9 @@ def mask(rows: list[list[int]]) -> Mask:
 
 @pytest.mark.parametrize(("truth", "prediction", "there", "back"), BY_HAND.values(), ids=BY_HAND)
 def test_by_hand(truth: list[list[int]], prediction: list[list[int]], there: list[float], back: list[float]) -> None:
-    found = surface_distances(mask(truth), mask(prediction))
-    assert sorted(found.from_truth.tolist()) == pytest.approx(sorted(there))
-    assert sorted(found.from_prediction.tolist()) == pytest.approx(sorted(back))
+    distances = surface_distances(mask(truth), mask(prediction))
+    assert sorted(distances.from_truth.tolist()) == pytest.approx(sorted(there))
+    assert sorted(distances.from_prediction.tolist()) == pytest.approx(sorted(back))
 
 
 def test_figures_by_hand() -> None:
@@ -55,31 +55,31 @@ def test_figures_by_hand() -> None:
     truth, prediction = np.zeros((2, 9, 20), np.uint8)
     truth[1] = prediction[2] = 1
     prediction[2, 0], prediction[6, 0] = 0, 1
-    found = surface_distances(truth, prediction)
-    assert sorted(found.from_prediction.tolist()) == pytest.approx([1] * 19 + [5])
-    assert sorted(found.from_truth.tolist()) == pytest.approx([1] * 19 + [math.sqrt(2)])
+    distances = surface_distances(truth, prediction)
+    assert sorted(distances.from_prediction.tolist()) == pytest.approx([1] * 19 + [5])
+    assert sorted(distances.from_truth.tolist()) == pytest.approx([1] * 19 + [math.sqrt(2)])
     # The 95th percentile of 20 values lies a twentieth of the way from the 19th to the 20th.
-    assert hausdorff_95(found) == pytest.approx(1 + 0.05 * 4)
-    assert average_surface_distance(found) == pytest.approx((38 + 5 + math.sqrt(2)) / 40)
-    assert surface_dice(found, tolerance=1) == pytest.approx(38 / 40)
-    assert surface_dice(found, tolerance=1.5) == pytest.approx(39 / 40)
-    assert surface_dice(found, tolerance=5) == 1
+    assert hausdorff_95(distances) == pytest.approx(1 + 0.05 * 4)
+    assert average_surface_distance(distances) == pytest.approx((38 + 5 + math.sqrt(2)) / 40)
+    assert surface_dice(distances, tolerance=1) == pytest.approx(38 / 40)
+    assert surface_dice(distances, tolerance=1.5) == pytest.approx(39 / 40)
+    assert surface_dice(distances, tolerance=5) == 1
 
 
 @pytest.mark.parametrize(("truth", "prediction", "distance", "dice"), [
     (EMPTY, EMPTY, 0, 1), (FULL, EMPTY, DIAGONAL, 0), (EMPTY, FULL, DIAGONAL, 0),
 ])  # fmt: skip
 def test_empty_masks(truth: list[list[int]], prediction: list[list[int]], distance: float, dice: float) -> None:
-    found = surface_distances(mask(truth), mask(prediction))
-    assert hausdorff_95(found) == average_surface_distance(found) == pytest.approx(distance)
-    assert surface_dice(found, tolerance=1) == dice
+    distances = surface_distances(mask(truth), mask(prediction))
+    assert hausdorff_95(distances) == average_surface_distance(distances) == pytest.approx(distance)
+    assert surface_dice(distances, tolerance=1) == dice
 
 
 @st.composite
 def mask_pairs(draw: st.DrawFn) -> tuple[Mask, Mask]:
     shape = draw(hnp.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=12))
-    one = hnp.arrays(np.uint8, shape, elements=st.sampled_from([0, 255])).filter(np.any)
-    return draw(one), draw(one)
+    masks = hnp.arrays(np.uint8, shape, elements=st.sampled_from([0, 255])).filter(np.any)
+    return draw(masks), draw(masks)
 
 
 def outline(of: Mask) -> NDArray[np.bool_]:
@@ -90,23 +90,23 @@ def outline(of: Mask) -> NDArray[np.bool_]:
 @settings(max_examples=100, deadline=None)
 @given(pair=mask_pairs())
 def test_equals_brute_force(pair: tuple[Mask, Mask]) -> None:
-    apart = cdist(*[np.argwhere(outline(one)) for one in pair])
+    apart = cdist(*[np.argwhere(outline(mask_)) for mask_ in pair])
     there, back = apart.min(axis=1), apart.min(axis=0)
-    found = surface_distances(*pair)
-    assert found.from_truth == pytest.approx(there, abs=1e-4)
-    assert found.from_prediction == pytest.approx(back, abs=1e-4)
+    distances = surface_distances(*pair)
+    assert distances.from_truth == pytest.approx(there, abs=1e-4)
+    assert distances.from_prediction == pytest.approx(back, abs=1e-4)
     both = np.concatenate([there, back])
-    assert hausdorff_95(found) == pytest.approx(max(np.percentile(there, 95), np.percentile(back, 95)), abs=1e-4)
-    assert average_surface_distance(found) == pytest.approx(both.mean(), abs=1e-4)
-    assert surface_dice(found, 2.5) == pytest.approx((both <= 2.5).mean())
+    assert hausdorff_95(distances) == pytest.approx(max(np.percentile(there, 95), np.percentile(back, 95)), abs=1e-4)
+    assert average_surface_distance(distances) == pytest.approx(both.mean(), abs=1e-4)
+    assert surface_dice(distances, 2.5) == pytest.approx((both <= 2.5).mean())
 
 
 @settings(max_examples=50, deadline=None)
 @given(pair=mask_pairs())
 def test_the_largest_distance_is_that_of_scikit_image(pair: tuple[Mask, Mask]) -> None:
-    found = surface_distances(*pair)
-    largest = max(one.max() for one in found)
-    assert largest == pytest.approx(hausdorff_distance(*[outline(one) for one in pair]), abs=1e-4)
+    distances = surface_distances(*pair)
+    largest = max(values.max() for values in distances)
+    assert largest == pytest.approx(hausdorff_distance(*[outline(mask_) for mask_ in pair]), abs=1e-4)
 
 
 @settings(max_examples=50, deadline=None)
@@ -123,11 +123,11 @@ def test_real_sizes_agree_with_scipy() -> None:
     y, x = np.mgrid[:512, :512]
     truth = ((np.hypot(y - 250, x - 150) < 110) | (np.hypot(y - 250, x - 370) < 100)).astype(np.uint8)
     prediction = ((np.hypot(y - 255, x - 150) < 112) | (np.hypot(y - 250, x - 372) < 95)).astype(np.uint8)
-    edges = [outline(one) for one in (truth, prediction)]
+    edges = [outline(mask_) for mask_ in (truth, prediction)]
     there, back = (ndimage.distance_transform_edt(~to)[of] for of, to in ((edges[0], edges[1]), (edges[1], edges[0])))
-    found = surface_distances(truth, prediction)
-    assert hausdorff_95(found) == pytest.approx(max(np.percentile(there, 95), np.percentile(back, 95)), abs=1e-3)
-    assert average_surface_distance(found) == pytest.approx(np.concatenate([there, back]).mean(), abs=1e-3)
+    distances = surface_distances(truth, prediction)
+    assert hausdorff_95(distances) == pytest.approx(max(np.percentile(there, 95), np.percentile(back, 95)), abs=1e-3)
+    assert average_surface_distance(distances) == pytest.approx(np.concatenate([there, back]).mean(), abs=1e-3)
 
 
 def test_the_box_leaves_nothing_out() -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from numpy.typing import NDArray
+from pictures import decode_picture
 
 from modules.evaluation.overlap import Counts
 from schema.record import Record, encode
@@ -41,10 +42,12 @@ def spec(dtype: tf.DType) -> tuple[list[None], tf.DType]:
     ],
 )
 def test_signatures(signatures: SimpleNamespace, name: str, argument: str, outputs: dict[str, tf.DType]) -> None:
-    taken, given = signature(getattr(signatures, name))
-    assert {key: (one.shape.as_list(), one.dtype) for key, one in taken.items()} == {argument: spec(tf.string)}
-    assert {key: one.dtype for key, one in given.items()} == outputs
-    assert {key: one.shape.rank for key, one in given.items()} == dict.fromkeys(outputs, 1)
+    taken, returned = signature(getattr(signatures, name))
+    assert {key: (taken_spec.shape.as_list(), taken_spec.dtype) for key, taken_spec in taken.items()} == {
+        argument: spec(tf.string)
+    }
+    assert {key: returned_spec.dtype for key, returned_spec in returned.items()} == outputs
+    assert {key: returned_spec.shape.rank for key, returned_spec in returned.items()} == dict.fromkeys(outputs, 1)
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +64,7 @@ def files(scenes: list[Record], to_png: Png) -> list[bytes]:
 
 
 def masks_of(encoded: tf.Tensor) -> list[NDArray[np.uint8]]:
-    return [cv2.imdecode(np.frombuffer(one, np.uint8), cv2.IMREAD_UNCHANGED) for one in encoded.numpy()]
+    return [decode_picture(png) for png in encoded.numpy()]
 
 
 def test_serving_many_sizes_at_once(signatures: SimpleNamespace, files: list[bytes], scenes: list[Record]) -> None:
@@ -98,8 +101,8 @@ def test_what_is_served_by_rest_is_the_same(signatures: SimpleNamespace, files: 
     assert answers[1]["lung_fraction"].numpy().tolist() == answers[0]["lung_fraction"].numpy().tolist()
 
 
-def counted(truth: NDArray[np.uint8], found: NDArray[np.uint8]) -> list[int]:
-    lung, seen = truth == 255, found == 255
+def counted(truth: NDArray[np.uint8], prediction: NDArray[np.uint8]) -> list[int]:
+    lung, seen = truth == 255, prediction == 255
     return [int(np.sum(a & b)) for a, b in ((lung, seen), (~lung, seen), (lung, ~seen), (~lung, ~seen))]
 
 

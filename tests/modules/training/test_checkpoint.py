@@ -38,9 +38,9 @@ def run(args: Any, stop_in: int | None = None) -> Trained:
     return train(read_job(args), *([Stop(stop_in)] if stop_in is not None else []))
 
 
-def equal(one: Trained, other: Trained) -> bool:
-    return one.history == other.history and all(
-        np.array_equal(a, b) for a, b in zip(one.model.get_weights(), other.model.get_weights(), strict=True)
+def equal(trained: Trained, other: Trained) -> bool:
+    return trained.history == other.history and all(
+        np.array_equal(a, b) for a, b in zip(trained.model.get_weights(), other.model.get_weights(), strict=True)
     )
 
 
@@ -88,7 +88,7 @@ def test_patience_is_remembered(fn_args: MakeArgs, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "change",
     [{"learning_rate": 0.03}, {"model": {"dropout": 0.2}}, {"seed": 8}, {"batch_size": 2}, {"epochs": 5}],
-    ids=lambda one: next(iter(one)),
+    ids=lambda settings: next(iter(settings)),
 )
 def test_another_configuration_starts_anew(
     fn_args: MakeArgs, tmp_path: Path, caplog: pytest.LogCaptureFixture, change: dict[str, Any]
@@ -140,7 +140,7 @@ def test_killed_three_times_it_ends_the_same(fn_args: MakeArgs, tmp_path: Path) 
         written = states[0].stat().st_mtime
     assert not (tmp_path / "killed.npz").exists()
     assert start(args, tmp_path / "ended.npz").wait() == 0
-    with np.load(tmp_path / "reference.npz") as one, np.load(tmp_path / "ended.npz") as other:
-        assert one.files == other.files
-        for name in one.files:
-            assert other[name] == pytest.approx(one[name], abs=1e-5)
+    with np.load(tmp_path / "reference.npz") as reference, np.load(tmp_path / "ended.npz") as other:
+        assert reference.files == other.files
+        for name in reference.files:
+            assert other[name] == pytest.approx(reference[name], abs=1e-5)

@@ -41,9 +41,9 @@ def epochs_of(examples: Examples, plan: StepPlan, **order: Any) -> list[tuple[An
     ]
 
 
-def same(one: list[tuple[Any, ...]], other: list[tuple[Any, ...]]) -> bool:
-    return len(one) == len(other) and all(
-        np.array_equal(a, b) for x, y in zip(one, other, strict=True) for a, b in zip(x, y, strict=True)
+def same(batches: list[tuple[Any, ...]], other: list[tuple[Any, ...]]) -> bool:
+    return len(batches) == len(other) and all(
+        np.array_equal(a, b) for x, y in zip(batches, other, strict=True) for a, b in zip(x, y, strict=True)
     )
 
 

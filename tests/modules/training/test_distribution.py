@@ -89,7 +89,7 @@ class FakeStrategy:
     ],
 )
 def test_who_is_chief(jobs: list[str], task_type: str | None, task_id: int | None, chief: bool) -> None:
-    assert is_chief(FakeStrategy(jobs, task_type, task_id)) is chief  # type: ignore[arg-type]
+    assert is_chief(FakeStrategy(jobs, task_type, task_id)) is chief
     assert is_chief(tf.distribute.get_strategy())
 
 
@@ -133,7 +133,7 @@ IMAGES_A_STEP = 8
 EXAMPLES = 27
 """No multiple of anything: steps of 7 and 6 images, shares of one to four."""
 
-Train = Callable[..., dict[str, Any]]
+Train = Callable[..., list[dict[str, Any]]]
 
 
 @pytest.fixture
@@ -165,13 +165,13 @@ def train_on(tmp_path: Path, fn_args: Callable[..., Any]) -> Train:
 
 
 def _free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("localhost", 0))
-        return int(one.getsockname()[1])
+    with socket.socket() as server:
+        server.bind(("localhost", 0))
+        return int(server.getsockname()[1])
 
 
-def agree(one: dict[str, Any], other: dict[str, Any], within: float) -> None:
-    for name, values in one.items():
+def agree(trained: dict[str, Any], other: dict[str, Any], within: float) -> None:
+    for name, values in trained.items():
         if name.startswith("history_"):
             assert values == pytest.approx(other[name], abs=within), name
 
@@ -183,18 +183,18 @@ def variables_of(exported: Path) -> dict[str, Any]:
 
 @pytest.mark.slow
 def test_replicas_train_like_one_device(train_on: Train) -> None:
-    (one,) = train_on(1)
-    assert len(one["history_loss"]) == 3
+    (single,) = train_on(1)
+    assert len(single["history_loss"]) == 3
     for replicas in (2, 4):
         (several,) = train_on(replicas)
-        agree(several, one, within=1e-3)
+        agree(several, single, within=1e-3)
 
 
 @pytest.mark.slow
 def test_workers_train_like_one_device(train_on: Train, tmp_path: Path) -> None:
-    (one,) = train_on(1)
+    (single,) = train_on(1)
     chief, other = train_on(1, workers=2)
-    agree(chief, one, within=1e-3)
+    agree(chief, single, within=1e-3)
     agree(other, chief, within=0)
     assert [bool(chief["writes"]), bool(other["writes"])] == [True, False]
     weights = [name for name in chief if name.startswith("arr_")]

@@ -156,5 +156,5 @@ def test_coarser_outputs_count_half_of_the_finer_ones() -> None:
     fine, coarse = np.zeros((1, 2, 2, 1), np.float32), np.full((1, 1, 1, 1), np.log(1 / 3), np.float32)
     expected_fine = np.log(2)
     expected_coarse = -(0.25 * np.log(0.25) + 0.75 * np.log(0.75))
-    found = supervised(loss, truth, [fine, coarse])
-    assert np.asarray(found) == pytest.approx([(expected_fine + expected_coarse / 2) / 1.5], abs=1e-5)
+    losses = supervised(loss, truth, [fine, coarse])
+    assert np.asarray(losses) == pytest.approx([(expected_fine + expected_coarse / 2) / 1.5], abs=1e-5)

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from logging.handlers import BufferingHandler
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -24,7 +25,7 @@ SIZE = 16
 FIGURES = {"loss", "accuracy", "dice", "val_loss", "val_accuracy", "val_dice"}
 
 MakeArgs = Callable[..., Any]
-History = dict[str, list[float]]
+History = dict[str, list[Any]]
 
 
 def history_of(args: Any) -> History:
@@ -35,9 +36,7 @@ def history_of(args: Any) -> History:
 def run(fn_args: MakeArgs, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A finished run of two epochs: 6 examples in batches of 3."""
     args = fn_args(tmp_path_factory.mktemp("run"))
-    records: list[logging.LogRecord] = []
-    handler = logging.Handler()
-    handler.emit = records.append  # type: ignore[method-assign]
+    handler = BufferingHandler(capacity=10_000)
     log = logging.getLogger("lungseg.trainer")
     before = log.level
     log.addHandler(handler)
@@ -45,7 +44,7 @@ def run(fn_args: MakeArgs, tmp_path_factory: pytest.TempPathFactory) -> Any:
     run_fn(args)
     log.removeHandler(handler)
     log.setLevel(before)
-    return SimpleNamespace(args=args, records=records)
+    return SimpleNamespace(args=args, records=handler.buffer)
 
 
 @pytest.fixture
@@ -86,11 +85,11 @@ def test_progress_is_logged(run: Any) -> None:
     assert all(record.seconds_left > 0 for record in steps[1:-1])
     assert steps[-1].seconds_left == 0
     assert steps[0].getMessage().startswith("step 1, loss 0.")
-    told = [record.getMessage() for record in run.records if record.levelno == logging.INFO]
-    assert told[:2] == ["6 examples of 1 kB", "4 examples of 1 kB"]
-    assert told[2] == "learning rate 0.00075 (0.002 for 8 images a step, here 3), reached in 0 steps, then cosine"
-    assert told[3] == "training on 6 examples with 1 replica(s), 2 steps an epoch, float32"
-    epochs = told[4:]
+    messages = [record.getMessage() for record in run.records if record.levelno == logging.INFO]
+    assert messages[:2] == ["6 examples of 1 kB", "4 examples of 1 kB"]
+    assert messages[2] == "learning rate 0.00075 (0.002 for 8 images a step, here 3), reached in 0 steps, then cosine"
+    assert messages[3] == "training on 6 examples with 1 replica(s), 2 steps an epoch, float32"
+    epochs = messages[4:]
     history = history_of(run.args)
     for index, message in enumerate(epochs):
         assert message.startswith(f"epoch {index + 1} of 2: ")
@@ -118,10 +117,10 @@ def test_the_best_weights_are_restored(fn_args: MakeArgs, keep_model: list[keras
         pytest.fail("the last epoch is always the best: choose other settings")
     model = keep_model[-1]
     model.compile(optimizer="sgd")
-    found = Loop(tf.distribute.get_strategy(), model, DiceCrossEntropy(), 3).evaluate(
+    figures = Loop(tf.distribute.get_strategy(), model, DiceCrossEntropy(), 3).evaluate(
         read_examples(args.eval_files, SIZE)
     )
-    assert found["dice"] == pytest.approx(max(watched))
+    assert figures["dice"] == pytest.approx(max(watched))
 
 
 def test_training_stops_when_it_no_longer_helps(
@@ -194,10 +193,10 @@ def test_averaged_weights_are_what_is_validated_and_exported(
     model = keep_model[0]
     model.compile(optimizer="sgd")
     loop = Loop(tf.distribute.get_strategy(), model, DiceCrossEntropy(), 3)
-    found = loop.evaluate(read_examples(args.eval_files, SIZE))
+    figures = loop.evaluate(read_examples(args.eval_files, SIZE))
     history = history_of(args)
     best = int(np.argmax(history["val_dice"]))
-    assert found["loss"] == pytest.approx(history["val_loss"][best], abs=1e-6)
+    assert figures["loss"] == pytest.approx(history["val_loss"][best], abs=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -241,7 +240,8 @@ def test_a_training_on_originals_has_as_many_steps(
         caplog.clear()
         with caplog.at_level(logging.DEBUG, "lungseg.trainer"):
             run_fn(args := mixed_args(epochs=3, patience=3, copies=copies))
-        steps[copies] = [(one.epoch, one.step, one.steps) for one in caplog.records if one.levelno == logging.DEBUG]
+        details = [vars(record) for record in caplog.records if record.levelno == logging.DEBUG]
+        steps[copies] = [(detail["epoch"], detail["step"], detail["steps"]) for detail in details]
         assert {len(values) for values in history_of(args).values()} == {3}
         assert ("training on 9 examples with 1 replica(s), 3 steps an epoch, float32") in caplog.messages
         read = caplog.messages[:2]
@@ -255,10 +255,10 @@ def test_a_training_on_originals_can_be_repeated_to_the_bit(mixed_args: MakeArgs
         done.checkpoint.remove()
         return done
 
-    one, again, other = trained(False), trained(False), trained(True)
-    assert one.history == again.history
-    assert all(np.array_equal(a, b) for a, b in zip(one.model.get_weights(), again.model.get_weights(), strict=True))
-    assert one.history["loss"] != other.history["loss"]
+    first, again, other = trained(False), trained(False), trained(True)
+    assert first.history == again.history
+    assert all(np.array_equal(a, b) for a, b in zip(first.model.get_weights(), again.model.get_weights(), strict=True))
+    assert first.history["loss"] != other.history["loss"]
 
 
 def test_a_training_on_originals_is_validated_by_originals(mixed_args: MakeArgs, keep_model: list[keras.Model]) -> None:

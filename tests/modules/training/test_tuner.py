@@ -43,7 +43,7 @@ def test_the_best_trial_reaches_the_trainer(args: Any, caplog: pytest.LogCapture
     scores = [trial.score for trial in trials]
     assert scores == sorted(scores, reverse=True)
     assert all(0 <= score <= 1 for score in scores)
-    assert len([one for one in caplog.messages if one.startswith("trial ")]) == 3
+    assert len([message for message in caplog.messages if message.startswith("trial ")]) == 3
 
     best = tuner.get_best_hyperparameters()[0]
     args.hyperparameters = best.get_config()  # as TFX hands it on
@@ -57,7 +57,7 @@ def test_the_best_trial_reaches_the_trainer(args: Any, caplog: pytest.LogCapture
 
 def test_a_search_is_repeatable_and_leaves_no_checkpoints(args: Any) -> None:
     first, second = (search(args, trials=2).get_best_hyperparameters(2) for _ in range(2))
-    assert [one.values for one in first] == [one.values for one in second]
+    assert [trial.values for trial in first] == [trial.values for trial in second]
     assert list(Path(args.custom_config["checkpoint_dir"]).iterdir()) == []
 
 
@@ -68,4 +68,4 @@ def test_a_search_in_which_everything_fails(
     cause = r"^every trial of the search failed, the last one because the loss became NaN or infinite in step"
     with caplog.at_level(logging.INFO, "lungseg.trainer"), pytest.raises(ValueError, match=cause):
         search(fn_args(tmp_path, nan=True), trials=trials)
-    assert len([one for one in caplog.messages if ": failed: " in one]) == trials
+    assert len([message for message in caplog.messages if ": failed: " in message]) == trials

@@ -52,17 +52,17 @@ def main() -> None:
     from modules.training.losses import DiceCrossEntropy
     from modules.training.trainer import read_job, train
 
-    given = json.load(sys.stdin)
-    args = SimpleNamespace(**given["args"])
+    order = json.load(sys.stdin)
+    args = SimpleNamespace(**order["args"])
     trained = train(read_job(args))
     size = args.custom_config["model"]["image_size"]
     trained.model.compile(optimizer="sgd")
     loop = Loop(tf.distribute.get_strategy(), trained.model, DiceCrossEntropy(), batch_size=8)
     exported = loop.evaluate(read_examples(args.eval_files, size))["loss"]
-    figures = {f"history_{name}": np.array(values) for name, values in trained.history.items()}
-    np.savez(given["weights"], *trained.model.get_weights(), writes=trained.writes, exported_loss=exported, **figures)
-    if given["export"]:
-        export_model(trained.model, f"{args.transform_graph_path}/transform_fn", given["export"])
+    figures: dict[str, Any] = {f"history_{name}": np.array(values) for name, values in trained.history.items()}
+    np.savez(order["weights"], *trained.model.get_weights(), writes=trained.writes, exported_loss=exported, **figures)
+    if order["export"]:
+        export_model(trained.model, f"{args.transform_graph_path}/transform_fn", order["export"])
 
 
 if __name__ == "__main__":

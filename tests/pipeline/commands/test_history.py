@@ -7,6 +7,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from loaded_modules import SLOW_TO_IMPORT, run_and_list_modules
@@ -26,7 +27,7 @@ from components.serving_probe.component import ServingProbeSpec
 from pipeline import runners as local_runner
 from pipeline.commands import history
 from pipeline.commands.history import Run, read_history
-from pipeline.errors import UserError
+from pipeline.errors import ComponentError, UserError
 from pipeline.root import METADATA_FILE
 from schema.reports.blessing import BlessingDecision, RuleResult
 from schema.reports.estimate import Estimate
@@ -169,10 +170,10 @@ def start_at(root: Path, *milliseconds: int) -> None:
     """Sets when the runs started, of the oldest first, in milliseconds since 1970."""
     store = sqlite3.connect(root / METADATA_FILE)
     with store:
-        found = store.execute(
+        contexts = store.execute(
             "SELECT Context.id FROM Context JOIN Type ON type_id = Type.id WHERE Type.name = 'pipeline_run' ORDER BY 1"
         ).fetchall()
-        for (context,), when in zip(found, milliseconds, strict=True):
+        for (context,), when in zip(contexts, milliseconds, strict=True):
             store.execute("UPDATE Context SET create_time_since_epoch = ? WHERE id = ?", (when, context))
     store.close()
 
@@ -195,21 +196,21 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run(root, version="4")  # all from the cache
     run(root, span=2, blessed=False)
     run(root, span=3, spans="1,3", passed=False)
-    with pytest.raises(local_runner.ComponentError):
+    with pytest.raises(ComponentError):
         run(root, span=4, policy="strong", problem="the data are upside down")
     with pytest.raises(KeyboardInterrupt):
         run(root, span=5, problem="interrupted")
     run(root, span=6, last="ServingProbe")
     run(root, name="lungs-study", last="Evaluator")
-    with pytest.raises(local_runner.ComponentError):
+    with pytest.raises(ComponentError):
         run(root, name="lungs-study", span=2, problem="the data are upside down", last="Evaluator")
     # 2026-03-01 18:14:59.999 and 18:15:00 UTC: midnight in Kathmandu lies between them.
     start_at(root, 1772388899999, 1772388900000, *(1772388900000 + 60000 * minute for minute in range(1, 7)), 0)
     return root
 
 
-def run_of(started: str, **told: object) -> Run:
-    usual = {
+def run_of(started: str, **changes: Any) -> Run:
+    usual: dict[str, Any] = {
         "pipeline": "lungs",
         "kind": "run",
         "span": 1,
@@ -221,8 +222,8 @@ def run_of(started: str, **told: object) -> Run:
         "reason": None,
         "version": None,
     }
-    spans = {"spans": [told.get("span", usual["span"])]}
-    return Run(started=f"{started}+05:45", **{**usual, **spans, **told})
+    spans = {"spans": [changes.get("span", usual["span"])]}
+    return Run(started=f"{started}+05:45", **{**usual, **spans, **changes})
 
 
 UNJUDGED = {"dice_originals": None, "dice_copies": None}
@@ -289,7 +290,7 @@ def test_json(lungseg: Lungseg, recorded: Path) -> None:
         "reason": None,
         "version": "4",
     }
-    assert [Run(**one) for one in listed] == read_history(recorded)
+    assert [Run(**entry) for entry in listed] == read_history(recorded)
 
 
 def test_nothing_under_the_root_changes(lungseg: Lungseg, recorded: Path) -> None:
@@ -325,8 +326,8 @@ def test_what_was_removed_or_damaged_is_not_known(lungseg: Lungseg, tmp_path: Pa
     (evaluation,) = (tmp_path / "artifacts").rglob(Evaluation.FILE)
     (decision,) = (tmp_path / "artifacts").rglob(BlessingDecision.FILE)
     shutil.rmtree(decision.parent)
-    (one,) = read_history(tmp_path)
-    assert (one.status, one.reason, one.dice_originals) == ("not_blessed", None, 0.93)
+    (entry,) = read_history(tmp_path)
+    assert (entry.status, entry.reason, entry.dice_originals) == ("not_blessed", None, 0.93)
     evaluation.write_text(evaluation.read_text()[:100])
     (two,) = read_history(tmp_path)
     assert (two.dice_originals, two.dice_copies) == (None, None)
@@ -341,21 +342,22 @@ def test_a_slice_without_a_value(tmp_path: Path) -> None:
     (path,) = (tmp_path / "artifacts").rglob(Evaluation.FILE)
     slices = [slice_of("overall", "test", 0.91), slice_of("is_augmented:0", "test", None)]
     Evaluation.read(path.parent).model_copy(update={"slices": slices}).write(path.parent)
-    (one,) = read_history(tmp_path)
-    assert (one.status, one.dice_originals, one.dice_copies) == ("blessed", None, None)
+    (entry,) = read_history(tmp_path)
+    assert (entry.status, entry.dice_originals, entry.dice_copies) == ("blessed", None, None)
 
 
 def test_a_run_that_has_only_begun(copy: Callable[..., Path]) -> None:
     root = copy("DELETE FROM Association")
-    assert {(one.pipeline, one.kind, one.span, one.spans, one.policy, one.status) for one in read_history(root)} == {
-        (None, "run", None, None, None, "unfinished")
-    }
+    assert {
+        (entry.pipeline, entry.kind, entry.span, entry.spans, entry.policy, entry.status)
+        for entry in read_history(root)
+    } == {(None, "run", None, None, None, "unfinished")}
 
 
 def test_an_earlier_run_of_one_span(copy: Callable[..., Path]) -> None:
     """TFX's own ExampleGen made its examples."""
     root = copy("UPDATE Context SET name = 'lungs.ImportExampleGen' WHERE name = 'lungs.ExampleGen'")
-    assert [one.span for one in read_history(root)[1:5]] == [1, 1, 2, 3]
+    assert [entry.span for entry in read_history(root)[1:5]] == [1, 1, 2, 3]
 
 
 def test_an_earlier_run_without_a_probe(copy: Callable[..., Path]) -> None:
@@ -364,7 +366,7 @@ def test_an_earlier_run_without_a_probe(copy: Callable[..., Path]) -> None:
         "DELETE FROM Association WHERE execution_id IN (SELECT execution_id FROM Association WHERE context_id IN "
         "(SELECT id FROM Context WHERE name = 'lungs.ServingProbe'))"
     )
-    assert [one.status for one in read_history(root)[1:5]] == ["blessed", "blessed", "not_blessed", "blessed"]
+    assert [entry.status for entry in read_history(root)[1:5]] == ["blessed", "blessed", "not_blessed", "blessed"]
 
 
 EVALUATION_BEFORE_FORMATS = """{
@@ -388,9 +390,9 @@ def test_an_earlier_run_whose_files_have_no_format(tmp_path: Path) -> None:
     (decision,) = (tmp_path / "artifacts").rglob(BlessingDecision.FILE)
     evaluation.write_text(EVALUATION_BEFORE_FORMATS)
     decision.write_text(DECISION_BEFORE_FORMATS)
-    (one,) = read_history(tmp_path)
-    assert (one.dice_originals, one.dice_copies) == (0.98, None)
-    assert (one.status, one.reason) == ("not_blessed", "hd95 on overall: is 0.0600, may be at most 0.05")
+    (entry,) = read_history(tmp_path)
+    assert (entry.dice_originals, entry.dice_copies) == (0.98, None)
+    assert (entry.status, entry.reason) == ("not_blessed", "hd95 on overall: is 0.0600, may be at most 0.05")
 
 
 @pytest.mark.parametrize("arguments", [(), ("--root", "elsewhere")])

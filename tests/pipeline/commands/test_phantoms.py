@@ -6,6 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from pictures import read_picture
 from PIL import Image
 
 from pipeline.commands.phantoms import COLUMNS, phantom, write_phantoms
@@ -80,7 +81,7 @@ def test_images_of_one_patient_share_what_describes_the_patient(folder: Path) ->
 def test_images_of_one_patient_differ_in_pose(folder: Path) -> None:
     rows = metadata(folder)
     first, second = next((a, b) for a, b in itertools.pairwise(rows) if a["patient_id"] == b["patient_id"])
-    masks = [cv2.imread(str(folder / "masks" / f"{row['image']}.png"), cv2.IMREAD_UNCHANGED) for row in (first, second)]
+    masks = [read_picture(folder / "masks" / f"{row['image']}.png") for row in (first, second)]
     assert (masks[0] != masks[1]).any()
 
 

@@ -125,12 +125,12 @@ def test_a_run(
         slices=[overall],
         components=[],
     )
+    report = tmp_path / "artifact"
     monkeypatch.setattr("pipeline.graph.create_pipeline", lambda config, _: config.name)
     monkeypatch.setattr("pipeline.runners.LocalRunner", FakeRunner)
     monkeypatch.setattr("pipeline.commands.run_result.collect_result", lambda _, runs: collected if runs else None)
     monkeypatch.setattr("pipeline.commands.run_result.report_of", lambda _: report)
     monkeypatch.setattr(sys, "argv", ["lungseg", "run", "--data", "data"])
-    report = tmp_path / "artifact"
     for path in (tmp_path / "data" / "span-1" / "records-0", report / "index.html", tmp_path / "root/report/old.html"):
         path.parent.mkdir(parents=True)
         path.touch()
@@ -141,7 +141,9 @@ def test_a_run(
     assert "  done, 1.5 s: nothing" in shown
     decision = f"blessed and pushed in 0.0 minutes: the model lies in {root}/serving/17"
     assert (decision if blessed else "not blessed, nothing pushed, after 0.0 minutes") in shown
-    assert [line for line in shown if line.startswith("failed: ")] == [f"failed: {one}" for one in collected.failures]
+    assert [line for line in shown if line.startswith("failed: ")] == [
+        f"failed: {failure}" for failure in collected.failures
+    ]
     assert shown[-2:] == [f"Report: {root}/report/index.html", f"All figures: {root}/result.json"]
     assert [path.name for path in (root / "report").iterdir()] == ["index.html"], "the last report is gone"
     assert RunResult.read(root) == collected
@@ -157,9 +159,9 @@ def test_a_run(
 def test_an_unchanged_run_says_so(tmp_path: Path, version: str, end: str) -> None:
     (tmp_path / "3").mkdir()
     (tmp_path / "3" / "saved_model.pb").touch()
-    found = _verdict(tmp_path, version, [ComponentRun("Pusher", 0, True, {})], start=0)
+    verdict = _verdict(tmp_path, version, [ComponentRun("Pusher", 0, True, {})], start=0)
     unchanged = f"nothing has changed since this model was blessed and pushed as version {version}"
-    assert found == unchanged + end.format(serving=tmp_path)
+    assert verdict == unchanged + end.format(serving=tmp_path)
 
 
 def test_an_emptied_serving_folder_is_no_success(tmp_path: Path) -> None:

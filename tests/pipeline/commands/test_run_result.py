@@ -90,7 +90,7 @@ def test_a_blessed_run(tmp_path: Path, config: Config) -> None:
     assert (result.pipeline, result.data_span, result.data_spans, result.policy) == ("clinic", 3, [1, 3], "chest")
     assert result.rules == [rule_result(True)] * 2
     assert result.slices == EVALUATION.slices
-    assert [(one.id, one.seconds, one.cached) for one in result.components][:2] == [
+    assert [(component.id, component.seconds, component.cached) for component in result.components][:2] == [
         ("ExampleGen", 1.3, False),
         ("Augmenter", 1.3, True),
     ]
@@ -166,6 +166,6 @@ def test_study_json(tmp_path: Path, config: Config) -> None:
     study = collect_study(config, runs(tmp_path))
     study.write(tmp_path)
     assert StudyResult.read(tmp_path) == study
-    found = json.loads((tmp_path / "study.json").read_text())
-    assert list(found) == ["format_version", "pipeline", "policy", "evaluation", "components"]
-    assert found["evaluation"]["slices"][0]["metrics"]["dice_worst"] == {"value": 0.5, "low": None, "high": None}
+    content = json.loads((tmp_path / "study.json").read_text())
+    assert list(content) == ["format_version", "pipeline", "policy", "evaluation", "components"]
+    assert content["evaluation"]["slices"][0]["metrics"]["dice_worst"] == {"value": 0.5, "low": None, "high": None}

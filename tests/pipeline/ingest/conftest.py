@@ -47,12 +47,12 @@ def find(tmp_path: Path) -> Callable[..., Listing]:
         folder.mkdir()
         with beam.Pipeline(options=PipelineOptions(["--direct_running_mode=in_memory"])) as pipeline:
             _ = pipeline | transform | "Keep" >> beam.Map(keep, folder)
-        found = [pickle.loads(path.read_bytes()) for path in folder.iterdir()]  # noqa: S301
-        errors = sorted(str(one) for one in found if isinstance(one, UserError))
+        items = [pickle.loads(path.read_bytes()) for path in folder.iterdir()]  # noqa: S301
+        errors = sorted(str(item) for item in items if isinstance(item, UserError))
         if errors:
             raise UserError(errors[0])
-        rejections = sorted(one for one in found if isinstance(one, Rejection))
-        samples = [one for one in found if not isinstance(one, Rejection)]
+        rejections = sorted(item for item in items if isinstance(item, Rejection))
+        samples = [item for item in items if not isinstance(item, Rejection)]
         return Listing(sorted(samples, key=lambda sample: sample.name), rejections)
 
     return call

@@ -11,6 +11,7 @@ from medical_files import dicom_dataset, to_bytes
 from PIL import Image
 from pydicom import Dataset, Sequence
 from pydicom.datadict import dictionary_VR
+from pydicom.uid import UID
 
 from pipeline.errors import UserError
 from pipeline.ingest.formats.base import ImageError
@@ -65,7 +66,7 @@ def image_of(person: str) -> Dataset:
     block.add_new(2, "SQ", Sequence([nested]))
     dataset.file_meta.SourceApplicationEntityTitle = person
     dataset.file_meta.ImplementationVersionName = person
-    dataset.file_meta.PrivateInformationCreatorUID = "1.2.3"
+    dataset.file_meta.PrivateInformationCreatorUID = UID("1.2.3")
     dataset.file_meta.PrivateInformation = person.encode()
     return dataset
 

@@ -110,7 +110,7 @@ def test_volumes_and_series_are_found(tmp_path: Path, find: Callable[..., Any]) 
         ),
     ]
     twins = "is one of 2 images named 'c': volumes/c, volumes/c.nii"
-    assert {one.file: one.reason for one in listing.rejections} == {
+    assert {rejection.file: rejection.reason for rejection in listing.rejections} == {
         "volumes/c": twins,
         "volumes/c.nii": twins,
         "masks/e.nii.gz": "is a mask without an image in volumes/",

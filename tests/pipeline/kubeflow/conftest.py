@@ -56,8 +56,8 @@ class RefusalError(Exception):
 def check(data: Any, kind: str) -> None:
     """Fails where the API's model of that kind knows no such key or refuses a value."""
     if kind.startswith("list["):
-        for one in data:
-            check(one, kind[5:-1])
+        for item in data:
+            check(item, kind[5:-1])
         return
     model = getattr(kfp_server_api.models, kind, None)
     if model is None or not model.openapi_types:
@@ -98,24 +98,27 @@ class Kubeflow:
 
     def states(self) -> list[tuple[str, str]]:
         """Version and status of each recurring run, the oldest first."""
-        names = {one["pipeline_version_id"]: one["name"] for one in self.versions}
+        names = {version["pipeline_version_id"]: version["name"] for version in self.versions}
         return [
-            (names[one["pipeline_version_reference"]["pipeline_version_id"]], one["status"]) for one in self.recurring
+            (names[recurring["pipeline_version_reference"]["pipeline_version_id"]], recurring["status"])
+            for recurring in self.recurring
         ]
 
     def writes(self) -> list[str]:
         """What was asked for but reading, such as `POST /runs`."""
-        return [f"{one.method} {one.path}" for one in self.requests if one.method != "GET"]
+        return [f"{request.method} {request.path}" for request in self.requests if request.method != "GET"]
 
     def sent(self, path: str) -> Any:
         """The body of the last request to a path."""
-        return next(one.body for one in reversed(self.requests) if one.path == path and one.method == "POST")
+        return next(
+            request.body for request in reversed(self.requests) if request.path == path and request.method == "POST"
+        )
 
     def serve(self, request: Request) -> Item:
         self.requests.append(request)
         self.intercept(request)
         answer = self._route(request)
-        self.most_active = max(self.most_active, sum(one["status"] == "ENABLED" for one in self.recurring))
+        self.most_active = max(self.most_active, sum(recurring["status"] == "ENABLED" for recurring in self.recurring))
         self.after(request)
         return answer
 
@@ -177,13 +180,13 @@ class Kubeflow:
         version = self._get(self.versions, "pipeline_version_id", reference["pipeline_version_id"])
         assert version["pipeline_id"] == reference["pipeline_id"]
         declared = version["spec"]["root"].get("inputDefinitions", {}).get("parameters", {})
-        for name, one in declared.items():
-            if "defaultValue" not in one and name not in body["runtime_config"]["parameters"]:
+        for name, parameter in declared.items():
+            if "defaultValue" not in parameter and name not in body["runtime_config"]["parameters"]:
                 raise RefusalError(400, f"Invalid input error: parameter {name} is missing")
 
     def _upload(self, request: Request) -> Item:
         self._get(self.pipelines, "pipeline_id", request.query["pipelineid"])
-        names = [one["name"] for one in self.versions if one["pipeline_id"] == request.query["pipelineid"]]
+        names = [version["name"] for version in self.versions if version["pipeline_id"] == request.query["pipelineid"]]
         assert request.query["name"] not in names, "names of versions are unique"
         spec = next(yaml.safe_load_all(request.body))
         json_format.ParseDict(spec, pipeline_spec_pb2.PipelineSpec())
@@ -203,26 +206,26 @@ class Kubeflow:
         for predicate in json.loads(request.query.get("filter") or "{}").get("predicates", []):
             check(predicate, "V2beta1Predicate")
             assert predicate["operation"] == "EQUALS"
-            items = [one for one in items if one[predicate["key"]] == predicate["string_value"]]
+            items = [item for item in items if item[predicate["key"]] == predicate["string_value"]]
         if request.query.get("namespace"):
-            items = [one for one in items if one.get("namespace", "team") == request.query["namespace"]]
+            items = [item for item in items if item.get("namespace", "team") == request.query["namespace"]]
         start = int(request.query["page_token"] or 0)
         size = min(self.page, int(request.query["page_size"]))
         more = {"next_page_token": str(start + size)} if start + size < len(items) else {}
-        shown = [{key: value for key, value in one.items() if key != "spec"} for one in items[start : start + size]]
+        shown = [{key: value for key, value in item.items() if key != "spec"} for item in items[start : start + size]]
         answer = {kind: shown, **more} if items else {}  # as Go writes it: what is empty is left out
         check(answer, ANSWERS[kind])
         return answer
 
     def _get(self, items: list[Item], key: str, value: str) -> Item:
-        found = self._find(items, key, value)
-        if not found:
+        matching = self._find(items, key, value)
+        if not matching:
             raise RefusalError(404, f"ResourceNotFoundError: {key} {value} not found.")
-        return found[0]
+        return matching[0]
 
     @staticmethod
     def _find(items: list[Item], key: str, value: str) -> list[Item]:
-        return [one for one in items if one[key] == value]
+        return [item for item in items if item[key] == value]
 
 
 ROUTES: tuple[tuple[str, str, Callable[..., Item]], ...] = (
@@ -251,7 +254,9 @@ class Handler(BaseHTTPRequestHandler):
             head = f"Content-Type: {self.headers['Content-Type']}\r\n\r\n".encode()
             (part,) = BytesParser(policy=HTTP).parsebytes(head + body).iter_parts()
             assert part.get_param("name", header="content-disposition") == "uploadfile"
-            content: Any = part.get_payload(decode=True).decode()
+            payload = part.get_payload(decode=True)
+            assert isinstance(payload, bytes)
+            content: Any = payload.decode()
         else:
             content = json.loads(body) if body else None
         try:

@@ -67,8 +67,8 @@ def test_the_same_file_is_one_version_and_another_a_new_one(
     second = digest(write_pipeline(image="lungseg:2"))
     client.submit(job(write_pipeline(image="lungseg:2")))
     assert kubeflow.writes()[5:] == ["POST /pipelines/upload_version", "POST /runs"]
-    assert [one["name"] for one in kubeflow.versions] == [first, second]
-    versions = [one["pipeline_version_reference"]["pipeline_version_id"] for one in kubeflow.runs]
+    assert [version["name"] for version in kubeflow.versions] == [first, second]
+    versions = [run["pipeline_version_reference"]["pipeline_version_id"] for run in kubeflow.runs]
     assert versions == ["pipeline_version-2", "pipeline_version-2", "pipeline_version-6"]
     assert len(kubeflow.pipelines) == len(kubeflow.experiments) == 1
 
@@ -92,9 +92,11 @@ def test_a_namespace_is_part_of_what_is_looked_for_and_created(
     client = Client(Access(kubeflow.host, namespace="clinic"))
     client.submit(job(write_pipeline()))
     client.submit(job(write_pipeline()))
-    assert [one["namespace"] for one in kubeflow.pipelines + kubeflow.experiments] == ["clinic", "clinic"]
-    lists = [one for one in kubeflow.requests if one.method == "GET" and not one.path.endswith("/versions")]
-    assert {one.query["namespace"] for one in lists} == {"clinic"}
+    assert [resource["namespace"] for resource in kubeflow.pipelines + kubeflow.experiments] == ["clinic", "clinic"]
+    lists = [
+        request for request in kubeflow.requests if request.method == "GET" and not request.path.endswith("/versions")
+    ]
+    assert {request.query["namespace"] for request in lists} == {"clinic"}
 
 
 def test_a_schedule_starts_one_run_at_a_time_of_one_version(
@@ -148,7 +150,7 @@ def test_anything_different_takes_over(
     before = len(kubeflow.writes())
     assert client.set_schedule(*changed(write_pipeline, **change)) == "replaced"
     old, new = "recurring_run-4", kubeflow.recurring[0]["recurring_run_id"]
-    assert [one for one in kubeflow.writes()[before:] if "recurringruns" in one] == [
+    assert [write for write in kubeflow.writes()[before:] if "recurringruns" in write] == [
         "POST /recurringruns",
         f"POST /recurringruns/{old}:disable",
         f"POST /recurringruns/{new}:enable",
@@ -250,8 +252,8 @@ def test_schedules_are_listed_page_by_page(kubeflow: Kubeflow, client: Client, w
         client.set_schedule(name, CRON, job(path, epochs=3))
     client.pause("b")
     listed = client.schedules()
-    assert [one.name for one in listed] == ["a", "b", "c", "d", "e"]
-    assert [one.active for one in listed] == [True, False, True, True, True]
+    assert [schedule.name for schedule in listed] == ["a", "b", "c", "d", "e"]
+    assert [schedule.active for schedule in listed] == [True, False, True, True, True]
     created = datetime(2026, 11, 30, 2, 0, 4, tzinfo=timezone.utc)
     assert listed[4] == Schedule("e", CRON, True, digest(path), {"epochs": 3}, created)
 
@@ -298,40 +300,40 @@ def test_delete_leaves_runs_under_way(kubeflow: Kubeflow, client: Client, write_
 
 class TestDryRun:
     @pytest.fixture
-    def told(self) -> list[str]:
+    def lines(self) -> list[str]:
         return []
 
     @pytest.fixture
-    def dry(self, kubeflow: Kubeflow, told: list[str]) -> Client:
-        return Client(Access(kubeflow.host), tell=told.append)
+    def dry(self, kubeflow: Kubeflow, lines: list[str]) -> Client:
+        return Client(Access(kubeflow.host), tell=lines.append)
 
     def test_tells_every_request_and_sends_none_that_writes(
-        self, kubeflow: Kubeflow, dry: Client, told: list[str], write_pipeline: WritePipeline
+        self, kubeflow: Kubeflow, dry: Client, lines: list[str], write_pipeline: WritePipeline
     ) -> None:
         path = write_pipeline()
         dry.set_schedule("weekly", CRON, job(path, epochs=3))
         assert kubeflow.writes() == []
-        assert [one.partition("\n")[0] for one in told] == [
+        assert [line.partition("\n")[0] for line in lines] == [
             "POST /apis/v2beta1/pipelines",
             f"POST /apis/v2beta1/pipelines/upload_version?name={digest(path)}&pipelineid=<pipeline_id>",
             "POST /apis/v2beta1/experiments",
             "POST /apis/v2beta1/recurringruns",
         ]
-        assert yaml.safe_load(told[1].partition("\n")[2]) == {"uploadfile": "lungseg.yaml"}
-        body = yaml.safe_load(told[3].partition("\n")[2])
+        assert yaml.safe_load(lines[1].partition("\n")[2]) == {"uploadfile": "lungseg.yaml"}
+        body = yaml.safe_load(lines[3].partition("\n")[2])
         assert body["trigger"] == {"cron_schedule": {"cron": CRON}}
         assert body["pipeline_version_reference"]["pipeline_version_id"] == "<pipeline_version_id>"
         assert body["runtime_config"] == {"parameters": {"epochs": 3}}
 
     def test_knows_what_is_there_already(
-        self, kubeflow: Kubeflow, client: Client, dry: Client, told: list[str], write_pipeline: WritePipeline
+        self, kubeflow: Kubeflow, client: Client, dry: Client, lines: list[str], write_pipeline: WritePipeline
     ) -> None:
         client.set_schedule(*changed(write_pipeline))
         before = kubeflow.writes()
         assert dry.set_schedule(*changed(write_pipeline)) == "unchanged"
-        assert told == []
+        assert lines == []
         assert dry.set_schedule(*changed(write_pipeline, epochs=11)) == "replaced"
-        assert [one.partition("\n")[0] for one in told] == [
+        assert [line.partition("\n")[0] for line in lines] == [
             "POST /apis/v2beta1/recurringruns",
             "POST /apis/v2beta1/recurringruns/recurring_run-4:disable",
             "POST /apis/v2beta1/recurringruns/<recurring_run_id>:enable",
@@ -340,11 +342,11 @@ class TestDryRun:
         assert kubeflow.writes() == before
 
     def test_without_a_server_takes_it_as_empty(
-        self, unreachable: str, told: list[str], write_pipeline: WritePipeline
+        self, unreachable: str, lines: list[str], write_pipeline: WritePipeline
     ) -> None:
-        Client(Access(unreachable), tell=told.append).submit(job(write_pipeline()))
-        assert told[0] == f"{unreachable} cannot be reached: taken as empty"
-        assert [one.partition("\n")[0].partition("?")[0] for one in told[1:]] == [
+        Client(Access(unreachable), tell=lines.append).submit(job(write_pipeline()))
+        assert lines[0] == f"{unreachable} cannot be reached: taken as empty"
+        assert [line.partition("\n")[0].partition("?")[0] for line in lines[1:]] == [
             "POST /apis/v2beta1/pipelines",
             "POST /apis/v2beta1/pipelines/upload_version",
             "POST /apis/v2beta1/experiments",

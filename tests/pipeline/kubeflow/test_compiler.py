@@ -122,13 +122,14 @@ def test_a_folder_that_no_step_sees(option: str, overrides: dict[str, Any]) -> N
     ({"effect": "NoSchedule"}, "operator Equal needs a key: name it, or write operator: Exists"),
 ])  # fmt: skip
 def test_tolerations_that_kubernetes_would_refuse(toleration: JsonValue, problem: str) -> None:
+    placement: JsonValue = {"Trainer": {"tolerations": [toleration]}}
     with pytest.raises(UserError, match=problem):
-        configuration(**{"kubeflow.placement": {"Trainer": {"tolerations": [toleration]}}})
+        configuration(**{"kubeflow.placement": placement})
 
 
 def test_parameters_of_a_run_have_defaults(spec: Spec) -> None:
     declared = spec["root"]["inputDefinitions"]["parameters"]
-    assert {name: one["defaultValue"] for name, one in declared.items()} == {
+    assert {name: parameter["defaultValue"] for name, parameter in declared.items()} == {
         "data_root": "/lungseg/data", "span": 0, "spans": 1, "epochs": 4, "seed": 7, "thresholds": ""
     }  # fmt: skip
     trainer = spec["root"]["dag"]["tasks"]["Trainer"]["inputs"]["parameters"]
@@ -157,8 +158,8 @@ def test_the_platform_is_what_kubernetes_extension_defines(documents: tuple[Spec
     spec, platform = documents
     assert set(platform) == set(spec["deploymentSpec"]["executors"])
     parsed = {
-        label: json_format.ParseDict(one, kubernetes_executor_config_pb2.KubernetesExecutorConfig())
-        for label, one in platform.items()
+        label: json_format.ParseDict(executor_config, kubernetes_executor_config_pb2.KubernetesExecutorConfig())
+        for label, executor_config in platform.items()
     }
     trainer, evaluator = parsed["Trainer_executor"], parsed["Evaluator_executor"]
     assert evaluator.pvc_mount[0].mount_path == "/lungseg"
@@ -204,8 +205,9 @@ def test_refuses_a_producer_that_is_not_there(spec: Spec) -> None:
 
 
 def test_refuses_resources_of_what_is_not_there() -> None:
+    resources: JsonValue = {"Trainr": {"gpus": 1}}
     with pytest.raises(UserError, match=r"^configuration: kubeflow\.resources: 'Trainr' is no component; there are "):
-        compile_documents(configuration(**{"kubeflow.resources": {"Trainr": {"gpus": 1}}}), "lungseg:1")
+        compile_documents(configuration(**{"kubeflow.resources": resources}), "lungseg:1")
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:

@@ -85,7 +85,7 @@ def call(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Call:
     return run
 
 
-def given(**metadata_: Any) -> Json:
+def executor_input(**metadata_: Any) -> Json:
     """An input as Kubeflow hands it over: without a type."""
     model = {"name": "12", "uri": "minio://store/model", "type": {"instanceSchema": ""}, "metadata": metadata_}
     return {"parameterValues": {"count": 3.0}, "artifacts": {"model": {"artifacts": [model]}}}
@@ -99,7 +99,7 @@ def test_a_step(call: Call, tmp_path: Path) -> None:
         outputs["blessing"][0].set_int_custom_property("blessed", 1)
 
     start = time.monotonic()
-    written, code = call(do, given(version=3.0))
+    written, code = call(do, executor_input(version=3.0))
     took = time.monotonic() - start
     model, uri, outputs, properties = seen
     assert code == 0
@@ -121,7 +121,7 @@ def test_no_artifact_is_handed_on(call: Call) -> None:
     (blessing,) = written["artifacts"]["blessing"]["artifacts"]
     assert blessing["metadata"] == {"absent": 1}
     seen: list[types.Artifact] = []
-    call(lambda inputs, *_: seen.extend(inputs["model"]), given(absent=1.0))
+    call(lambda inputs, *_: seen.extend(inputs["model"]), executor_input(absent=1.0))
     assert seen == []
 
 
@@ -136,8 +136,7 @@ def test_what_a_killed_attempt_left_is_gone(call: Call, tmp_path: Path) -> None:
 
 def test_a_failure_names_component_and_cause(call: Call, capfd: pytest.CaptureFixture[str]) -> None:
     def fail(*_: Any) -> None:
-        msg = "the data are upside down\n  turn them round"
-        raise ValueError(msg)
+        raise ValueError("the data are upside down\n  turn them round")
 
     written, code = call(fail, component="Trainer")
     assert (written, code) == ({}, 1)
@@ -155,7 +154,7 @@ def test_being_told_to_stop(call: Call, capfd: pytest.CaptureFixture[str]) -> No
 def test_the_schema_is_that_of_the_package(call: Call) -> None:
     seen: list[Any] = []
     inputs = {"parameterValues": {"schema_file": "schema.pbtxt"}}
-    call(lambda *given: seen.append(given[2]["schema_file"]), inputs, component="ImportSchemaGen")
+    call(lambda *arguments: seen.append(arguments[2]["schema_file"]), inputs, component="ImportSchemaGen")
     assert Path(seen[0]).is_file()
 
 

@@ -32,9 +32,9 @@ def known_to_kubernetes(document: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("name", sorted(path.name for path in MANIFESTS.iterdir()))
 def test_kubernetes_takes_it(name: str, version: str) -> None:
-    found = documents(name)
-    assert found
-    for document in found:
+    parsed = documents(name)
+    assert parsed
+    for document in parsed:
         kubernetes_validate.validate(known_to_kubernetes(document), version, strict=True)
 
 
@@ -67,10 +67,12 @@ def test_a_flink_cluster_finds_its_parts() -> None:
     assert f"--job-host={name}" in container["args"]
     _, pool = flink["spec"]["taskManager"]["podTemplate"]["spec"]["containers"]
     assert f"--service_port={DOCUMENTED['worker_pool'].split(':')[1]}" in pool["args"]
-    (worker,) = (one.removeprefix("--container_executable=") for one in pool["args"] if "executable" in one)
+    (worker,) = (
+        argument.removeprefix("--container_executable=") for argument in pool["args"] if "executable" in argument
+    )
     assert f'\n{worker.rpartition("/")[2]} = "pipeline.' in PYPROJECT.read_text()
     ((mount, claim),) = KubeflowSettings().volumes.items()
     for spec in (flink["spec"]["taskManager"]["podTemplate"]["spec"], job_server["spec"]["template"]["spec"]):
         assert spec["volumes"][0]["persistentVolumeClaim"]["claimName"] == claim
-    for one in (pool, container):
-        assert one["volumeMounts"][0]["mountPath"] == mount
+    for container_ in (pool, container):
+        assert container_["volumeMounts"][0]["mountPath"] == mount

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,7 @@ from pipeline.kubeflow.parameters import apply_parameters
 
 def test_training() -> None:
     settings = {"train": {"epochs": 4, "seed": 7, "batch_size": 8}, "model": {"filters": 8}}
-    properties = {"custom_config": json.dumps(settings), "run_fn": "f", "epochs": 3.0, "seed": 9.0}
+    properties: dict[str, Any] = {"custom_config": json.dumps(settings), "run_fn": "f", "epochs": 3.0, "seed": 9.0}
     apply_parameters("Trainer", properties)
     assert set(properties) == {"custom_config", "run_fn"}
     settings["train"] |= {"epochs": 3, "seed": 9}
@@ -20,7 +21,7 @@ def test_training() -> None:
 
 def test_spans() -> None:
     custom = {"custom_config": {"@type": "Struct", "value": {"spans": 1, "code_version": "c"}}}
-    properties = {
+    properties: dict[str, Any] = {
         "input_base": "/old", "custom_config": json.dumps(custom), "data_root": "/new", "span": 5.0, "spans": 3.0,
     }  # fmt: skip
     apply_parameters("ExampleGen", properties)
@@ -44,8 +45,8 @@ def test_other_components_keep_what_is_theirs() -> None:
 def test_thresholds(tmp_path: Path) -> None:
     file = tmp_path / "rules.yaml"
     file.write_text("rules: [{metric: dice_mean, at_least: 0.97}]\n")
-    given = {"evaluate": {"rules": [], "min_patients": 3}, "baseline_name": ""}
-    properties = {"settings": json.dumps(given), "thresholds": str(file)}
+    before = {"evaluate": {"rules": [], "min_patients": 3}, "baseline_name": ""}
+    properties = {"settings": json.dumps(before), "thresholds": str(file)}
     apply_parameters("Evaluator", properties)
     settings = json.loads(properties["settings"])["evaluate"]
     assert settings["min_patients"] == 3

@@ -98,8 +98,10 @@ class TestLogin:
     def outside(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
 
-    def headers(self, kubeflow: Kubeflow, **files: Path) -> tuple[str | None, str | None]:
-        ask(Access(f"{kubeflow.host}/", **files))
+    def headers(
+        self, kubeflow: Kubeflow, token_file: Path | None = None, cookies_file: Path | None = None
+    ) -> tuple[str | None, str | None]:
+        ask(Access(f"{kubeflow.host}/", token_file=token_file, cookies_file=cookies_file))
         sent = {key.lower(): value for key, value in kubeflow.requests[-1].headers.items()}
         return sent.get("authorization"), sent.get("cookie")
 

@@ -13,8 +13,9 @@ from pydicom import Dataset
 from pydicom.multival import MultiValue
 from pydicom.pixels.processing import apply_windowing
 
+from modules.grey_range import MIN_RANGE, grey_range
 from pipeline.ingest.formats.base import ImageError
-from pipeline.ingest.formats.dicom.pixels import Codes, PixelFormat
+from pipeline.ingest.formats.dicom.pixels import DARK_IS_HIGH, Codes, PixelFormat, read_photometric
 from schema.record import Pixels
 
 Values = NDArray[np.float64]
@@ -28,8 +29,9 @@ _WINDOW_FUNCTIONS: Final = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
 def to_levels(codes: Codes, pixels: PixelFormat, dataset: Dataset, *, little_endian: bool) -> Pixels:
     """Map codes to grey levels, 0 black and 255 white.
 
-    Modality LUT or rescale; then the first VOI LUT, else the first window, else a stretch from the image's own minimum
-    to its maximum; then MONOCHROME1 is inverted. Padding is black, and is left out of the stretch.
+    Modality LUT or rescale; then the first VOI LUT, else the first window; where there is none, or where it leaves
+    hardly any grey levels, as one does that belongs to other values, a stretch of the image's own values (see
+    `modules/grey_range.py`); then MONOCHROME1 is inverted. Padding is black, and is left out of the stretch.
 
     Args:
         codes: Uint16 [rows, columns], from `decode_codes`.
@@ -45,22 +47,39 @@ def to_levels(codes: Codes, pixels: PixelFormat, dataset: Dataset, *, little_end
     """
     stored = pixels.values()
     padding = _padding(stored, dataset)
-    counts = cv2.calcHist([codes], [0], None, [len(stored)], [0, len(stored)]).ravel()
+    counts = cv2.calcHist([codes], [0], None, [len(stored)], [0, len(stored)]).ravel().astype(np.int64)
     present = (counts > 0) & ~padding
     if not present.any():
         raise ImageError("is empty: every pixel is padding")
     values = to_modality(stored, dataset, little_endian=little_endian)
     share = _voi_share(values, dataset, little_endian)
-    if share is None:
-        low, high = values[present].min(), values[present].max()
-        share = (values - low) / ((high - low) or 1)
+    if share is None or _span(255 * share[present], counts[present]) < MIN_RANGE:
+        share = _stretch(values, present, counts)
     levels = np.rint(255 * share.clip(0, 1)).astype(np.uint8)
-    if np.ptp(levels[present]) == 0:
-        raise ImageError(f"is constant: every pixel is {levels[present][0]}")
-    if dataset.PhotometricInterpretation == "MONOCHROME1":
+    if read_photometric(dataset) == DARK_IS_HIGH:
         levels = 255 - levels
     levels[padding] = 0
     return look_up(codes, levels)
+
+
+def _stretch(values: Values, present: NDArray[np.bool_], counts: NDArray[np.int64]) -> Values:
+    """Map values so that the darkest that occur become 0 and the brightest 1, but for stray ones."""
+    black, white = _find_range(values[present], counts[present])
+    if black == white:
+        strays = int(counts[present & (values != black)].sum())
+        raise ImageError(f"is constant: every pixel is {black:g}" + (f" but for {strays} stray ones" if strays else ""))
+    return (values - black) / (white - black)
+
+
+def _span(values: Values, counts: NDArray[np.int64]) -> float:
+    black, white = _find_range(np.rint(values), counts)
+    return white - black
+
+
+def _find_range(values: Values, counts: NDArray[np.int64]) -> tuple[float, float]:
+    levels, places = np.unique(values, return_inverse=True)
+    black, white = grey_range(levels, np.bincount(places, weights=counts).astype(np.int64))
+    return float(black), float(white)
 
 
 def to_modality(stored: NDArray[np.int32], dataset: Dataset, *, little_endian: bool) -> Values:
@@ -144,4 +163,7 @@ def _table(values: Values, item: Dataset, little_endian: bool) -> tuple[Values, 
     if not len(entries) or not 1 <= depth <= 16:
         raise ImageError("has a lookup table that is empty or deeper than 16 bits")
     index = np.rint(values - first).clip(0, len(entries) - 1).astype(np.intp)
-    return entries[index], depth
+    filled = int(entries.max()).bit_length()
+    # Some devices write entries of 12 bits under a descriptor that says 16, or 8: then the entries are right.
+    contradicts = filled > depth or filled < depth - 1
+    return entries[index], filled if contradicts and filled else depth

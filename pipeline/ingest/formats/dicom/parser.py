@@ -24,6 +24,10 @@ from pipeline.ingest.formats.base import MAX_PIXELS, ImageError
 _PREAMBLE: Final = 128
 _MAGIC: Final = b"DICM"
 _META_GROUP: Final = 2
+_META_START: Final = b"\2\0\0\0UL"
+_FIRST_GROUP: Final = b"\x08\0"
+_ELEMENT_HEAD: Final = 8  # bytes of tag, type and length
+_LONGEST_FIRST: Final = 2**10  # bytes of a first element, which is a length, a character set or an image type
 _MAX_INFLATED: Final = 4 * MAX_PIXELS
 """Bytes of a deflated file once inflated: 16 bits a pixel, and as much for the header."""
 
@@ -49,8 +53,8 @@ logging.getLogger("pydicom").setLevel(logging.CRITICAL)
 
 
 def is_dicom(data: bytes) -> bool:
-    """Tell whether a file begins as PS3.10 says: 128 bytes of anything, then "DICM"."""
-    return data[_PREAMBLE : _PREAMBLE + len(_MAGIC)] == _MAGIC
+    """Tell whether a file begins as PS3.10 says, with 128 bytes of anything and "DICM", or with what follows them."""
+    return _find_start(data) is not None
 
 
 @contextmanager
@@ -71,15 +75,17 @@ def parse(data: bytes, *, with_pixels: bool = True) -> tuple[Dataset, uid.UID]:
         ImageError: The file is no DICOM file, has an unknown transfer syntax, or is too large once inflated.
         Exception: Whatever pydicom raises for a damaged file; see `hide_values`.
     """
-    if not is_dicom(data):
+    start = _find_start(data)
+    if start is None:
         raise ImageError("is no DICOM file: it lacks the letters DICM after 128 bytes")
     source = io.BytesIO(data)
-    source.seek(_PREAMBLE + len(_MAGIC))
+    source.seek(start)
     meta = read_dataset(
         source, is_implicit_VR=False, is_little_endian=True, stop_when=lambda tag, *_: tag.group != _META_GROUP
     )
-    syntax = uid.UID(get_text(meta, "TransferSyntaxUID"))
-    if not syntax.is_transfer_syntax or syntax.is_private:
+    named = uid.UID(get_text(meta, "TransferSyntaxUID"))
+    syntax = named or _guess_syntax(data[source.tell() :][:_ELEMENT_HEAD])
+    if syntax is None or not syntax.is_transfer_syntax or syntax.is_private:
         raise ImageError("has no known transfer syntax")
     if syntax.is_deflated:
         source = io.BytesIO(_inflate(source.read()))
@@ -97,6 +103,27 @@ def get_text(dataset: Dataset, keyword: str) -> str:
     """Return the text of an element; "" where it is absent."""
     value = dataset.get(keyword)
     return "" if value is None else str(value).strip("\0 ")
+
+
+def _find_start(data: bytes) -> int | None:
+    """Find the first element; some archives cut off the preamble, or all before the data set itself."""
+    if data[_PREAMBLE : _PREAMBLE + len(_MAGIC)] == _MAGIC:
+        return _PREAMBLE + len(_MAGIC)
+    if data.startswith(_MAGIC):
+        return len(_MAGIC)
+    return 0 if data.startswith(_META_START) or _guess_syntax(data[:_ELEMENT_HEAD]) else None
+
+
+def _guess_syntax(head: bytes) -> uid.UID | None:
+    """Tell by the first element of a data set, which is of the group 0008, how elements are written."""
+    names_type = head[4:6].isalpha() and head[4:6].isupper()
+    if head.startswith(_FIRST_GROUP[::-1]):
+        return uid.ExplicitVRBigEndian if names_type else None
+    if not head.startswith(_FIRST_GROUP) or len(head) < _ELEMENT_HEAD:
+        return None
+    if names_type:
+        return uid.ExplicitVRLittleEndian
+    return uid.ImplicitVRLittleEndian if int.from_bytes(head[4:8], "little") < _LONGEST_FIRST else None
 
 
 def _inflate(data: bytes) -> bytes:

@@ -18,6 +18,8 @@ from pipeline.ingest.formats.base import ImageError, refuse_large
 
 Codes = NDArray[np.uint16]
 
+DARK_IS_HIGH: Final = "MONOCHROME1"
+BRIGHT_IS_HIGH: Final = "MONOCHROME2"
 NATIVE_SYNTAXES: Final = (
     uid.ImplicitVRLittleEndian,
     uid.ExplicitVRLittleEndian,
@@ -28,6 +30,7 @@ _LOSSY: Final = (uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit, uid.JPEGLSNearLoss
 _END_OF_IMAGE: Final = b"\xff\xd9"  # of JPEG, JPEG-LS and JPEG 2000 alike
 _PADDED_END: Final = 16
 _J2K_START: Final = b"\xff\x4f\xff\x51"
+_JP2_START: Final = b"\0\0\0\x0cjP  "
 _J2K_SIZE: Final = struct.Struct(">8I")  # of image and tiles, from byte 8
 _NO_FRAME_HEADERS: Final = (0xC4, 0xC8, 0xCC)  # among the markers 0xC0 to 0xCF
 _JPEG_LS_FRAME: Final = 0xF7
@@ -74,9 +77,11 @@ def read_format(dataset: Dataset) -> PixelFormat:
     frames = _read_integer(dataset, "NumberOfFrames", 1)
     if frames != 1:
         raise ImageError(f"has {frames} frames: save each as a file of its own")
-    colours = dataset.get("PhotometricInterpretation")
-    if _read_integer(dataset, "SamplesPerPixel", 1) != 1 or colours not in ("MONOCHROME1", "MONOCHROME2"):
-        raise ImageError("is in colour, as screenshots are: only MONOCHROME1 and MONOCHROME2 are taken")
+    colours, taken = read_photometric(dataset), f"only {DARK_IS_HIGH} and {BRIGHT_IS_HIGH} are taken"
+    if _read_integer(dataset, "SamplesPerPixel", 1) != 1:
+        raise ImageError(f"is in colour ({colours}), as screenshots are: {taken}")
+    if colours not in (DARK_IS_HIGH, BRIGHT_IS_HIGH):
+        raise ImageError(f"has the PhotometricInterpretation {colours}: {taken}")
     rows, columns = _read_integer(dataset, "Rows"), _read_integer(dataset, "Columns")
     if rows < 1 or columns < 1:
         raise ImageError(f"has {columns} x {rows} pixels")
@@ -86,6 +91,12 @@ def read_format(dataset: Dataset) -> PixelFormat:
     if allocated not in (8, 16) or not 2 <= stored <= high + 1 <= allocated:
         raise ImageError(f"stores {stored} bits of {allocated}, up to bit {high}: only 2 to 16 of 8 or 16 are taken")
     return PixelFormat(rows, columns, allocated, stored, high, _read_integer(dataset, "PixelRepresentation", 0) == 1)
+
+
+def read_photometric(dataset: Dataset) -> str:
+    """Return the PhotometricInterpretation, which old devices leave out of grey images, or write in lower case."""
+    value = dataset.get("PhotometricInterpretation")
+    return str(value or BRIGHT_IS_HIGH).strip("\0 ").upper()
 
 
 def decode_codes(dataset: Dataset, syntax: uid.UID, pixels: PixelFormat) -> Codes:
@@ -175,7 +186,10 @@ def _decode_jpeg_ls(frame: bytes, pixels: PixelFormat) -> NDArray[Any]:
 def _decode_jpeg_2000(frame: bytes, pixels: PixelFormat) -> NDArray[Any]:
     import imagecodecs
 
-    _check_stream(frame, _read_jpeg_2000_size(frame), pixels)
+    stream = frame
+    if frame.startswith(_JP2_START):  # a whole JP2 file, in which the standard wants the stream alone
+        stream = frame[max(0, frame.find(_J2K_START)) :]
+    _check_stream(stream, _read_jpeg_2000_size(stream), pixels)
     return np.asarray(imagecodecs.jpeg2k_decode(frame))
 
 

@@ -147,3 +147,66 @@ def test_hand_drawn_masks_are_no_label_maps(name: str) -> None:
         pytest.skip(f"{masks} is not there")
     for path in sorted(masks.iterdir())[::25]:
         assert 0.03 < (read_mask(path) > 0).mean() < 0.7, path.name
+
+
+def radiograph_and_lungs(side: int = 256) -> tuple[Pixels, Pixels]:
+    rows, columns = np.indices((side, side)) / side
+    lungs = np.hypot((rows - 0.5) / 0.33, (np.abs(columns - 0.5) - 0.22) / 0.15) < 1
+    noise = cv2.GaussianBlur(np.random.default_rng(0).normal(0, 60, (side, side)), (0, 0), 3)
+    tissue = np.where(lungs, 90, 170) + 40 * np.sin(9 * rows) + noise
+    return tissue.clip(0, 255).astype(np.uint8), np.where(lungs, np.uint8(255), np.uint8(0))
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg"])
+@pytest.mark.parametrize("kind", ["radiograph", "overlay", "white lungs", "cut-out"])
+def test_a_picture_is_no_mask(save: Save, kind: str, name: str) -> None:
+    """AMICO #212, EGE-UNet #13: what is drawn upon a radiograph, or cut out of it, lies in the masks' place."""
+    image, lungs = radiograph_and_lungs()
+    pictures = {
+        "radiograph": image,
+        "overlay": np.where(lungs > 0, image // 2 + 127, image),
+        "white lungs": np.maximum(image, lungs),
+        "cut-out": np.minimum(image, lungs),
+    }
+    assert reason(save(name, pictures[kind])).startswith("is no mask: ")
+
+
+@pytest.mark.parametrize("sigma", [1, 2, 4, 8])
+def test_a_blurred_mask_is_cut_half_way(save: Save, sigma: int) -> None:
+    _, lungs = radiograph_and_lungs(512)
+    read = read_mask(save("a.png", cv2.GaussianBlur(lungs, (0, 0), sigma)))
+    assert np.count_nonzero(read != lungs) < 0.01 * lungs.size
+
+
+@pytest.mark.parametrize("method", list(Image.Resampling), ids=lambda method: method.name)
+@pytest.mark.parametrize("side", [64, 128, 200])
+def test_a_mask_that_was_small_for_a_time_is_read(save: Save, method: Image.Resampling, side: int) -> None:
+    _, lungs = radiograph_and_lungs(512)
+    small = Image.fromarray(lungs).resize((side, side), method)
+    read = read_mask(save("a.png", np.asarray(small.resize((512, 512), method))))
+    assert np.count_nonzero(read != lungs) < 0.03 * lungs.size
+
+
+def test_jpeg_of_the_lowest_quality_is_read(save: Save) -> None:
+    _, lungs = radiograph_and_lungs()
+    data = cv2.imencode(".jpg", lungs, [cv2.IMWRITE_JPEG_QUALITY, 10])[1]
+    again = save("b.png", cv2.imdecode(data, cv2.IMREAD_GRAYSCALE))  # which then is JPEG in all but name
+    assert np.count_nonzero(read_mask(again) != lungs) < 0.02 * lungs.size
+
+
+def test_white_around_black_lungs_is_refused(save: Save) -> None:
+    _, lungs = radiograph_and_lungs()
+    expected = "is white along 100% of its border, which lungs are not: invert it if they are black"
+    assert reason(save("a.png", 255 - lungs)) == expected
+
+
+@pytest.mark.parametrize("under", ["white", "lungs", "black"])
+def test_a_shape_in_the_alpha_channel(save: Save, tmp_path: Path, under: str) -> None:
+    """sd-webui #560, ComfyUI #2539."""
+    _, lungs = radiograph_and_lungs()
+    grey = {"white": np.where(lungs > 0, np.uint8(0), np.uint8(255)), "lungs": lungs, "black": 0 * lungs}[under]
+    Image.fromarray(np.dstack([grey, grey, grey, lungs])).save(tmp_path / "a.png")
+    if under == "lungs":
+        assert np.array_equal(read_mask(tmp_path / "a.png"), lungs)
+    else:
+        assert "without alpha" in reason(tmp_path / "a.png")

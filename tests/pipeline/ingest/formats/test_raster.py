@@ -9,14 +9,17 @@ import warnings
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import DTypeLike
 from PIL import Image, PngImagePlugin, TiffImagePlugin
 
+from modules.grey_range import grey_range
 from pipeline.ingest.formats.base import MAX_PIXELS, ImageError
 from pipeline.ingest.formats.png import decode_plain_png
 from pipeline.ingest.formats.raster import decode_grey, decode_raster
@@ -70,7 +73,7 @@ def test_transparency_is_dropped(save: Save, image: Pixels) -> None:
 def test_palette_is_looked_up(tmp_path: Path, transparency: bytes | None) -> None:
     paletted = Image.fromarray(np.array([[0, 1], [2, 1]], np.uint8), mode="P")
     paletted.putpalette([10] * 3 + [200] * 3 + [90] * 3)
-    options = {} if transparency is None else {"transparency": transparency}
+    options: dict[str, Any] = {} if transparency is None else {"transparency": transparency}
     paletted.save(tmp_path / "a.png", **options)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -105,25 +108,58 @@ def test_stretching_keeps_the_order_and_fills_the_range(low: int, span: int, see
     values=st.lists(st.integers(0, 65535), min_size=2, max_size=64, unique=True),
     dtype=st.sampled_from([np.uint16, np.int32]),
 )
-def test_stretching_is_that_of_the_formula_to_the_bit(values: list[int], dtype: type) -> None:
+def test_stretching_is_that_of_the_formula_to_the_bit(values: list[int], dtype: DTypeLike) -> None:
     deep = np.array([values], dtype)
     file = io.BytesIO()
     Image.fromarray(deep).save(file, "TIFF")
-    low, high = float(deep.min()), float(deep.max())
-    expected = np.rint((deep.astype(np.float64) - low) * (255 / (high - low))).astype(np.uint8)
+    low, high = map(float, grey_range(*np.unique(deep.astype(np.int64), return_counts=True)))
+    expected = np.rint((deep.astype(np.float64) - low) * (255 / (high - low))).clip(0, 255).astype(np.uint8)
     assert np.array_equal(decode_raster(file.getvalue()).pixels, expected)
 
 
-def test_exif_orientation_is_ignored(tmp_path: Path, image: Pixels) -> None:
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.tif"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_an_orientation_is_applied(tmp_path: Path, name: str, orientation: int) -> None:
+    shown = np.kron(np.arange(6, dtype=np.uint8).reshape(2, 3) * 50, np.ones((16, 16), np.uint8))
+    turns = {
+        1: shown, 2: shown[:, ::-1], 3: shown[::-1, ::-1], 4: shown[::-1], 5: shown.T, 6: np.rot90(shown),
+        7: shown[::-1, ::-1].T, 8: np.rot90(shown, 3),
+    }  # fmt: skip
     exif = Image.Exif()
-    exif[0x0112] = 6  # rotated
-    Image.fromarray(image).save(tmp_path / "a.png", exif=exif)
-    assert np.array_equal(read_image(tmp_path / "a.png"), image)
+    exif[0x0112] = orientation
+    Image.fromarray(np.ascontiguousarray(turns[orientation])).save(tmp_path / name, exif=exif)
+    assert np.allclose(read_image(tmp_path / name).astype(int), shown, atol=3)
 
 
-def test_first_page_of_several(tmp_path: Path, image: Pixels) -> None:
-    Image.fromarray(image).save(tmp_path / "a.tif", save_all=True, append_images=[Image.fromarray(255 - image)])
-    assert np.array_equal(read_image(tmp_path / "a.tif"), image)
+@pytest.mark.parametrize("after_pixels", [b"eXIf", b"tEXt"])
+def test_what_follows_the_pixels_of_a_png_is_read(image: Pixels, after_pixels: bytes) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    data = cv2.imencode(".png", image)[1].tobytes()
+    texts = {
+        b"eXIf": exif.tobytes()[6:],
+        b"tEXt": b"Raw profile type exif\0\nexif\n8\n" + exif.tobytes().hex().encode(),
+    }
+    turned = data[:-12] + png_chunk(after_pixels, texts[after_pixels]) + data[-12:]
+    assert np.array_equal(decode_raster(turned).pixels, image[::-1, ::-1])
+
+
+@pytest.mark.parametrize("name", ["a.tif", "a.png"])
+def test_several_pages_are_refused(tmp_path: Path, image: Pixels, name: str) -> None:
+    others = [Image.fromarray(255 - image), Image.fromarray(image // 2)]
+    Image.fromarray(image).save(tmp_path / name, save_all=True, append_images=others)
+    with pytest.raises(ImageError) as caught:
+        read_image(tmp_path / name)
+    assert str(caught.value) == "holds 3 pictures: save each as a file of its own"
+
+
+def test_smaller_copies_behind_a_page_are_passed_over(tmp_path: Path, image: Pixels) -> None:
+    file = io.BytesIO()
+    with TiffImagePlugin.AppendingTiffWriter(file, new=True) as writer:
+        Image.fromarray(image).save(writer, "TIFF")
+        writer.newFrame()
+        Image.fromarray(image[::2, ::2].copy()).save(writer, "TIFF", tiffinfo={254: 1})
+    assert np.array_equal(decode_raster(file.getvalue()).pixels, image)
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.jpg"])
@@ -202,7 +238,7 @@ def tiled_tiff(side: int) -> bytes:
 
 
 def test_tiles_larger_than_the_image() -> None:
-    assert decode_raster(tiled_tiff(256)).pixels.sum() == 1
+    assert decode_grey(tiled_tiff(256)).values.sum() == 1
     with pytest.raises(ImageError) as caught:
         decode_raster(tiled_tiff(20_000))
     assert str(caught.value) == "is damaged: its tiles of 20000 x 20000 pixels are larger than the image"
@@ -216,9 +252,9 @@ def test_a_plain_png_is_what_pillow_makes_of_it(shape: tuple[int, int], before_p
     data = cv2.imencode(".png", pixels)[1].tobytes()
     data = data[:33] + before_pixels + data[33:]
     assert (decode_plain_png(data) is None) == bool(before_pixels)
-    grey, lossy = decode_grey(data)
-    assert np.array_equal(grey, np.asarray(Image.open(io.BytesIO(data))))
-    assert not lossy
+    grey = decode_grey(data)
+    assert np.array_equal(grey.values, np.asarray(Image.open(io.BytesIO(data))))
+    assert not grey.is_lossy
     damaged = bytearray(data)
     damaged[-20] ^= 1
     with pytest.raises(ImageError, match=r"^is truncated or damaged"):
@@ -247,7 +283,7 @@ def test_zipped_text_is_inflated_within_bounds(save: Save, image: Pixels, kind: 
 MEASURE = """
 import sys
 from pathlib import Path
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 from pipeline.ingest.formats.masks import decode_mask
 from pipeline.ingest.formats.raster import decode_raster
 
@@ -266,7 +302,7 @@ print(1024 * (kilobytes("VmHWM") - before) / 4000**2)
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="memory is measured as Linux tells it")
 @pytest.mark.parametrize(("kind", "dtype", "most"), [("image", np.uint16, 4.5), ("image", np.uint8, 3.5),
                                                      ("mask", np.uint16, 8), ("mask", np.uint8, 5)])  # fmt: skip
-def test_memory_of_a_large_image(save: Save, kind: str, dtype: type, most: float) -> None:
+def test_memory_of_a_large_image(save: Save, kind: str, dtype: type[np.unsignedinteger[Any]], most: float) -> None:
     pixels = np.zeros((4000, 4000), dtype)
     pixels[1000:3000, 1000:3000] = np.iinfo(dtype).max
     path = save("a.png", pixels, compress_level=1)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from medical_files import dicom_file
+from numpy.typing import DTypeLike
 from PIL import Image
 
 from pipeline.ingest.formats.base import ImageError
@@ -19,7 +20,7 @@ Save = Callable[..., Path]
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_raster_images_are_decoded(image: Pixels, kind: str, dtype: type) -> None:
+def test_raster_images_are_decoded(image: Pixels, kind: str, dtype: DTypeLike) -> None:
     file = io.BytesIO()
     stretched = np.where(image == image.max(), 255, np.where(image == image.min(), 0, image)).astype(dtype)
     Image.fromarray(stretched).save(file, kind)

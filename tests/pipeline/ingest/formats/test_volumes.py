@@ -77,8 +77,8 @@ def reason(sample: VolumeSample, options: ReadOptions = OPTIONS) -> str:
     return str(caught.value)
 
 
-def same(one: Record, other: Record) -> bool:
-    return encode(one) == encode(other)
+def same(record: Record, other: Record) -> bool:
+    return encode(record) == encode(other)
 
 
 # How slices are displayed
@@ -212,10 +212,10 @@ def test_a_series_is_the_same_volume(sample: Callable[..., VolumeSample], syntax
     assert {(record.patient_id, record.sex, record.age, record.view) for record in records} == {
         (pseudonym(KEY, "DOE"), "female", 71, "axial")
     }
-    for one, other in zip(records, expected, strict=True):
-        assert np.array_equal(one.image, other.image)
-        assert np.array_equal(one.mask, other.mask)
-        assert one.pixel_spacing == pytest.approx(0.8)
+    for record, other in zip(records, expected, strict=True):
+        assert np.array_equal(record.image, other.image)
+        assert np.array_equal(record.mask, other.mask)
+        assert record.pixel_spacing == pytest.approx(0.8)
 
 
 def test_a_series_needs_a_key(sample: Callable[..., VolumeSample]) -> None:
@@ -319,9 +319,14 @@ def test_files_that_are_refused(data: bytes, expected: str) -> None:
 
 
 def test_a_gzip_bomb_is_inflated_as_far_as_the_header_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = []
+    asked: list[int] = []
     inflate = nifti._inflate
-    monkeypatch.setattr(nifti, "_inflate", lambda data, length: asked.append(length) or inflate(data, length))
+
+    def count(data: bytes, length: int) -> bytes:
+        asked.append(length)
+        return inflate(data, length)
+
+    monkeypatch.setattr(nifti, "_inflate", count)
     bomb = gzip.compress(nifti_file(body(), RAS) + bytes(2**26))
     volume = decode_nifti(bomb)
     assert np.array_equal(volume.slice(0), Volume(body(), RAS).slice(0))

@@ -45,7 +45,7 @@ def test_rows_become_samples(write: Callable[..., tuple[str, str]], tmp_path: Pa
     )  # fmt: skip
     assert second.files == ("gs://other/y.dcm", "/abs/l.png", f"{tmp_path}/r.png")
     assert second.description == Description("", "set")
-    assert {one.file: one.reason for one in listing.rejections} == {
+    assert {rejection.file: rejection.reason for rejection in listing.rejections} == {
         "p2/x.png": "has no mask in column 'Right', line 4",
         "p3/x.png": "has the sex 'w' in set.csv, line 5: not female, male, other or unknown",
     }

@@ -52,12 +52,12 @@ def test_byte_order_mark_and_blank_lines(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "sex"),
+    ("value", "sex"),
     [("f", "female"), ("Female", "female"), ("M", "male"), ("male", "male"), ("o", "other"), ("OTHER", "other"),
      ("Unknown", "unknown")],
 )  # fmt: skip
-def test_sex(given: str, sex: str) -> None:
-    assert describe(row(sex=given), DEFAULTS).sex == sex
+def test_sex(value: str, sex: str) -> None:
+    assert describe(row(sex=value), DEFAULTS).sex == sex
 
 
 @pytest.mark.parametrize("age", [0, 130, 61.5])

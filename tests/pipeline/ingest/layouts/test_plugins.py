@@ -50,7 +50,7 @@ def test_the_documented_example_works(install: Install, tmp_path: Path, find: Ca
     assert isinstance(sample, ImageSample)
     assert sample.files == (f"{tmp_path}/set/a.png", f"{tmp_path}/set/a-lungs.png")
     assert (sample.image_id, sample.description.source) == ("a", "clinic")
-    assert [one.file for one in listing.rejections] == ["b-lungs.png"]  # type: ignore[attr-defined]
+    assert [rejection.file for rejection in listing.rejections] == ["b-lungs.png"]  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(
