@@ -95,6 +95,15 @@ def ingest(
     mapping: Annotated[
         str | None, typer.Option(metavar="FILE", help="YAML file that names the columns of a CSV file.")
     ] = None,
+    labels: Annotated[str | None, typer.Option(metavar="N,N", help="Labels of the masks that are lung: 10,11.")] = None,
+    unnamed_patients: Annotated[
+        str,
+        typer.Option(
+            metavar="refuse|own",
+            help="What becomes of images without a patient where a table names those of others: refused, or each a "
+            "patient of its own.",
+        ),
+    ] = "refuse",
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="beam.KEY=VALUE", help="Where Beam runs, such as beam.runner=dataflow."),
@@ -102,10 +111,11 @@ def ingest(
 ) -> None:
     """Check images or volumes with masks and write them as records to train on."""
     from pipeline.console import bar, terminal
+    from pipeline.ingest.formats.labels import parse_labels
     from pipeline.ingest.identity import load_key
     from pipeline.ingest.ingest import ingest as write_span
 
-    beam_args, key = read_beam(set_), load_key(patient_key)
+    beam_args, key, lung = read_beam(set_), load_key(patient_key), parse_labels(labels)
     with terminal() as console:
         with bar(console, "Writing files of records") as advance_to:
             report = write_span(
@@ -119,6 +129,8 @@ def ingest(
                 patient_key=key,
                 empty_slices=empty_slices,
                 mapping=mapping,
+                labels=lung,
+                unnamed_patients=unnamed_patients,
                 beam_args=beam_args,
                 progress=advance_to,
             )
@@ -127,6 +139,8 @@ def ingest(
             f"{report.span}, {report.rejected} refused (listed there in rejected.csv)",
             soft_wrap=True,
         )
+        for remark in report.remarks:
+            console.print(remark, soft_wrap=True)
 
 
 @app.command()

@@ -6,23 +6,21 @@
 >>> transform = compose(policy)
 """
 
-import difflib
 import hashlib
 import inspect
 import json
 import math
 import os
-import threading
 import warnings
-from collections.abc import Iterable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
-import numpy as np
 import yaml
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
+from components.augmenter.policy_checks import WARNINGS, check_effect, find_objection
+from components.augmenter.policy_hints import hint_argument, hint_nearest, one_line
 from schema.settings import Settings
 
 if TYPE_CHECKING:
@@ -33,22 +31,6 @@ POLICIES = Path(__file__).with_name("policies")
 Split = Literal["train", "eval", "test"]
 Copies = dict[Split, Annotated[int, Field(ge=0, le=100)]]
 """Copies of each original, by split; none for splits that are not listed."""
-
-# They shift pixels of the image and leave the mask where it was, so that the outline no longer fits.
-_MOVES_IMAGE_ALONE = frozenset({"ChromaticAberration", "GlassBlur", "Lambda", "MotionBlur", "ZoomBlur"})
-# A chest upside down, on its side or in pieces.
-_IMPLAUSIBLE = frozenset(
-    {"CubicSymmetry", "D4", "RandomGridShuffle", "RandomRotate90", "SquareSymmetry", "Transpose", "VerticalFlip"}
-)
-_ANGLES = ("limit", "rotate", "rotate_limit")
-_PROBE_SIDES = (61, 83)
-"""Pixels; sizes to which hardly anyone would crop or resize, so that doing so shows."""
-_STEEPEST = 45.0
-"""Degrees; no patient lies more askew on the detector."""
-
-
-_WARNINGS = threading.RLock()
-"""How warnings are treated is one for all threads; two that change it at a time would leave it changed."""
 
 
 class PolicyError(ValueError):
@@ -67,12 +49,22 @@ class Transform(Settings):
     allow: bool = False
     """Takes a transform that moves the image but not the mask, or that makes a chest implausible."""
 
+    @field_validator("name")
+    @classmethod
+    def _is_single(cls, name: str) -> str:
+        if name in _kinds("BaseCompose"):
+            raise ValueError(
+                f"{name} is a composition of transforms, which policies do not take: list its transforms singly, "
+                "each with its own `p`"
+            )
+        return name
+
     @model_validator(mode="after")
     def _is_sound(self) -> "Transform":
         if not _is_finite(self.arguments):
             raise ValueError(f"{self.name}: its arguments must be finite numbers")
-        _build(self)
-        if not self.allow and (objection := _objection(self)):
+        built = _build(self)
+        if not self.allow and (objection := find_objection(self.name, built)):
             raise ValueError(f"{self.name} {objection}; write `allow: true` if you mean it")
         return self
 
@@ -98,8 +90,7 @@ class Policy(Settings):
     @model_validator(mode="after")
     def _keeps_the_contract(self) -> "Policy":
         for transform in self.transforms:
-            for side in _PROBE_SIDES:
-                _check_effect(transform, side)
+            check_effect(transform.name, partial(_build, transform, 1.0))
         return self
 
     def copies_of(self, split: str) -> int:
@@ -126,13 +117,13 @@ def load_policy(name_or_path: str) -> Policy:
     path = shipped.get(name_or_path, Path(name_or_path))
     if not path.is_file():
         msg = f"augmentation policy '{name_or_path}' is neither a file nor one of: {', '.join(shipped)}"
-        raise PolicyError(msg + _nearest(name_or_path, shipped))
+        raise PolicyError(msg + hint_nearest(name_or_path, shipped))
     try:
         return Policy.model_validate(yaml.safe_load(path.read_text()))
     except ValidationError as error:
         msg = f"augmentation policy {path}: {_explain(error)}"
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        msg = f"augmentation policy {path} is no YAML: {_one_line(error)}"
+        msg = f"augmentation policy {path} is no YAML: {one_line(error)}"
     raise PolicyError(msg)
 
 
@@ -143,8 +134,8 @@ def compose(policy: Policy) -> "albumentations.Compose":
     return albumentations.Compose([_build(transform) for transform in policy.transforms], save_applied_params=True)
 
 
-def _build(transform: Transform, p: float | None = None) -> "albumentations.BasicTransform":
-    """Build one transform, with another probability if given.
+def _build(transform: Transform, p: float | None = None, **replaced: Any) -> "albumentations.BasicTransform":
+    """Build one transform, with another probability and other arguments if given.
 
     Raises:
         ValueError: Albumentations does not know it, or does not take an argument.
@@ -152,30 +143,29 @@ def _build(transform: Transform, p: float | None = None) -> "albumentations.Basi
     kinds = _kinds()
     if transform.name not in kinds:
         msg = f"Albumentations has no transform '{transform.name}'"
-        raise ValueError(msg + _nearest(transform.name, kinds))
+        raise ValueError(msg + hint_nearest(transform.name, kinds))
     kind = kinds[transform.name]
     known = [name for name in inspect.signature(kind.__init__).parameters if name not in ("self", "p")]
     for argument in transform.arguments:
         if argument == "p":
             raise ValueError(f"{transform.name}: give `p` beside `arguments`, not in them")
         if argument not in known:
-            hint = _nearest(argument, known) or f"; known are {', '.join(known)}"
-            raise ValueError(f"{transform.name} has no argument '{argument}'{hint}")
-    with _WARNINGS, warnings.catch_warnings():
+            raise ValueError(f"{transform.name} has no argument '{argument}'{hint_argument(argument, known)}")
+    with WARNINGS, warnings.catch_warnings():
         warnings.simplefilter("error")  # Albumentations only warns of values that it then ignores
         try:
-            return kind(**transform.arguments, p=transform.p if p is None else p)
+            return kind(**(transform.arguments | replaced), p=transform.p if p is None else p)
         except ValidationError as error:
             problem = _explain(error)
         except (UserWarning, TypeError, ValueError) as error:
             cause = error.__cause__
-            problem = _explain(cause) if isinstance(cause, ValidationError) else _one_line(error)
+            problem = _explain(cause) if isinstance(cause, ValidationError) else one_line(error)
     raise ValueError(f"{transform.name}: {problem}")
 
 
 @cache
-def _kinds() -> dict[str, Any]:
-    """List Albumentations' transforms by name."""
+def _kinds(base: str = "BasicTransform") -> dict[str, Any]:
+    """List Albumentations' transforms by name; with base `BaseCompose`, its compositions."""
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it would look for updates over the network
     import albumentations  # takes seconds
 
@@ -184,42 +174,8 @@ def _kinds() -> dict[str, Any]:
     return {
         name: kind
         for name, kind in named.items()
-        if isinstance(kind, type) and issubclass(kind, albumentations.BasicTransform) and name not in abstract
+        if isinstance(kind, type) and issubclass(kind, getattr(albumentations, base)) and name not in abstract
     }
-
-
-def _objection(transform: Transform) -> str | None:
-    if transform.name in _MOVES_IMAGE_ALONE:
-        return "moves pixels of the image but not of the mask"
-    if transform.name in _IMPLAUSIBLE:
-        return "makes a chest implausible"
-    for name in _ANGLES:
-        # The built transform knows the default as well: Rotate's own is 90 degrees.
-        limits = np.atleast_1d(getattr(_build(transform), name, 0.0))
-        if limits.dtype.kind in "if" and np.abs(limits).max() > _STEEPEST:
-            return f"turns a chest by up to {np.abs(limits).max():g} degrees, more than {_STEEPEST:g}"
-    return None
-
-
-def _check_effect(transform: Transform, side: int) -> None:
-    """Raise ValueError where the transform cannot take a grey image with a mask, or breaks the record's contract."""
-    import albumentations
-
-    pixels = (np.arange(side * side, dtype=np.uint32) % 256).astype(np.uint8).reshape(side, side)
-    mask = np.zeros_like(pixels)
-    mask[side // 4 : side // 2, side // 4 : -side // 4] = 255
-    try:
-        with _WARNINGS, warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            drawn = albumentations.Compose([_build(transform, p=1.0)], seed=0)(image=pixels, mask=mask)
-    except Exception as error:
-        raise ValueError(f"{transform.name} does not take a grey image with a mask: {_one_line(error)}") from error
-    if drawn["image"].shape != pixels.shape or drawn["mask"].shape != mask.shape:
-        raise ValueError(f"{transform.name} changes the image's size, which must stay")
-    if drawn["image"].dtype != np.uint8:
-        raise ValueError(f"{transform.name} changes the image's type to {drawn['image'].dtype}, which must stay uint8")
-    if not np.isin(drawn["mask"], (0, 255)).all():
-        raise ValueError(f"{transform.name} gives the mask other values than 0 and 255")
 
 
 def _is_finite(value: object) -> bool:
@@ -237,17 +193,8 @@ def _explain(error: ValidationError) -> str:
     key = ".".join(str(part) for part in first["loc"] if part != "[key]")
     if first["type"] == "extra_forbidden":
         model: type[BaseModel] = Transform if first["loc"][0] == "transforms" else Policy
-        hint = _nearest(str(first["loc"][-1]), model.model_fields) or f"; known are {', '.join(model.model_fields)}"
+        hint = hint_nearest(str(first["loc"][-1]), model.model_fields) or f"; known are {', '.join(model.model_fields)}"
         return f"unknown key '{key}'{hint}"
     problem = first["msg"].removeprefix("Value error, ")
     actual = "" if first["type"] in ("value_error", "missing") else f", is {first['input']!r}"
     return (f"{key}: " if key else "") + problem + actual
-
-
-def _nearest(name: str, known: Iterable[str]) -> str:
-    nearest = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return f"; did you mean '{nearest[0]}'?" if nearest else ""
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 from pipeline.errors import UserError
 from pipeline.ingest.formats.base import DicomMetadata, ImageError
-from pipeline.ingest.metadata import Description
+from pipeline.ingest.metadata import Description, UnnamedPatient
 
 KEY_VARIABLE: Final = "LUNGSEG_PATIENT_KEY"
 """The environment variable that may hold the key."""
@@ -30,7 +30,15 @@ class Identity(NamedTuple):
 
 
 def identify_by_name(image_id: str, description: Description) -> Identity:
-    """Identify a sample whose files tell nothing: without a patient's name it shows a patient of its own."""
+    """Identify a sample whose files tell nothing: without a patient's name it shows a patient of its own.
+
+    Raises:
+        ImageError: Its table has a column for patients, and names none.
+    """
+    if isinstance(description, UnnamedPatient):
+        raise ImageError(
+            "has no patient, for whom its table has a column: name one there, or give --unnamed-patients own"
+        )
     return Identity(image_id, replace(description, patient_id=description.patient_id or image_id))
 
 

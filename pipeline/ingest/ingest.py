@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Final
 
 from pipeline.errors import ComponentError, UserError
 from pipeline.ingest.beam.progress import watch_progress
+from pipeline.ingest.formats.labels import Labels
 from pipeline.ingest.layouts.base import Input, Layout
 from pipeline.ingest.layouts.registry import find_layout
-from pipeline.ingest.pairing import Rejection
+from pipeline.ingest.pairing import Rejection, Remark
 from pipeline.ingest.samples import ReadOptions
 from pipeline.ingest.shard_writer import shard_name
 from pipeline.ingest.storage.files import delete_file, file_sizes, join, move, read_file
@@ -27,7 +28,13 @@ if TYPE_CHECKING:
 SIZES: Final = range(32, 4097)
 """Side lengths that records may have, pixels."""
 
+_REFUSE: Final = "refuse"
+UNNAMED_PATIENTS: Final = (_REFUSE, "own")
+"""What may become of an image whose patient a table does not name, though it has a column for patients."""
+
+_STEP: Final = 0.05  # of the limit that is proposed where too many files are refused
 _USER_ERROR: Final = re.compile(rf"{UserError.__name__}: (.*?)(?: \[while running .*)?$", re.MULTILINE)
+_KINDS: Final = ("samples", "rejections", "remarks", "errors")
 _IN_MEMORY: Final = ("--direct_running_mode=in_memory",)
 
 
@@ -42,6 +49,7 @@ class IngestReport:
         records: One of each image, many of a volume.
         rejected: Files refused, listed in the span's `rejected.csv`.
         patients: Different patients among the records.
+        remarks: What the user should know beside, a line each: rows without an image, files passed over.
     """
 
     span: str
@@ -50,6 +58,7 @@ class IngestReport:
     records: int
     rejected: int
     patients: int
+    remarks: tuple[str, ...] = ()
 
 
 def ingest(
@@ -65,6 +74,8 @@ def ingest(
     patient_key: bytes | None = None,
     empty_slices: float = 0.1,
     mapping: str | None = None,
+    labels: Labels | None = None,
+    unnamed_patients: str = "refuse",
     beam_args: Sequence[str] = _IN_MEMORY,
     progress: Callable[[int, int], None] | None = None,
 ) -> IngestReport:
@@ -84,6 +95,9 @@ def ingest(
         patient_key: Of the pseudonyms of what DICOM files name (`identity.load_key`).
         empty_slices: Share of a volume's slices without lung that are kept, 0-1.
         mapping: Path of what names the columns of a CSV file.
+        labels: Of the masks, those that are lung, where masks are label maps.
+        unnamed_patients: What becomes of an image whose patient a table does not name, though it names those of others:
+            one of `UNNAMED_PATIENTS`, refused or counted as a patient of its own.
         beam_args: What Beam runs on, as its command line has it; by default in this process.
         progress: Called with the numbers of files written and to be written, as they appear.
 
@@ -92,10 +106,10 @@ def ingest(
             were refused (they are then listed in `output/rejected.csv`), or `output` cannot be written.
         ComponentError: Records got lost on the way.
     """
-    _check_arguments(span, size, shards, max_rejected, empty_slices)
+    _check_arguments(span, size, shards, max_rejected, empty_slices, unnamed_patients)
     found = find_layout(layout, root)
-    input_ = Input(root.rstrip("/") or root, source, mapping)
-    options = ReadOptions(size, patient_key, empty_slices)
+    input_ = Input(root.rstrip("/") or root, source, mapping, refuses_unnamed=unnamed_patients == _REFUSE)
+    options = ReadOptions(size, patient_key, empty_slices, labels=labels)
     with new_span(output, span) as folder:
         summary = _run(found, input_, options, folder, shards, beam_args, progress)
         if summary.error:
@@ -103,17 +117,33 @@ def ingest(
         if not summary.written or summary.rejected / summary.found > max_rejected:
             listed = join(output, REJECTED_FILE)
             move(join(folder, REJECTED_FILE), listed)
-            raise UserError(
-                f"{summary.rejected} of {summary.found} files were refused (limit {100 * max_rejected:g} %), first: "
-                f"{summary.first_rejection}; the whole list: {listed}"
-            )
+            raise UserError(_describe_refusals(summary, max_rejected, listed))
         _reconcile(summary, folder)
     return IngestReport(
-        span_folder(output, span), summary.found, summary.written, summary.records, summary.rejected, summary.patients
+        span_folder(output, span),
+        summary.found,
+        summary.written,
+        summary.records,
+        summary.rejected,
+        summary.patients,
+        tuple(summary.remarks),
     )
 
 
-def _check_arguments(span: int, size: int, shards: int, max_rejected: float, empty_slices: float) -> None:
+def _describe_refusals(summary: "Summary", max_rejected: float, listed: str) -> str:
+    """Say why nothing was written; where some files can be taken, also how they are."""
+    share = summary.rejected / summary.found
+    enough = -(-share // _STEP) * _STEP
+    hint = f"; `--max-rejected {enough:.2g}` takes the others" if summary.written else ""
+    return (
+        f"{summary.rejected} of {summary.found} files were refused (limit {100 * max_rejected:g} %), most often as "
+        f"{summary.example}; the whole list: {listed}{hint}"
+    )
+
+
+def _check_arguments(
+    span: int, size: int, shards: int, max_rejected: float, empty_slices: float, unnamed_patients: str
+) -> None:
     if span < 0:
         raise UserError(f"span is {span}: it must be 0 or more")
     if size not in SIZES:
@@ -123,6 +153,8 @@ def _check_arguments(span: int, size: int, shards: int, max_rejected: float, emp
     for name, share in (("max_rejected", max_rejected), ("empty_slices", empty_slices)):
         if not 0 <= share <= 1:
             raise UserError(f"{name} is {share}: it must be a share within 0 to 1")
+    if unnamed_patients not in UNNAMED_PATIENTS:
+        raise UserError(f"unnamed_patients is '{unnamed_patients}': it must be {' or '.join(UNNAMED_PATIENTS)}")
 
 
 def _run(
@@ -143,7 +175,7 @@ def _run(
 
     pipeline = beam.Pipeline(options=PipelineOptions(list(beam_args)))
     listed = pipeline | "List" >> layout.find(input_)
-    kinds = dict(zip(("samples", "rejections", "errors"), listed | beam.Partition(_kind_of, 3), strict=True))
+    kinds = dict(zip(_KINDS, listed | beam.Partition(_kind_of, len(_KINDS)), strict=True))
     written = kinds | "Write shards" >> WriteShards(folder, shards, layout.records_per_sample, options)
     _ = {**kinds, "shards": written} | "Write summary" >> WriteSummary(folder)
     with watch_progress(folder, progress), _causes_raised():
@@ -167,7 +199,8 @@ def _causes_raised() -> Iterator[None]:
 
 
 def _kind_of(listed: object, _: int) -> int:
-    return 1 if isinstance(listed, Rejection) else 2 if isinstance(listed, UserError) else 0
+    kinds = ((Rejection, "rejections"), (Remark, "remarks"), (UserError, "errors"))
+    return _KINDS.index(next((name for kind, name in kinds if isinstance(listed, kind)), "samples"))
 
 
 def _reconcile(summary: "Summary", folder: str) -> None:

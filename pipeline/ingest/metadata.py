@@ -1,26 +1,31 @@
 """What is known of an image beside its pixels, and the CSV file that says so.
 
->>> [describe(row, Description(patient_id="", source="clinic")).age for row in read_rows("clinic/metadata.csv")]
+>>> [describe(row, Description(patient_id="", source="clinic")).age for row in read_metadata("clinic/metadata.csv")]
 [47.0, 12.5]
 """
 
-import csv
-import io
+import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from typing import Any, Final
 
 from pipeline.errors import UserError
-from pipeline.ingest.formats.base import ImageError
+from pipeline.ingest.columns import COLUMNS, IMAGE, TEXTS, describe_slips
 from pipeline.ingest.formats.extensions import stem_of
-from pipeline.ingest.plausibility import MAX_AGE, MAX_PIXEL_SPACING, is_plausible_age, is_plausible_spacing
-from pipeline.ingest.storage.files import exists, join, open_file
+from pipeline.ingest.plausibility import (
+    MAX_AGE,
+    MAX_PIXEL_SPACING,
+    is_plausible_age,
+    is_plausible_spacing,
+    parse_age_string,
+)  # fmt: skip
+from pipeline.ingest.storage.files import exists, is_local, join, list_files
+from pipeline.ingest.table import Row, read_columns, read_rows
 from schema import features
 
 _METADATA_FILE: Final = "metadata.csv"
-_IMAGE: Final = "image"
-_TEXTS: Final = (features.PATIENT_ID, features.SOURCE, features.FINDING, features.VIEW)
+_LIKE_METADATA: Final = re.compile(r"meta[ _-]?data(\.(csv|tsv|txt|xlsx?|ods|csv\.txt))?", re.IGNORECASE)
 _SEXES: Final = {
     "f": "female",
     "female": "female",
@@ -56,78 +61,77 @@ class Description:
                                 if getattr(self, name) == getattr(nothing, name)})  # fmt: skip
 
 
+class UnnamedPatient(Description):
+    """What is known of an image whose patient a table has a column for and does not name: only DICOM headers may."""
+
+
 @dataclass(frozen=True)
-class Row:
-    """One row of a metadata file.
+class Metadata:
+    """A metadata file.
 
     Attributes:
         path: Of the file.
-        line: Of its last line in the file, from 1.
-        cells: Text by column name, stripped; empty cells left out.
+        names_patients: Whether it has a column for them.
     """
 
     path: str
-    line: int
-    cells: dict[str, str]
+    names_patients: bool
 
-    @property
-    def place(self) -> str:
-        """Name of the file, and line, for messages."""
-        return f"{self.path.rpartition('/')[2]}, line {self.line}"
+    @classmethod
+    def open(cls, path: str) -> "Metadata":
+        """Read which columns a metadata file has.
+
+        Raises:
+            UserError: It cannot be read, or the name of a column is a slip.
+        """
+        columns = read_columns(path, COLUMNS)
+        if slips := describe_slips(columns):
+            raise UserError(f"{path}, line 1: {slips}")
+        return cls(path, features.PATIENT_ID in columns)
 
 
-def find_metadata(root: str) -> str | None:
-    """Return the path of the metadata file of an input folder; None where there is none."""
+def find_metadata(root: str) -> Metadata | None:
+    """Find the metadata file of an input folder, and read which columns it has.
+
+    Returns:
+        None where there is none.
+
+    Raises:
+        UserError: It cannot be read, or the name of a column is a slip; or its own name is.
+    """
     path = join(root, _METADATA_FILE)
-    return path if exists(path) else None
+    if exists(path):
+        return Metadata.open(path)
+    if is_local(root):
+        with suppress(OSError):  # what lies deeper may be read all the same
+            for name in filter(_LIKE_METADATA.fullmatch, sorted(list_files(root))):
+                raise UserError(f"{join(root, name)} is not read: save it as {_METADATA_FILE}, a CSV file")
+    return None
 
 
-def read_rows(path: str, column: str = _IMAGE) -> Iterator[Row]:
-    """Read a CSV file row by row; the first line names the columns, blank lines are passed over.
-
-    Args:
-        path: Of the file, in UTF-8.
-        column: That must be there, and filled in each row.
-
-    Raises:
-        UserError: The file cannot be read, is no CSV file in UTF-8, or lacks the column or a cell of it.
-    """
-    with _open_table(path) as lines:
-        header = _read_header(lines)
-        if column not in header:
-            raise UserError(f"{path}, line 1: has no column '{column}', only: {', '.join(header)}")
-        for values in lines:
-            if not values:
-                continue
-            stripped = {name: value.strip() for name, value in zip(header, values, strict=False)}
-            row = Row(path, lines.line_num, {name: value for name, value in stripped.items() if value})
-            if column not in row.cells:
-                raise UserError(f"{path}, line {row.line}: column '{column}' is empty")
-            yield row
-
-
-def read_columns(path: str) -> list[str]:
-    """Read the names of the columns of a CSV file.
+def read_metadata(path: str) -> Iterator[Row]:
+    """Read the rows of a metadata file.
 
     Raises:
-        UserError: The file cannot be read, or is no CSV file in UTF-8.
+        UserError: As `read_rows`.
     """
-    with _open_table(path) as lines:
-        return _read_header(lines)
+    return read_rows(path, IMAGE)
 
 
 def image_stem(row: Row) -> str:
-    """Return the stem of the image that a row of `metadata.csv` describes."""
-    return stem_of(row.cells[_IMAGE])
+    """Return the stem of the image that a row of `metadata.csv` describes, by its name or by a path to it."""
+    return stem_of(re.split(r"[/\\]", row.cells[IMAGE])[-1])
 
 
 def describe(row: Row, defaults: Description) -> Description:
     """Describe an image by a row of a table; what its cells leave empty keeps the defaults.
 
     Raises:
-        CellError: Sex, age or pixel spacing is out of its domain.
+        CellError: Sex, age or pixel spacing is out of its domain, or the row has too few cells or too many.
     """
-    known: dict[str, Any] = {name: row.cells[name] for name in _TEXTS if name in row.cells}
+    if row.fault:
+        raise CellError(row.fault)
+    known: dict[str, Any] = {name: row.cells[name] for name in TEXTS if name in row.cells}
     if features.SEX in row.cells:
         known[features.SEX] = _read_sex(row)
     if features.AGE in row.cells:
@@ -137,34 +141,35 @@ def describe(row: Row, defaults: Description) -> Description:
     return replace(defaults, **known)
 
 
-def describe_by_row(source: str, stem: str, row: Row | None) -> Description:  # noqa: ARG001
-    """Describe an image for layouts with a metadata file: without a row, nothing but the source is known.
+def require_patient(description: Description) -> Description:
+    """Return what is known of an image that is refused where neither this nor a DICOM header names the patient."""
+    return description if description.patient_id else UnnamedPatient(**vars(description))
 
-    Raises:
-        CellError: As `describe`.
+
+@dataclass(frozen=True)
+class DescribeByRow:
+    """Describes images for layouts with a metadata file: without a row, nothing but the source is known.
+
+    Attributes:
+        source: Hospital or data set, where a row names none.
+        metadata: The file of the rows, if there is one.
+        refuses_unnamed: Whether an image whose patient it does not name is to be refused, if it names patients.
     """
-    defaults = Description(patient_id="", source=source or features.UNKNOWN)
-    return describe(row, defaults) if row else defaults
 
+    source: str
+    metadata: Metadata | None = None
+    refuses_unnamed: bool = True
 
-@contextmanager
-def _open_table(path: str) -> Iterator[Any]:
-    """Yield the `csv.reader` of a file."""
-    lines = None
-    try:
-        with open_file(path) as file, io.TextIOWrapper(file, encoding="utf-8-sig", newline="") as text:
-            lines = csv.reader(text)
-            yield lines
-    except ImageError as error:
-        raise UserError(f"{path} {error}") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: is no UTF-8 text") from error
-    except csv.Error as error:
-        raise UserError(f"{path}, line {lines.line_num if lines else 1}: {error}") from error
+    def __call__(self, stem: str, row: Row | None) -> Description:  # noqa: ARG002
+        """Describe the image of a stem.
 
-
-def _read_header(lines: Iterator[list[str]]) -> list[str]:
-    return [name.strip() for name in next(lines, [])]
+        Raises:
+            CellError: As `describe`.
+        """
+        defaults = Description(patient_id="", source=self.source or features.UNKNOWN)
+        description = describe(row, defaults) if row else defaults
+        is_required = self.refuses_unnamed and self.metadata is not None and self.metadata.names_patients
+        return require_patient(description) if is_required else description
 
 
 def _read_sex(row: Row) -> str:
@@ -175,7 +180,8 @@ def _read_sex(row: Row) -> str:
 
 
 def _read_age(row: Row) -> float:
-    age = _read_number(row, features.AGE, "age")
+    coded = parse_age_string(row.cells[features.AGE])
+    age = _read_number(row, features.AGE, "age") if coded is None else coded
     if not is_plausible_age(age):
         raise CellError(f"has the age '{row.cells[features.AGE]}' in {row.place}: not within 0 to {MAX_AGE}")
     return age

@@ -21,6 +21,13 @@ class Rejection:
     reason: str
 
 
+@dataclass(frozen=True, order=True)
+class Remark:
+    """What a user should know of the input, though nothing is refused for it: one line."""
+
+    text: str
+
+
 @dataclass(frozen=True)
 class Pair:
     """An image and its masks; names below the input folder.
@@ -37,7 +44,11 @@ class Pair:
 
 
 def pair_by_stem(
-    stem: str, image_folder: str, images: Mapping[str, Sequence[str]], masks: Mapping[str, Sequence[str]]
+    stem: str,
+    image_folder: str,
+    images: Mapping[str, Sequence[str]],
+    masks: Mapping[str, Sequence[str]],
+    passed_over: Mapping[str, Sequence[str]] | None = None,
 ) -> Pair | list[Rejection]:
     """Pair what has one stem: one image with one mask of each folder.
 
@@ -46,15 +57,18 @@ def pair_by_stem(
         image_folder: Where images are looked for.
         images: Files by the name of their image, below the input folder.
         masks: Names of the masks, likewise, by the folder in which they are looked for.
+        passed_over: Names of files that have the stem and an extension that is not looked for, likewise.
 
     Returns:
         The pair, or why there is none: a rejection for each image, or, where there is no image, for each mask.
     """
+    passed_over = passed_over or {}
     found = [file for files in masks.values() for file in sorted(files)]
     if not images:
-        return [Rejection(file, f"is a mask without an image in {image_folder}/") for file in found]
+        others = _name_others(passed_over, image_folder)
+        return [Rejection(file, f"is a mask without an image in {image_folder}/{others}") for file in found]
     names = sorted(images)
-    reason = _image_problem(stem, names) or _mask_problem(masks)
+    reason = _image_problem(stem, names) or _mask_problem(masks, passed_over)
     if reason:
         return [Rejection(name, reason) for name in names]
     return Pair(names[0], tuple(sorted(images[names[0]])), tuple(found))
@@ -65,12 +79,18 @@ def _image_problem(stem: str, images: Sequence[str]) -> str | None:
     return None if len(images) == 1 else f"is one of {len(images)} images named '{stem}': {', '.join(images)}"
 
 
-def _mask_problem(masks: Mapping[str, Sequence[str]]) -> str | None:
+def _mask_problem(masks: Mapping[str, Sequence[str]], passed_over: Mapping[str, Sequence[str]]) -> str | None:
     """Return what is wrong where a folder has no mask of an image, or several."""
     for folder, files in masks.items():
         if not files:
-            return f"has no mask in {folder}/"
+            return f"has no mask in {folder}/{_name_others(passed_over, folder)}"
         if len(files) > 1:
             names = ", ".join(sorted(file.rpartition("/")[2] for file in files))
             return f"has {len(files)} masks in {folder}/: {names}"
     return None
+
+
+def _name_others(passed_over: Mapping[str, Sequence[str]], folder: str) -> str:
+    """Return the end of a reason that says which files may have been meant; "" where there are none."""
+    names = ", ".join(sorted(passed_over.get(folder, ())))
+    return f" (passed over for the ending of its name: {names})" if names else ""

@@ -1,5 +1,6 @@
 """Which ages and pixel spacings are plausible; others are mistakes, whoever states them."""
 
+import re
 from typing import Final
 
 from schema import features
@@ -9,12 +10,19 @@ MAX_AGE: Final = 130
 MAX_PIXEL_SPACING: Final = 100
 """Millimetres."""
 
+_YEARS: Final = {"D": 1 / 365.25, "W": 7 / 365.25, "M": 1 / 12, "Y": 1.0}
 _SQUARE: Final = 0.01  # share by which the sides of a pixel may differ
 
 
 def is_plausible_age(years: float) -> bool:
     """Tell whether a patient may be of an age."""
     return 0 <= years <= MAX_AGE
+
+
+def parse_age_string(text: str) -> float | None:
+    """Return the years of an age in the form of DICOM's age strings, as "058Y", "018M"; None where it has another."""
+    match = re.fullmatch(r"(\d{1,3})([DWMY])", text.upper())
+    return int(match[1]) * _YEARS[match[2]] if match else None
 
 
 def is_plausible_spacing(millimetres: float) -> bool:

@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from functools import reduce
 from typing import Protocol
 
+import cv2
 import numpy as np
 
-from pipeline.ingest.formats.base import Decoded, DicomMetadata, ImageError
+from pipeline.ingest.formats.base import Decoded, DicomMetadata, EmptyMaskError, ImageError
+from pipeline.ingest.formats.labels import Labels
 from pipeline.ingest.formats.masks import decode_mask
 from pipeline.ingest.formats.registry import decode_image
 from pipeline.ingest.formats.resize import resize_image, resize_mask
@@ -35,12 +37,14 @@ class ReadOptions:
         patient_key: Of the pseudonyms of what DICOM files name; None where there is none.
         empty_slices: Share of a volume's slices without lung that are kept, 0-1.
         seed: Of the choice among them.
+        labels: Of the masks, those that are lung; None where masks need no choice.
     """
 
     size: int
     patient_key: bytes | None = None
     empty_slices: float = 0.1
     seed: int = 0
+    labels: Labels | None = None
 
     def require_patient_key(self) -> bytes:
         """Return the key of the pseudonyms, which DICOM files need.
@@ -110,7 +114,7 @@ class ImageSample:
             decoded = self.decode(data)
             image_id, description = self._identify(decoded.metadata, options)
             height, width = decoded.pixels.shape
-            mask = reduce(np.maximum, [self._read_mask(name, decoded.pixels) for name in self.masks])
+            mask = self._join_masks(decoded.pixels, options.labels)
             image, mask = resize_image(decoded.pixels, options.size), resize_mask(mask, options.size)
         yield Record(image=image, mask=mask, image_id=image_id, width=width, height=height, **vars(description))
 
@@ -123,8 +127,11 @@ class ImageSample:
         return decode_image(data)
 
     def mask_fits(self, mask: Pixels, image: Pixels) -> bool:
-        """Tell whether a mask has the size that one of this image has."""
-        return mask.shape == image.shape
+        """Tell whether a mask has the image's size, or its aspect ratio at another one, as far as pixels allow."""
+        (height, width), (image_height, image_width) = mask.shape, image.shape
+        if height == image_height or width == image_width:
+            return mask.shape == image.shape
+        return abs(width * image_height - height * image_width) <= max(image.shape)
 
     def _identify(self, metadata: DicomMetadata | None, options: ReadOptions) -> Identity:
         if metadata is None:
@@ -138,14 +145,34 @@ class ImageSample:
             without_patient="is DICOM without a PatientID: name the patient in metadata.csv",
         )
 
-    def _read_mask(self, name: str, image: Pixels) -> Pixels:
+    def _join_masks(self, image: Pixels, labels: Labels | None) -> Pixels:
+        """Read all masks, of which some may be empty: after a pneumonectomy one lung is missing."""
+        masks, empty = [], None
+        for name in self.masks:
+            try:
+                masks.append(self._read_mask(name, image, labels))
+            except EmptyMaskError as error:
+                empty = empty or error
+        if empty and not masks:
+            raise empty
+        shape = max(mask.shape for mask in masks)
+        return reduce(np.maximum, (_enlarge(mask, shape) for mask in masks))
+
+    def _read_mask(self, name: str, image: Pixels, labels: Labels | None) -> Pixels:
         try:
-            mask = decode_mask(read_file(join(self.root, name)))
+            mask = decode_mask(read_file(join(self.root, name)), labels)
+        except EmptyMaskError as error:
+            raise EmptyMaskError(f"has the mask {name}, which {error}") from error
         except ImageError as error:
             raise ImageError(f"has the mask {name}, which {error}") from error
         if not self.mask_fits(mask, image):
             raise ImageError(f"is {_format_size(image)}, but its mask {name} is {_format_size(mask)}")
         return mask
+
+
+def _enlarge(mask: Pixels, shape: tuple[int, ...]) -> Pixels:
+    """Return a mask at another size, which no pixel of it gets lost at."""
+    return mask if mask.shape == shape else np.asarray(cv2.resize(mask, shape[::-1], interpolation=cv2.INTER_NEAREST))
 
 
 def _format_size(pixels: Pixels) -> str:

@@ -15,7 +15,8 @@ from pipeline.errors import UserError
 from pipeline.ingest.formats.base import ImageError
 from pipeline.ingest.pairing import Rejection
 from pipeline.ingest.samples import ReadOptions, Sample
-from pipeline.ingest.storage.files import error_reason, is_local, join, replace_file
+from pipeline.ingest.storage.errors import error_reason
+from pipeline.ingest.storage.files import is_local, join, replace_file
 from pipeline.ingest.storage.tfrecord import write_record
 
 _MOST_THREADS: Final = 16

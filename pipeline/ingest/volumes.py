@@ -15,8 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.ingest.formats.base import ImageError
+from pipeline.ingest.formats.ct.hounsfield import check_hounsfield
+from pipeline.ingest.formats.ct.masks import LungValues, find_lung
 from pipeline.ingest.formats.dicom.image import DicomSlice, decode_slice
 from pipeline.ingest.formats.dicom.parser import is_dicom
+from pipeline.ingest.formats.labels import Labels
 from pipeline.ingest.formats.nifti import decode_nifti
 from pipeline.ingest.formats.resize import resize_image, resize_mask
 from pipeline.ingest.formats.series import stack_slices
@@ -38,12 +41,29 @@ class _Scan(NamedTuple):
     description: Description
 
 
+class _Lung(NamedTuple):
+    """A mask and which of its values are lung."""
+
+    mask: Volume
+    values: LungValues
+
+    @property
+    def slice_count(self) -> int:
+        """Number of axial slices."""
+        return self.mask.slice_count
+
+    def slice(self, index: int) -> NDArray[np.bool_]:
+        """Tell where lung is in an axial slice, counted as `Volume.slice` does."""
+        return self.values.inside(self.mask.slice(index))
+
+
 @dataclass(frozen=True)
 class VolumeSample:
     """A CT volume in Hounsfield units, from one NIfTI file or the DICOM files of one series, with a NIfTI mask.
 
-    Labels above 0 are lung; volume and mask must have the same voxels in space. Slices are displayed as radiologists
-    do, in the lung window (level -600, width 1500 HU). One volume is in memory at a time.
+    Lung is the only label of the mask, or both of 1 and 2, or those that are chosen (`ReadOptions.labels`); a soft mask
+    of one structure is cut half-way. Volume and mask must have the same voxels in space. Slices are displayed as
+    radiologists do, in the lung window (level -600, width 1500 HU). One volume is in memory at a time.
 
     Attributes:
         root: The input folder.
@@ -76,10 +96,11 @@ class VolumeSample:
             ImageError: Volume or mask cannot be taken, or they do not belong together; the mask is named.
         """
         scan = self._read_scan(options)
-        mask = self._read_mask(scan.volume)
-        for index in range(mask.slice_count):
+        lung = self._read_mask(scan.volume, options.labels)
+        check_hounsfield(scan.volume, map(lung.slice, range(lung.slice_count)))
+        for index in range(lung.slice_count):
             image_id = f"{scan.image_id}-z{index:04d}"
-            lungs = _resize_lungs(mask.slice(index) > 0, options.size)
+            lungs = _resize_lungs(lung.slice(index), options.size)
             if not lungs.any() and _draw_share(options.seed, image_id) >= options.empty_slices:
                 continue
             image = resize_image(apply_lung_window(scan.volume.slice(index)), options.size)
@@ -87,6 +108,8 @@ class VolumeSample:
                 yield _make_record(scan, image_id, image, lungs)
 
     def _read_scan(self, options: ReadOptions) -> _Scan:
+        if not self.slices:
+            raise ImageError("holds no DICOM files; a NIfTI file would lie beside it, not in it")
         first = read_file(join(self.root, self.slices[0]))
         if not is_dicom(first):
             return _Scan(decode_nifti(first), *identify_by_name(self.image_id, self.description))
@@ -108,18 +131,15 @@ class VolumeSample:
         except ImageError as error:
             raise ImageError(f"has the slice {name}, which {error}") from error
 
-    def _read_mask(self, volume: Volume) -> Volume:
+    def _read_mask(self, volume: Volume, labels: Labels | None) -> "_Lung":
         try:
             mask = decode_nifti(read_file(join(self.root, self.mask)))
-            lung = sum(np.count_nonzero(mask.slice(index) > 0) for index in range(mask.slice_count))
-            if lung in (0, np.prod(mask.voxels.shape)):
-                raise ImageError("covers the whole volume" if lung else "is empty")
+            values = find_lung(mask, labels)
         except ImageError as error:
             raise ImageError(f"has the mask {self.mask}, which {error}") from error
         if not volume.matches(mask):
-            size, mask_size = _format_size(volume), _format_size(mask)
-            raise ImageError(f"is {size}, but its mask {self.mask} is {mask_size} or lies elsewhere")
-        return mask
+            raise ImageError(volume.describe_difference(mask, f"its mask {self.mask}"))
+        return _Lung(mask, values)
 
 
 def _resize_lungs(lungs: NDArray[np.bool_], size: int) -> Pixels:
@@ -134,11 +154,6 @@ def _draw_share(seed: int, image_id: str) -> float:
     """Return a number of [0, 1) that follows from its arguments alone."""
     digest = hashlib.sha256(f"{seed}/{image_id}".encode()).digest()
     return int.from_bytes(digest[:8], "big") / 2**64
-
-
-def _format_size(volume: Volume) -> str:
-    height, width = volume.slice_shape
-    return f"{width} x {height} x {volume.slice_count}"
 
 
 def _make_record(scan: _Scan, image_id: str, image: Pixels, lungs: Pixels) -> Record:

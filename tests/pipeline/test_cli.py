@@ -80,6 +80,10 @@ def test_without_a_command_help_is_shown(lungseg: Lungseg) -> None:
             "unknown layout 'maze': known are folder, montgomery, shenzhen, jsrt, csv, ct",
         ),
         (["ingest", "--layout", "folder", "--input", "nowhere", "--output", "y"], "nowhere does not exist"),
+        (
+            ["ingest", "--layout", "folder", "--input", "x", "--output", "y", "--labels", "1,lung"],
+            "--labels 1,lung: 'lung' is no label: write whole numbers above 0, as in 10,11,12",
+        ),
         (["phantoms", "--output", "x", "--count", "0"], "count is 0: choose 1 or more"),
         (
             ["run", "--config", "tpu"],
@@ -183,6 +187,27 @@ def test_phantoms_ingest(lungseg: Lungseg, tmp_path: Path) -> None:
         "rejected.csv)"
     )
     assert (tmp_path / "data" / "span-1" / "rejected.csv").is_file()
+
+
+def test_ingest_tells_what_matches_nothing(lungseg: Lungseg, tmp_path: Path) -> None:
+    lungseg("phantoms", "--output", "set", "--count", "2", "--size", "64")
+    (tmp_path / "set" / "metadata.csv").write_text(
+        "image,patient_id\nother,p1\n" + first_image(tmp_path / "set") + ",p2\n"
+    )
+    arguments = ("ingest", "--layout", "folder", "--input", "set", "--output", "data", "--size", "64")
+    code, _, errors = lungseg(*arguments)
+    assert code == 2
+    assert "give --unnamed-patients own" in errors
+    code, output, errors = lungseg(*arguments, "--unnamed-patients", "own")
+    assert (code, errors) == (0, "")
+    summary, images, rows = output.splitlines()[-3:]
+    assert "2 records of 2 patients" in summary
+    assert images.startswith("1 image without a row in metadata.csv, such as images/")
+    assert rows == "1 row of metadata.csv without an image in images/, such as line 2 ('other')"
+
+
+def first_image(folder: Path) -> str:
+    return min(path.stem for path in (folder / "images").iterdir())
 
 
 @pytest.fixture(scope="module")

@@ -4,22 +4,27 @@
 >>> listed = pipeline | PairByName("gs://clinic", images, [masks], describe)
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
+from unicodedata import normalize
 
 import apache_beam as beam
 from apache_beam.typehints.decorators import no_annotations
 
 from pipeline.errors import UserError
 from pipeline.ingest.beam.pickling import pack, unpack
+from pipeline.ingest.beam.remarks import PASSED_OVER, UNDESCRIBED, UNMATCHED, Observation, SumUpRemarks, observe
+from pipeline.ingest.columns import IMAGE
 from pipeline.ingest.formats.extensions import IMAGE_EXTENSIONS
-from pipeline.ingest.metadata import CellError, Description, Row, image_stem, read_rows
-from pipeline.ingest.pairing import Pair, Rejection, pair_by_stem
+from pipeline.ingest.metadata import CellError, Description, Metadata, image_stem, read_metadata
+from pipeline.ingest.pairing import Pair, Rejection, Remark, pair_by_stem
 from pipeline.ingest.samples import ImageSample, Sample
-from pipeline.ingest.storage.files import error_reason, join, list_files
+from pipeline.ingest.storage.errors import error_reason
+from pipeline.ingest.storage.files import join, list_files
+from pipeline.ingest.table import Row
 
-Listed: TypeAlias = Sample | Rejection | UserError
+Listed: TypeAlias = Sample | Rejection | Remark | UserError
 """What a layout lists. A UserError is what stops the run; it travels as an element, so that no runner wraps it."""
 
 DescribeImage: TypeAlias = Callable[[str, Row | None], Description]
@@ -29,6 +34,11 @@ MakeSample: TypeAlias = Callable[[str, Pair, str, Description], Sample]
 """Makes a sample, given the input folder, names, stem and description. Must be picklable."""
 
 _FILES, _LISTED, _ERRORS, _COUNTS, _ROWS = "files", "listed", "errors", "counts", "rows of the metadata"
+_OBSERVED: Final = "observed"
+_MASK_EXTENSIONS: Final = (*IMAGE_EXTENSIONS, ".gif")
+_PASSED_OVER_SILENTLY: Final = ("thumbs.db", "desktop.ini")
+
+_SERIES_LEVELS = 5  # of folders, down to which a series may lie: NAME/patient/study/series/ in an export
 
 
 class PairCounts(NamedTuple):
@@ -45,6 +55,11 @@ def stem_key(stem: str) -> bytes:
     return stem.encode("utf-8", "surrogateescape")
 
 
+def pairing_key(stem: str) -> bytes:
+    """Return the key by which files pair: accents may be a part of their letters, or characters of their own."""
+    return stem_key(normalize("NFC", stem))
+
+
 @dataclass(frozen=True)
 class FileRole:
     """What some files of the input are, such as images or masks of the left lung, and where they lie.
@@ -52,9 +67,10 @@ class FileRole:
     Attributes:
         name: In messages: "has no mask in `name`/".
         folders: Below the input folder.
-        extensions: Of the files, in lower case; others are passed over, and so are hidden files.
+        extensions: Of the files, in lower case; others are passed over with a remark, hidden files without.
         suffix: What a stem may carry at its end beside what pairs it.
-        series: Extensions of files that are one image with all others in their folder, whose name is the stem.
+        series: Extensions of files that are one image with all others in a folder and the folders in it; the folder's
+            name is the stem. "" stands for all files.
     """
 
     name: str
@@ -64,16 +80,41 @@ class FileRole:
     series: tuple[str, ...] = ()
 
     @classmethod
-    def in_folder(cls, folder: str, suffix: str = "") -> "FileRole":
+    def in_folder(cls, folder: str) -> "FileRole":
         """Make the role of the image files of one folder."""
-        return cls(folder, (folder,), suffix=suffix)
+        return cls(folder, (folder,))
+
+    @classmethod
+    def of_masks(cls, name: str, folders: Sequence[str] = (), suffix: str = "") -> "FileRole":
+        """Make the role of the mask files of some folders, by default of the one that has the role's name."""
+        return cls(name, tuple(folders) or (name,), _MASK_EXTENSIONS, suffix)
+
+    def stem_of(self, name: str) -> str | None:
+        """Return by what a file is paired, given its name below its folder; None where it is passed over."""
+        subfolder, slash, _ = name.partition("/")
+        if slash:
+            return subfolder if name.lower().endswith(self.series) else None
+        for extension in self.extensions:
+            if name.lower().endswith(extension):
+                return name[: -len(extension)].removesuffix(self.suffix)
+        return None
+
+    def stem_of_image(self, pair: Pair) -> str:
+        """Return the stem of a pair's image as its own name has it."""
+        name = pair.image.rpartition("/")[2]
+        return self.stem_of(name) or name if pair.files == (pair.image,) else name
+
+    def probable_stem_of(self, name: str) -> str:
+        """Return by what a file that is passed over would be paired, if its name ended otherwise."""
+        subfolder, slash, _ = name.partition("/")
+        return subfolder if slash else (name.rpartition(".")[0] or name).removesuffix(self.suffix)
 
 
 class ListFiles(beam.PTransform):
     """Begins a pipeline with the files of a role by the key of their stem, and UserErrors as `errors`.
 
     A file is two packed names below the input folder: of its image, which is its own or that of the folder whose files
-    are one image, and its own.
+    are one image, and its own. Where it is passed over, the first is empty.
 
     Args:
         root: The input folder.
@@ -98,23 +139,17 @@ class _ListFolder(beam.DoFn):
     def process(self, folder: str) -> Iterator[Any]:
         path = join(self._root, folder)
         try:
-            for name in list_files(path, levels=2 if self._role.series else 1):
-                stem = self._stem_of(name)
-                if stem is not None and not name.rpartition("/")[2].startswith("."):
-                    image = f"{folder}/{stem if '/' in name else name}"
-                    yield stem_key(stem), pack((image, f"{folder}/{name}"))
+            for name in list_files(path, levels=_SERIES_LEVELS if self._role.series else 1):
+                if any(part.startswith(".") for part in name.split("/")) or name.lower().endswith(
+                    _PASSED_OVER_SILENTLY
+                ):
+                    continue
+                stem = self._role.stem_of(name)
+                image = "" if stem is None else f"{folder}/{stem if '/' in name else name}"
+                key = pairing_key(self._role.probable_stem_of(name) if stem is None else stem)
+                yield key, pack((image, f"{folder}/{name}"))
         except OSError as error:
             yield beam.pvalue.TaggedOutput(_ERRORS, UserError(f"cannot read {path}: {error_reason(error)}"))
-
-    def _stem_of(self, name: str) -> str | None:
-        """Return by what a file is paired; None where it is passed over."""
-        subfolder, slash, _ = name.rpartition("/")
-        if slash:
-            return subfolder if name.lower().endswith(self._role.series) else None
-        for extension in self._role.extensions:
-            if name.lower().endswith(extension):
-                return name[: -len(extension)].removesuffix(self._role.suffix)
-        return None
 
 
 class _ReadMetadata(beam.DoFn):
@@ -122,8 +157,8 @@ class _ReadMetadata(beam.DoFn):
 
     def process(self, path: str) -> Iterator[Any]:
         try:
-            for row in read_rows(path):
-                yield stem_key(image_stem(row)), pack(row)
+            for row in read_metadata(path):
+                yield pairing_key(image_stem(row)), pack(row)
         except UserError as error:
             yield beam.pvalue.TaggedOutput(_ERRORS, error)
 
@@ -136,7 +171,7 @@ class PairByName(beam.PTransform):
         images: Where images lie.
         masks: Where masks lie; an image needs one of each role.
         describe: Gives the description of an image.
-        metadata: Path of a metadata file, of whose rows one at least must be of a sample.
+        metadata: A metadata file, of whose rows one at least must be of a sample.
         make_sample: Makes a sample of a pair.
     """
 
@@ -147,12 +182,13 @@ class PairByName(beam.PTransform):
         masks: Sequence[FileRole],
         describe: DescribeImage,
         *,
-        metadata: str | None = None,
+        metadata: Metadata | None = None,
         make_sample: MakeSample = ImageSample.from_pair,
     ) -> None:
         super().__init__()
-        self._root, self._images, self._masks, self._metadata = root, images, tuple(masks), metadata
-        self._pair = _Pair(root, images.name, tuple(role.name for role in masks), describe, make_sample)
+        self._root, self._images, self._masks = root, images, tuple(masks)
+        self._metadata = metadata.path if metadata else None
+        self._pair = _Pair(root, images, tuple(role.name for role in masks), describe, make_sample)
 
     def expand(self, begin: beam.pvalue.PBegin) -> beam.PCollection:
         """Make a collection of `Listed`."""
@@ -166,7 +202,7 @@ class PairByName(beam.PTransform):
         paired = (
             {name: outputs[_FILES] for name, outputs in listed.items()}
             | "Group by stem" >> beam.CoGroupByKey()
-            | "Pair" >> beam.ParDo(self._pair).with_outputs(_COUNTS, main=_LISTED)
+            | "Pair" >> beam.ParDo(self._pair).with_outputs(_COUNTS, _OBSERVED, main=_LISTED)
         )
         errors = [outputs[_ERRORS] for outputs in listed.values()] | "Errors" >> beam.Flatten()
         absent = (
@@ -175,14 +211,16 @@ class PairByName(beam.PTransform):
             | "Find absent"
             >> beam.FlatMap(_find_absent, self._root, self._images, self._metadata, beam.pvalue.AsIter(errors))
         )
-        return (paired[_LISTED], absent, errors) | "Join" >> beam.Flatten()
+        extensions = {role.name: role.extensions for role in (self._images, *self._masks)}
+        remarks = paired[_OBSERVED] | "Sum up remarks" >> SumUpRemarks(self._images.name, self._metadata, extensions)
+        return (paired[_LISTED], absent, remarks, errors) | "Join" >> beam.Flatten()
 
 
 class _Pair(beam.DoFn):
-    """What has one stem to a sample or rejections."""
+    """What has one stem to a sample or rejections, with what there is to remark."""
 
     def __init__(
-        self, root: str, images: str, masks: tuple[str, ...], describe: DescribeImage, make_sample: MakeSample
+        self, root: str, images: FileRole, masks: tuple[str, ...], describe: DescribeImage, make_sample: MakeSample
     ) -> None:
         self._root, self._images, self._masks = root, images, masks
         self._describe, self._make_sample = describe, make_sample
@@ -193,24 +231,43 @@ class _Pair(beam.DoFn):
         rows: list[Row] = sorted(map(unpack, group.get(_ROWS, ())), key=lambda row: row.line)
         if len(rows) > 1:
             yield UserError(f"{rows[1].path}, line {rows[1].line}: image '{stem}' is listed twice")
+        files = {role: list(map(unpack, group[role])) for role in (self._images.name, *self._masks)}
         images: dict[str, list[str]] = {}
-        for image, name in map(unpack, group[self._images]):
-            images.setdefault(image, []).append(name)
-        masks = {role: [name for _, name in map(unpack, group[role])] for role in self._masks}
-        paired = pair_by_stem(stem, self._images, images, masks)
+        for image, name in files[self._images.name]:
+            if image:
+                images.setdefault(image, []).append(name)
+        masks = {role: [name for image, name in files[role] if image] for role in self._masks}
+        passed_over = {role: [name for image, name in found if not image] for role, found in files.items()}
+        for observation in _observe(images, rows, passed_over, by_row=_ROWS in group):
+            yield beam.pvalue.TaggedOutput(_OBSERVED, observation)
+        paired = pair_by_stem(stem, self._images.name, images, masks, passed_over)
         pairs = int(isinstance(paired, Pair))
         yield beam.pvalue.TaggedOutput(_COUNTS, PairCounts(len(images), len(rows), pairs, pairs * len(rows)))
         if isinstance(paired, Pair):
-            yield self._describe_pair(stem, paired, rows[0] if rows else None)
+            yield self._describe_pair(paired, rows[0] if rows else None)
         else:
             yield from paired
 
-    def _describe_pair(self, stem: str, pair: Pair, row: Row | None) -> Sample | Rejection:
+    def _describe_pair(self, pair: Pair, row: Row | None) -> Sample | Rejection:
+        stem = self._images.stem_of_image(pair)
         try:
             description = self._describe(stem, row)
         except CellError as error:
             return Rejection(pair.image, str(error))
         return self._make_sample(self._root, pair, stem, description)
+
+
+def _observe(
+    images: Iterable[str], rows: Sequence[Row], passed_over: Mapping[str, Sequence[str]], *, by_row: bool
+) -> Iterator[Observation]:
+    """Yield what there is to remark on the files and rows of one stem, each with its example."""
+    for row in rows if not images else ():
+        yield observe(UNMATCHED, f"line {row.line} ('{row.cells[IMAGE]}')")
+    for image in images if by_row and not rows else ():
+        yield observe(UNDESCRIBED, image)
+    for role, names in passed_over.items():
+        for name in names:
+            yield observe(f"{PASSED_OVER}{role}", name)
 
 
 def _add_counts(counts: Iterable[PairCounts]) -> PairCounts:
@@ -225,7 +282,8 @@ def _find_absent(
         return
     folder = join(root, images.folders[0])
     if not counts.images:
-        yield UserError(f"{folder} holds no images ({', '.join(dict.fromkeys((*images.extensions, *images.series)))})")
+        endings = ", ".join(filter(None, dict.fromkeys((*images.extensions, *images.series))))
+        yield UserError(f"{folder} holds no images ({endings})")
     # Without its patients, a data set would be split by image, and one patient land on both sides.
     if counts.rows and counts.pairs and not counts.described:
         yield UserError(f"{metadata} lists {counts.rows} images, none of which is in {folder} with a mask")

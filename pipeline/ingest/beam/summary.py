@@ -5,7 +5,9 @@ A pipeline hands nothing back but files, whatever it runs on.
 
 import dataclasses
 import json
-from collections.abc import Iterable, Iterator
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,14 +15,17 @@ import apache_beam as beam
 from apache_beam.typehints.decorators import no_annotations
 
 from pipeline.errors import UserError
-from pipeline.ingest.pairing import Rejection
+from pipeline.ingest.pairing import Rejection, Remark
 from pipeline.ingest.shard_writer import WrittenShard
-from pipeline.ingest.storage.files import error_reason, join, replace_file
+from pipeline.ingest.storage.errors import error_reason
+from pipeline.ingest.storage.files import join, replace_file
 from pipeline.ingest.storage.span import REJECTED_FILE, write_rejections
 
 SUMMARY_FILE: Final = "summary.json"
 MOST_LISTED: Final = 100_000
 """Refused files that are listed by name; more are only counted."""
+
+_PARTICULARS: Final = re.compile(r"'[^']*'|\S*[./]\S+|\d+")
 
 
 @dataclass(frozen=True)
@@ -34,7 +39,9 @@ class Summary:
         records: Of the samples.
         rejected: Files refused.
         patients: Different patients among the records.
-        first_rejection: File and reason of the first by name; empty where there is none.
+        example: File and reason of the first, by name, that is refused for the most frequent kind of reason; empty
+            where none is refused.
+        remarks: What the user should know beside, in lines.
         sizes: Of the files of the shards by their number, bytes.
     """
 
@@ -44,7 +51,8 @@ class Summary:
     records: int
     rejected: int
     patients: int
-    first_rejection: str
+    example: str
+    remarks: list[str]
     sizes: dict[int, int]
 
     @classmethod
@@ -72,8 +80,10 @@ class WriteSummary(beam.PTransform):
 
     @no_annotations  # Beam knows no such types
     def expand(self, inputs: dict[str, beam.PCollection]) -> beam.PCollection:
-        """Sum up `samples`, `rejections` and `errors` as listed, and `shards`."""
-        samples, refused, errors, shards = (inputs[name] for name in ("samples", "rejections", "errors", "shards"))
+        """Sum up `samples`, `rejections`, `remarks` and `errors` as listed, and `shards`."""
+        samples, refused, remarks, errors, shards = (
+            inputs[name] for name in ("samples", "rejections", "remarks", "errors", "shards")
+        )
         rejections = (refused, shards | "Refused" >> beam.FlatMap(_rejections_of)) | "All rejections" >> beam.Flatten()
         patients = shards | "Patients" >> beam.FlatMap(_patients_of) | "Different patients" >> beam.Distinct()
         counts = {
@@ -90,11 +100,27 @@ class WriteSummary(beam.PTransform):
             >> beam.Map(
                 _summarize,
                 errors=beam.pvalue.AsIter(errors | "Error messages" >> beam.Map(str)),
+                remarks=beam.pvalue.AsIter(remarks),
                 listed=beam.pvalue.AsSingleton(first),
                 shards=beam.pvalue.AsIter(shards | "Measure" >> beam.Map(_measure)),
                 **counts,
             )
         )
+
+
+def find_example(rejections: Sequence[Rejection]) -> str:
+    """Return file and reason of the first rejection of the most frequent kind; reasons of a kind differ in names."""
+    kinds = Counter(_kind_of(rejection) for rejection in rejections)
+    frequent = max(kinds.values(), default=0)
+    for rejection in rejections:
+        if kinds[_kind_of(rejection)] == frequent:
+            return f"{rejection.file}: {rejection.reason}"
+    return ""
+
+
+def _kind_of(rejection: Rejection) -> str:
+    """Return a reason without what differs between the files: names in quotes, paths and numbers."""
+    return _PARTICULARS.sub("", rejection.reason)
 
 
 def _rejections_of(shard: WrittenShard) -> Iterator[Rejection]:
@@ -113,6 +139,7 @@ def _summarize(
     folder: str,
     *,
     errors: Iterable[str],
+    remarks: Iterable[Remark],
     listed: list[Rejection],
     shards: Iterable[tuple[int, int, int, int]],
     samples: int,
@@ -129,7 +156,8 @@ def _summarize(
         records=sum(records for *_, records in measured),
         rejected=rejected,
         patients=patients,
-        first_rejection=f"{listed[0].file}: {listed[0].reason}" if listed else "",
+        example=find_example(listed),
+        remarks=sorted(remark.text for remark in remarks),
         sizes={index: size for index, size, _, _ in measured},
     )
     try:

@@ -13,6 +13,10 @@ class ImageError(ValueError):
     """A file that cannot be taken; the message is one line that follows the file's name: "is empty"."""
 
 
+class EmptyMaskError(ImageError):
+    """A mask without lung."""
+
+
 @dataclass(frozen=True)
 class DicomMetadata:
     """What the header of a DICOM file tells of its image.

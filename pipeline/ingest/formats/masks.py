@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.ingest.formats.base import ImageError
+from pipeline.ingest.formats.base import EmptyMaskError, ImageError
+from pipeline.ingest.formats.labels import Labels, decode_labels
 from pipeline.ingest.formats.raster import FORMATS, decode_grey
 from schema.record import Pixels
 
@@ -34,10 +35,14 @@ _FORMATS: Final = (*FORMATS, "GIF")
 _SIXTEEN_BITS: Final = 2**16
 
 
-def decode_mask(data: bytes) -> Pixels:
+def decode_mask(data: bytes, labels: Labels | None = None) -> Pixels:
     """Decode a mask of two levels from a PNG, JPEG, TIFF or GIF: the lower is outside, the higher is lung.
 
     Any two levels do (0 and 1, 0 and 255, 1 and 2); levels between them are antialiased edges and are cut half-way.
+
+    Args:
+        data: The whole file.
+        labels: Levels or palette entries that are lung, in a map of labels; None for a mask of two levels.
 
     Returns:
         uint8 [height, width], 255 inside the lungs and 0 outside, with pixels of both.
@@ -46,17 +51,21 @@ def decode_mask(data: bytes) -> Pixels:
         ImageError: The file cannot be decoded, holds no lung or nothing but lung, or is a map of several labels.
     """
     grey = decode_grey(data, _FORMATS)
+    if labels is not None:
+        return decode_labels(data, grey.values, labels, lossy=grey.is_lossy)
     low, high = int(grey.values.min()), int(grey.values.max())
     if low == high and grey.alpha is not None:
         raise ImageError("has nothing but transparency to tell lungs by: save them as grey levels without alpha")
     if low == high:
-        raise ImageError("covers the whole image" if high else "is empty")
+        raise ImageError("covers the whole image") if high else EmptyMaskError("is empty")
     levels, offset = _narrow(grey.values, low, high)
     if grey.is_lossy:
         levels = _fold_ringing(levels)
     regions = [level + offset for level in _region_levels(levels)]
     if len(regions) > 2 and not _has_soft_edges(levels):
-        raise ImageError(f"is a label map of {len(regions)} levels: {_enumerate(regions)}")
+        raise ImageError(
+            f"is a label map of {len(regions)} levels ({_enumerate(regions)}): name those that are lung with --labels"
+        )
     if len(regions) >= 2:
         low, high = regions[0], regions[-1]  # a stray pixel outside them does not move the threshold
     _refuse_picture(levels, low - offset, high - offset)

@@ -5,6 +5,7 @@
 True
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
@@ -102,11 +103,32 @@ class Volume:
         distance = np.linalg.norm(corners @ (own_affine - other_affine).T, axis=1).max()
         return bool(distance <= _TOLERANCE * np.linalg.norm(self.affine[:3, :3], axis=0).min())
 
+    def describe_difference(self, other: "Volume", name: str) -> str:
+        """Say in what the grid of another volume, called by a name, differs from this one, which it does not match."""
+        (shape, affine), (other_shape, other_affine) = self._canonical(), other._canonical()
+        spacing, other_spacing = (np.linalg.norm(grid[:3, :3], axis=0) for grid in (affine, other_affine))
+        tolerance = _TOLERANCE * spacing.min()
+        if (np.abs(spacing - other_spacing) * shape).max() > tolerance:
+            own, others = _join_lengths(spacing), _join_lengths(other_spacing)
+            return f"has other spacing than {name}: {own} mm, the mask {others} mm"
+        if shape != other_shape:
+            return f"is {_join_lengths(shape)} voxels, but {name} is {_join_lengths(other_shape)}"
+        cosine = (np.trace((affine[:3, :3] / spacing).T @ (other_affine[:3, :3] / other_spacing)) - 1) / 2
+        angle = float(np.arccos(np.clip(cosine, -1, 1)))
+        if angle * (spacing * shape).max() > tolerance:
+            return f"is turned by {np.degrees(angle):.3g} degrees against {name}"
+        middle = np.array([*(np.array(shape) - 1) / 2, 1])
+        return f"lies {np.linalg.norm((affine - other_affine) @ middle):.3g} mm away from {name}"
+
     def _canonical(self) -> tuple[tuple[int, ...], NDArray[np.float64]]:
         """Return shape and affine with the axes in the order and direction of x, y and z."""
         orientation = nib.io_orientation(self.affine)
         canonical = self.affine @ nib.orientations.inv_ornt_aff(orientation, self.voxels.shape)
         return tuple(self.voxels.shape[axis] for axis in self._axes[0]), canonical
+
+
+def _join_lengths(lengths: Iterable[float]) -> str:
+    return " x ".join(f"{length:.4g}" for length in lengths)
 
 
 def check_geometry(shape: tuple[int, ...], affine: NDArray[np.float64]) -> None:

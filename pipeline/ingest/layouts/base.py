@@ -30,8 +30,8 @@ A layout of another package is an entry point of the group `lungseg.layouts`; it
     FLAT = Layout(looks_for="x.png and x-lungs.png", fits=lambda root: True, find=find)
 
 `find` gives a transform from the start of a pipeline to `file_listing.Listed`: samples (of any class that keeps the
-protocol `samples.Sample`), rejections, and UserErrors, which stop the run. What runs on workers must be installed
-there.
+protocol `samples.Sample`), rejections, remarks, and UserErrors, which stop the run. What runs on workers must be
+installed there.
 """
 
 from collections.abc import Callable
@@ -52,11 +52,14 @@ class Input:
         root: The input folder, or the file that lists it.
         source: Hospital or data set, to be named where the input itself names none; None for the layout's own.
         mapping: Path of what names the columns of a CSV file, for the layouts that need it.
+        refuses_unnamed: Whether an image whose patient is not named is refused where a table names those of others;
+            else it counts as a patient of its own.
     """
 
     root: str
     source: str | None = None
     mapping: str | None = None
+    refuses_unnamed: bool = True
 
 
 @dataclass(frozen=True)

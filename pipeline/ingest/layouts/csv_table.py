@@ -1,7 +1,7 @@
 """A CSV file with one row an image, and a YAML file that names its columns.
 
     # mapping.yaml: what the record calls it, and which column holds it
-    image: ImagePath            # relative to the CSV file's folder, absolute, or a URL
+    image: ImagePath            # relative to the CSV file's folder, absolute, or a URL of a bucket
     mask: [LeftLung, RightLung] # one column or several, whose masks are joined
     patient_id: SubjectID
     sex: Gender
@@ -11,20 +11,23 @@ source, finding, view, sex, age and pixel_spacing.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from os.path import dirname
+from dataclasses import dataclass, replace
+from os.path import dirname, exists
 from typing import TYPE_CHECKING, Final
+from urllib.parse import unquote, urlsplit
 
 import yaml
 
 from pipeline.errors import UserError, one_line
+from pipeline.ingest.columns import meant_by
 from pipeline.ingest.formats.base import ImageError
 from pipeline.ingest.formats.extensions import stem_of
 from pipeline.ingest.layouts.base import Input, Layout
-from pipeline.ingest.metadata import CellError, Description, Row, describe, read_columns, read_rows
+from pipeline.ingest.metadata import CellError, Description, describe, require_patient
 from pipeline.ingest.pairing import Rejection
 from pipeline.ingest.samples import ImageSample
-from pipeline.ingest.storage.files import is_file, read_file
+from pipeline.ingest.storage.files import is_file, is_local, join, read_file
+from pipeline.ingest.table import Row, read_columns, read_rows
 from schema import features
 from schema.suggestions import did_you_mean
 
@@ -87,35 +90,60 @@ def _find(input_: Input) -> "beam.PTransform":
     if input_.mapping is None:
         raise UserError("the layout 'csv' needs to know the columns: name a YAML file with --mapping")
     columns = read_mapping(input_.mapping)
-    available = read_columns(input_.root)
-    for column in (columns.image, *columns.masks, *columns.others.values()):
+    named = (columns.image, *columns.masks, *columns.others.values())
+    available = read_columns(input_.root, named)
+    for column in named:
         if column not in available:
             hint = _suggest(column, available)
             raise UserError(f"{input_.root} has no column '{column}', which {input_.mapping} names{hint}")
+    if input_.refuses_unnamed and features.PATIENT_ID not in columns.others:
+        _refuse_forgotten_patients(input_, available)
     return beam.Create([input_]) | "Read table" >> beam.FlatMap(_find_samples, columns)
 
 
+def _refuse_forgotten_patients(input_: Input, available: list[str]) -> None:
+    """Raise UserError where a table has a column that seems to name patients, for which the mapping has no use."""
+    for column in available:
+        if features.PATIENT_ID in (column, meant_by(column)):
+            raise UserError(
+                f"{input_.root} has the column '{column}', but {input_.mapping} names none for patients: add "
+                f"`{features.PATIENT_ID}: {column}`, or give --unnamed-patients own"
+            )
+
+
 def _find_samples(input_: Input, columns: Columns) -> Iterator[ImageSample | Rejection | UserError]:
-    folder = dirname(input_.root)
     try:
         for row in read_rows(input_.root, columns.image):
-            yield _find_sample(row, columns, folder, input_.source or _source_of(input_.root))
+            yield _find_sample(row, columns, input_)
     except UserError as error:
         yield error
 
 
-def _find_sample(row: Row, columns: Columns, folder: str, source: str) -> ImageSample | Rejection:
-    image = row.cells[columns.image]
+def _find_sample(row: Row, columns: Columns, input_: Input) -> ImageSample | Rejection:
+    folder = dirname(input_.root)
+    image = _read_path(row.cells[columns.image], folder)
+    named = replace(row, cells={key: row.cells[name] for key, name in columns.others.items() if name in row.cells})
+    try:
+        description = describe(named, Description(patient_id="", source=input_.source or _source_of(input_.root)))
+    except CellError as error:
+        return Rejection(image, str(error))
     for column in columns.masks:
         if column not in row.cells:
             return Rejection(image, f"has no mask in column '{column}', line {row.line}")
-    named = Row(row.path, row.line, {key: row.cells[name] for key, name in columns.others.items() if name in row.cells})
-    try:
-        description = describe(named, Description(patient_id="", source=source))
-    except CellError as error:
-        return Rejection(image, str(error))
+    if input_.refuses_unnamed and features.PATIENT_ID in columns.others:
+        description = require_patient(description)
     image_id = named.cells.get(features.IMAGE_ID, stem_of(image))
-    return ImageSample(folder, image, tuple(row.cells[column] for column in columns.masks), image_id, description)
+    masks = tuple(_read_path(row.cells[column], folder) for column in columns.masks)
+    return ImageSample(folder, image, masks, image_id, description)
+
+
+def _read_path(cell: str, folder: str) -> str:
+    """Return the path or URL that a cell names: file:// as a local path, and backslashes as slashes if it exists so."""
+    if cell.lower().startswith("file:///"):
+        return unquote(urlsplit(cell).path)
+    slashed = cell.replace("\\", "/")
+    is_windows = slashed != cell and is_local(folder) and is_local(cell)
+    return slashed if is_windows and not exists(join(folder, cell)) and exists(join(folder, slashed)) else cell
 
 
 def _source_of(path: str) -> str:

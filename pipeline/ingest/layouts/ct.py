@@ -1,16 +1,18 @@
-"""CT volumes (`volumes/NAME.nii.gz`, or `volumes/NAME/*.dcm`, a series of slices) and lung masks (`masks/NAME.nii.gz`).
+"""CT volumes and their lung masks.
 
-`metadata.csv` may describe the volumes, as it does images.
+A volume is `volumes/NAME.nii.gz`, or a series of DICOM files in `volumes/NAME/`, whatever their names: what they hold
+tells which are slices. Its mask is `masks/NAME.nii.gz`. `metadata.csv` may describe the volumes, as it does images.
 """
 
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from pipeline.ingest.formats.extensions import DICOM_EXTENSIONS, VOLUME_EXTENSIONS
+from pipeline.ingest.formats.base import ImageError
+from pipeline.ingest.formats.dicom.parser import is_dicom
+from pipeline.ingest.formats.extensions import VOLUME_EXTENSIONS
 from pipeline.ingest.layouts.base import Input, Layout, has_subfolders
-from pipeline.ingest.metadata import Description, describe_by_row, find_metadata
+from pipeline.ingest.metadata import DescribeByRow, Description, find_metadata
 from pipeline.ingest.pairing import Pair
-from pipeline.ingest.storage.files import base_name
+from pipeline.ingest.storage.files import base_name, join, open_file
 from pipeline.ingest.volumes import VolumeSample
 
 if TYPE_CHECKING:
@@ -18,23 +20,43 @@ if TYPE_CHECKING:
 
 _VOLUMES, _MASKS = "volumes", "masks"
 _SLICES: Final = 250
+_NAMED_DICOM: Final = (".dcm", ".dicom", ".ima")
+_DIRECTORY: Final = "DICOMDIR"  # the table of contents of a disc, which is DICOM as well
+_HEAD: Final = 132  # bytes, by which DICOM is known
 
 
 def _find(input_: Input) -> "beam.PTransform":
     from pipeline.ingest.beam.file_listing import FileRole, PairByName
 
+    metadata = find_metadata(input_.root)
     return PairByName(
         input_.root,
-        FileRole(_VOLUMES, (_VOLUMES,), VOLUME_EXTENSIONS, series=DICOM_EXTENSIONS),
+        FileRole(_VOLUMES, (_VOLUMES,), VOLUME_EXTENSIONS, series=("",)),
         [FileRole(_MASKS, (_MASKS,), VOLUME_EXTENSIONS)],
-        partial(describe_by_row, input_.source or base_name(input_.root)),
-        metadata=find_metadata(input_.root),
+        DescribeByRow(input_.source or base_name(input_.root), metadata, input_.refuses_unnamed),
+        metadata=metadata,
         make_sample=_make_sample,
     )
 
 
 def _make_sample(root: str, pair: Pair, stem: str, description: Description) -> VolumeSample:
-    return VolumeSample(root, pair.image, pair.files, pair.masks[0], stem, description)
+    is_series = pair.files != (pair.image,)
+    slices = tuple(file for file in pair.files if _is_slice(root, file)) if is_series else pair.files
+    return VolumeSample(root, pair.image, slices, pair.masks[0], stem, description)
+
+
+def _is_slice(root: str, name: str) -> bool:
+    """Tell whether a file of a series' folder is DICOM: by its name, or else by how it begins."""
+    file = base_name(name)
+    if file.upper() == _DIRECTORY:
+        return False
+    if file.lower().endswith(_NAMED_DICOM):
+        return True
+    try:
+        with open_file(join(root, name)) as opened:
+            return is_dicom(opened.read(_HEAD))
+    except ImageError:
+        return True  # reading it once more says what is wrong
 
 
 CT: Final = Layout(f"{_VOLUMES}/ and {_MASKS}/", has_subfolders(_VOLUMES, _MASKS), _find, records_per_sample=_SLICES)

@@ -1,29 +1,67 @@
-"""A folder with `images/` and `masks/`, paired by the stems of their names; `metadata.csv` may describe the images."""
+"""A folder with `images/` and `masks/`, paired by the stems of their names; `metadata.csv` may describe the images.
 
-from functools import partial
+The folder of the masks may be called `mask/` or `lung masks/` as well. Where the input has folders of classes instead,
+each with its images and masks, as COVID-QU-Ex has, the class is the finding of its images.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from pipeline.ingest.layouts.base import Input, Layout, has_subfolders
-from pipeline.ingest.metadata import describe_by_row, find_metadata
-from pipeline.ingest.storage.files import base_name
+from pipeline.ingest.layouts.base import Input, Layout
+from pipeline.ingest.metadata import DescribeByRow, Description, find_metadata
+from pipeline.ingest.pairing import Pair
+from pipeline.ingest.samples import ImageSample
+from pipeline.ingest.storage.files import base_name, exists, join, list_folders
+from schema import features
 
 if TYPE_CHECKING:
     import apache_beam as beam
 
-_IMAGES, _MASKS = "images", "masks"
+_IMAGES: Final = "images"
+_MASKS: Final = ("masks", "mask", "lung masks")
 
 
 def _find(input_: Input) -> "beam.PTransform":
     from pipeline.ingest.beam.file_listing import FileRole, PairByName
 
+    images, mask_name, masks = _find_folders(input_.root)
+    metadata = find_metadata(input_.root)
     return PairByName(
         input_.root,
-        FileRole.in_folder(_IMAGES),
-        [FileRole.in_folder(_MASKS)],
-        partial(describe_by_row, input_.source or base_name(input_.root)),
-        metadata=find_metadata(input_.root),
+        FileRole(_IMAGES, images),
+        [FileRole.of_masks(mask_name, masks)],
+        DescribeByRow(input_.source or base_name(input_.root), metadata, input_.refuses_unnamed),
+        metadata=metadata,
+        make_sample=_make_sample,
     )
 
 
-FOLDER: Final = Layout(f"{_IMAGES}/ and {_MASKS}/", has_subfolders(_IMAGES, _MASKS), _find)
+def _find_folders(root: str) -> tuple[tuple[str, ...], str, tuple[str, ...]]:
+    """Find the folders of the images, how those of the masks are called, and these; no folders where nothing fits."""
+    for classes in ([""], sorted(f"{name}/" for name in list_folders(root))):
+        images = _existing(root, classes, _IMAGES)
+        for mask_name in _MASKS if images else ():
+            if masks := _existing(root, classes, mask_name):
+                return images, mask_name, masks
+    return (), _MASKS[0], ()
+
+
+def _existing(root: str, classes: Sequence[str], name: str) -> tuple[str, ...]:
+    return tuple(f"{class_}{name}" for class_ in classes if exists(join(root, f"{class_}{name}")))
+
+
+def _make_sample(root: str, pair: Pair, stem: str, description: Description) -> ImageSample:
+    """Make the sample of a pair, whose finding is its class where nothing else tells."""
+    class_, _, _ = pair.image.rpartition(f"{_IMAGES}/")
+    if class_ and description.finding == features.UNKNOWN:
+        description = replace(description, finding=class_.rstrip("/"))
+    return ImageSample.from_pair(root, pair, stem, description)
+
+
+FOLDER: Final = Layout(
+    f"{_IMAGES}/ and {_MASKS[0]}/ (or {_MASKS[1]}/, or {_MASKS[2]}/), or folders of classes with these",
+    lambda root: bool(_find_folders(root)[0]),
+    _find,
+)
 """The layout of a plain folder."""

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from pipeline.ingest.formats.base import Decoded, ImageError
-from pipeline.ingest.formats.extensions import IMAGE_EXTENSIONS
 from pipeline.ingest.formats.grey_levels import to_8_bits
 from pipeline.ingest.layouts.base import Input, Layout
-from pipeline.ingest.metadata import Description, Row
+from pipeline.ingest.metadata import Description
 from pipeline.ingest.samples import ImageSample
 from pipeline.ingest.storage.files import exists, join
+from pipeline.ingest.table import Row
 from schema import features
 from schema.record import Pixels
 
@@ -62,7 +62,7 @@ def _find(input_: Input) -> "beam.PTransform":
     from pipeline.ingest.beam.file_listing import FileRole, PairByName
 
     images = FileRole("images", _image_folders(input_.root), _EXTENSION)
-    masks = [FileRole(lung, _folders_of(input_.root, lung), (".gif", *IMAGE_EXTENSIONS)) for lung in _LUNGS]
+    masks = [FileRole.of_masks(lung, _folders_of(input_.root, lung)) for lung in _LUNGS]
     description = partial(_describe, input_.source or "jsrt")
     return PairByName(input_.root, images, masks, description, make_sample=JsrtSample.from_pair)
 

@@ -26,6 +26,8 @@ LAYOUTS: Final = {
 }
 """The known layouts by name."""
 
+_HINT_AT_TABLE: Final = "; `--layout csv` takes files wherever they lie, by a table of their paths"
+
 
 def find_layout(name: str, root: str) -> Layout:
     """Find a layout and make sure that an input fits it.
@@ -40,7 +42,7 @@ def find_layout(name: str, root: str) -> Layout:
         raise UserError(f"{root} is not a {'file' if layout.is_file else 'folder'}")
     if not layout.fits(root):
         fitting = [key for key, other in LAYOUTS.items() if other.is_file == layout.is_file and other.fits(root)]
-        hint = f"; the layout '{fitting[0]}' would fit" if fitting else ""
+        hint = f"; the layout '{fitting[0]}' would fit" if fitting else _HINT_AT_TABLE if not layout.is_file else ""
         raise UserError(f"{root} does not fit the layout '{name}', which looks for {layout.looks_for}{hint}")
     return layout
 

@@ -16,6 +16,7 @@ from typing import BinaryIO, Final
 
 from pipeline.errors import UserError, one_line
 from pipeline.ingest.formats.base import ImageError
+from pipeline.ingest.storage.errors import error_reason
 
 MAX_FILE_BYTES: Final = 2**29
 """Larger files are refused unread."""
@@ -86,6 +87,13 @@ def list_files(folder: str, levels: int = 1) -> Iterator[str]:
         yield from ("/".join(file.path.rsplit("/", level + 1)[1:]) for file in match.metadata_list)
 
 
+def list_folders(folder: str) -> list[str]:
+    """Return the names of the folders in a local folder that can be read; of a store none, which only files tell."""
+    with suppress(OSError):
+        return [entry.name for entry in os.scandir(folder) if entry.is_dir()] if is_local(folder) else []
+    return []
+
+
 def file_sizes(folder: str) -> dict[str, int]:
     """Return the sizes of the files directly in a folder, bytes, by name."""
     if is_local(folder):
@@ -130,10 +138,25 @@ def read_rest(file: BinaryIO, head: bytes) -> bytes:
     Raises:
         ImageError: The file is larger than `MAX_FILE_BYTES`.
     """
-    data = head + file.read(MAX_FILE_BYTES + 1 - len(head))
+    data = head + read_some(file, MAX_FILE_BYTES + 1 - len(head))
     if len(data) > MAX_FILE_BYTES:
         raise ImageError(f"is larger than {MAX_FILE_BYTES // 2**20} MB")
     return data
+
+
+def read_some(file: BinaryIO, size: int) -> bytes:
+    """Read up to so many bytes of an open file.
+
+    Raises:
+        ImageError: The client of its store fails.
+        OSError: It cannot be read.
+    """
+    try:
+        return file.read(size)
+    except OSError:
+        raise
+    except Exception as error:  # the client of each store has its own
+        raise ImageError(f"cannot be read: {one_line(error)}") from error
 
 
 @contextmanager
@@ -227,21 +250,12 @@ def supports_directories(path: str) -> bool:
     return bool(FileSystems.get_filesystem(path).has_dirs())
 
 
-def error_reason(error: OSError) -> str:
-    """Return what went wrong, in one line."""
-    details = getattr(error, "exception_details", None) or {}  # of BeamIOError: what went wrong with each file
-    for cause in details.values():
-        return error_reason(cause) if isinstance(cause, OSError) else one_line(cause)
-    return error.strerror or one_line(error)
-
-
 def _open(path: str) -> BinaryIO:
     if is_local(path):
         return open(path, "rb")
-    from apache_beam.io.filesystem import CompressionTypes
-    from apache_beam.io.filesystems import FileSystems
+    from pipeline.ingest.storage.stores import open_in_store
 
-    return FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
+    return open_in_store(path)
 
 
 def _escape(path: str) -> str:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from pipeline.ingest.formats.registry import count_pixels
-from pipeline.ingest.storage.files import open_file, read_rest
+from pipeline.ingest.storage.files import open_file, read_rest, read_some
 
 _HEAD_BYTES: Final = 2**20  # every format but TIFF tells its size within these
 
@@ -61,7 +61,7 @@ def read_within(semaphore: PixelSemaphore, path: str) -> Iterator[bytes]:
         ImageError: It cannot be read, or is larger than `MAX_FILE_BYTES`.
     """
     with open_file(path) as file:
-        data = file.read(_HEAD_BYTES)
+        data = read_some(file, _HEAD_BYTES)
         is_whole = len(data) < _HEAD_BYTES
         held = semaphore.acquire(count_pixels(data) or (len(data) if is_whole else semaphore.limit))
         try:

@@ -13,9 +13,9 @@ from typing import Final
 
 from pipeline.errors import UserError
 from pipeline.ingest.pairing import Rejection
+from pipeline.ingest.storage.errors import error_reason
 from pipeline.ingest.storage.files import (
     delete_folder,
-    error_reason,
     exists,
     file_sizes,
     join,

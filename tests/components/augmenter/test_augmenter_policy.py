@@ -276,6 +276,25 @@ def test_wrong_contents(tmp_path: Path, text: str, problem: str) -> None:
             "{ name: GaussNoise, arguments: { var_limit: [10, 20] } }",
             "GaussNoise has no argument 'var_limit'; known are std_range, mean_range, per_channel, noise_scale_factor",
         ),
+        # Former versions had these.
+        (
+            "{ name: HorizontalFlip, arguments: { always_apply: true } }",
+            "HorizontalFlip has no argument 'always_apply'; write `p: 1` beside `name` where it is to fire always",
+        ),
+        (
+            "{ name: Rotate, arguments: { limit: 5, always_apply: false } }",
+            "Rotate has no argument 'always_apply'; write `p: 1` beside `name` where it is to fire always",
+        ),
+        (
+            "{ name: ElasticTransform, arguments: { alpha_affine: 3 } }",
+            "ElasticTransform has no argument 'alpha_affine'; list an Affine transform of its own",
+        ),
+        ("{ name: Affine, arguments: { cval: 0 } }", "Affine has no argument 'cval'; did you mean 'fill'?"),
+        (
+            "{ name: CoarseDropout, arguments: { mask_fill_value: 0 } }",
+            "CoarseDropout has no argument 'mask_fill_value'; did you mean 'fill_mask'?",
+        ),
+        ("{ name: HorizontalFlip, arguments: { to: left } }", "HorizontalFlip has no argument 'to'; it takes none"),
         ("{ name: Rotate, arguments: { p: 0.3 } }", "Rotate: give `p` beside `arguments`, not in them"),
         (
             "{ name: Rotate, arguments: { limit: steep } }",
@@ -304,6 +323,16 @@ def test_wrong_contents(tmp_path: Path, text: str, problem: str) -> None:
 def test_transforms_that_cannot_be_built(tmp_path: Path, transform: str, problem: str) -> None:
     path = written(tmp_path, with_transform(transform))
     assert refused(path) == f"augmentation policy {path}: transforms.0: {problem}"
+
+
+@pytest.mark.parametrize("name", ["OneOf", "SomeOf", "Sequential", "Compose", "RandomOrder", "OneOrOther"])
+@pytest.mark.parametrize("rest", ["", ", transforms: [{ name: HorizontalFlip }]", ", arguments: { transforms: [] }"])
+def test_compositions(tmp_path: Path, name: str, rest: str) -> None:
+    path = written(tmp_path, with_transform(f"{{ name: {name}{rest} }}"))
+    assert refused(path) == (
+        f"augmentation policy {path}: transforms.0.name: {name} is a composition of transforms, which policies do not "
+        "take: list its transforms singly, each with its own `p`"
+    )
 
 
 STEEP = "turns a chest by up to {} degrees, more than 45"
@@ -396,6 +425,56 @@ def test_what_gives_the_mask_other_values_than_0_and_255(tmp_path: Path, transfo
     """Else the run fails at the first such copy."""
     path = written(tmp_path, with_transform(f"{{ name: {transform} }}"))
     assert refused(path).startswith(f"augmentation policy {path}: {transform.partition(',')[0]} ")
+
+
+WRITES = "{} writes lung where there was none ({}): {}"
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "given", "remedy"),
+    [
+        ("Rotate", "limit: [10, 12], fill_mask: 255", "fill_mask 255", "set fill_mask to 0"),
+        ("Rotate", "limit: [-1, 1], fill_mask: 255", "fill_mask 255", "set fill_mask to 0"),
+        ("Rotate", "limit: [-12, 12], border_mode: 2", "border_mode 2", "set border_mode to 0"),
+        ("Rotate", "limit: [-12, 12], border_mode: 3", "border_mode 3", "set border_mode to 0"),
+        ("Rotate", "limit: [-12, 12], border_mode: 4", "border_mode 4", "set border_mode to 0"),
+        (
+            "Rotate",
+            "limit: [-12, 12], border_mode: 4, fill_mask: 255",
+            "border_mode 4, fill_mask 255",
+            "set border_mode to 0 and set fill_mask to 0",
+        ),
+        ("Rotate", "limit: [10, 12], fill_mask: [255]", "fill_mask 255", "set fill_mask to 0"),
+        ("SafeRotate", "limit: [10, 12], fill_mask: 255", "fill_mask 255", "set fill_mask to 0"),
+        ("Affine", "translate_percent: [0.1, 0.2], fill_mask: 255", "fill_mask 255", "set fill_mask to 0"),
+        ("Affine", "translate_percent: [0.1, 0.2], border_mode: 3", "border_mode 3", "set border_mode to 0"),
+        ("Affine", "scale: [0.5, 0.6], border_mode: 4", "border_mode 4", "set border_mode to 0"),
+        ("Perspective", "fit_output: true, fill_mask: 255", "fill_mask 255", "set fill_mask to 0"),
+        ("CoarseDropout", "fill_mask: 255", "fill_mask 255", "leave fill_mask out"),
+        ("GridDropout", "fill_mask: 255", "fill_mask 255", "leave fill_mask out"),
+        ("PixelDropout", "mask_drop_value: 255", "mask_drop_value 255", "leave mask_drop_value out"),
+    ],
+)
+def test_what_writes_lung_where_there_was_none(
+    tmp_path: Path, name: str, arguments: str, given: str, remedy: str
+) -> None:
+    path = written(tmp_path, with_transform(f"{{ name: {name}, arguments: {{ {arguments} }}, p: 0.1, allow: true }}"))
+    assert refused(path) == f"augmentation policy {path}: {WRITES.format(name, given, remedy)}"
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("Rotate", "limit: [-12, 12], fill: 255"),
+        ("Rotate", "limit: [-1, 1], border_mode: 4"),
+        ("Rotate", "limit: [-12, 12], border_mode: 1"),
+        ("Affine", "scale: [0.9, 1.1], translate_percent: [-0.06, 0.06], fill_mask: 0"),
+        ("CoarseDropout", "fill_mask: 0"),
+    ],
+)
+def test_what_writes_no_lung(tmp_path: Path, name: str, arguments: str) -> None:
+    path = written(tmp_path, with_transform(f"{{ name: {name}, arguments: {{ {arguments} }} }}"))
+    assert load_policy(str(path)).name == "mine"
 
 
 def test_an_angle_that_is_no_number(tmp_path: Path) -> None:

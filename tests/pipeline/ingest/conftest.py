@@ -17,7 +17,7 @@ from PIL import Image
 from pipeline.errors import UserError
 from pipeline.ingest.layouts.base import Input
 from pipeline.ingest.layouts.registry import find_layout
-from pipeline.ingest.pairing import Rejection
+from pipeline.ingest.pairing import Rejection, Remark
 from pipeline.ingest.samples import Sample
 from schema.record import Pixels
 
@@ -30,6 +30,7 @@ class Listing:
 
     samples: list[Sample]
     rejections: list[Rejection]
+    remarks: list[str]
 
     @property
     def found(self) -> int:
@@ -41,8 +42,10 @@ class Listing:
 def find(tmp_path: Path) -> Callable[..., Listing]:
     """Lists an input: find("folder", root, source=None, mapping=None); what stops a run is raised."""
 
-    def call(layout: str, root: object, source: str | None = None, mapping: str | None = None) -> Listing:
-        transform = find_layout(layout, str(root)).find(Input(str(root), source, mapping))
+    def call(
+        layout: str, root: object, source: str | None = None, mapping: str | None = None, **options: bool
+    ) -> Listing:
+        transform = find_layout(layout, str(root)).find(Input(str(root), source, mapping, **options))
         folder = tmp_path / f"found-{uuid4().hex}"
         folder.mkdir()
         with beam.Pipeline(options=PipelineOptions(["--direct_running_mode=in_memory"])) as pipeline:
@@ -52,8 +55,9 @@ def find(tmp_path: Path) -> Callable[..., Listing]:
         if errors:
             raise UserError(errors[0])
         rejections = sorted(item for item in items if isinstance(item, Rejection))
-        samples = [item for item in items if not isinstance(item, Rejection)]
-        return Listing(sorted(samples, key=lambda sample: sample.name), rejections)
+        remarks = sorted(item.text for item in items if isinstance(item, Remark))
+        samples = [item for item in items if not isinstance(item, Rejection | Remark)]
+        return Listing(sorted(samples, key=lambda sample: sample.name), rejections, remarks)
 
     return call
 

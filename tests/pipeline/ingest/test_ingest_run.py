@@ -52,9 +52,10 @@ def stopped(*arguments: object, **options: object) -> str:
 
 def test_a_span(folder: Path, tmp_path: Path, image: Pixels, mask: Pixels) -> None:
     (folder / "metadata.csv").write_text("image,patient_id,finding,view,sex,age\na,p1,edema,AP,m,40\nb,p1,,,,\n")
-    report = ingest("folder", folder, tmp_path / "out", span=3, size=64, shards=4)
+    report = ingest("folder", folder, tmp_path / "out", span=3, size=64, shards=4, unnamed_patients="own")
     span = tmp_path / "out" / "span-3"
-    assert report == IngestReport(span=str(span), found=10, written=10, records=10, rejected=0, patients=9)
+    remarks = ("8 images without a row in metadata.csv, such as images/c.png",)
+    assert report == IngestReport(str(span), found=10, written=10, records=10, rejected=0, patients=9, remarks=remarks)
     assert sorted(tree(tmp_path / "out")) == [
         *(f"span-3/records-{index:05d}-of-00004.tfrecord" for index in range(4)),
         "span-3/rejected.csv",
@@ -137,8 +138,8 @@ def test_every_refusal_by_name_and_reason(
     (folder / "metadata.csv").write_text("image,sex\ni.png,w\n")
     (folder / "masks" / "j.png").write_bytes(b"?")
     assert stopped("folder", folder, tmp_path / "out") == (
-        "12 of 12 files were refused (limit 5 %), first: images/a.png: is truncated or damaged: image file is truncated"
-        f"; the whole list: {tmp_path}/out/rejected.csv"
+        "12 of 12 files were refused (limit 5 %), most often as images/h.jpg: is one of 2 images named 'h': "
+        f"images/h.jpg, images/h.png; the whole list: {tmp_path}/out/rejected.csv"
     )
     twins = "is one of 2 images named 'h': images/h.jpg, images/h.png"
     assert list(rejected(tmp_path / "out").items()) == [
@@ -163,8 +164,9 @@ def test_refusals_within_the_limit_are_listed_in_the_span(folder: Path, tmp_path
     report = ingest("folder", folder, tmp_path / "out", size=32, max_rejected=0.1)
     assert (report.found, report.written, report.rejected) == (10, 9, 1)
     assert rejected(report.span) == {"images/d.png": "has no mask in masks/"}
-    assert stopped("folder", folder, tmp_path / "out", span=2, max_rejected=0.09).startswith(
-        "1 of 10 files were refused (limit 9 %), first: images/d.png: has no mask in masks/; the whole list: "
+    assert stopped("folder", folder, tmp_path / "out", span=2, max_rejected=0.09) == (
+        "1 of 10 files were refused (limit 9 %), most often as images/d.png: has no mask in masks/; the whole list: "
+        f"{tmp_path}/out/rejected.csv; `--max-rejected 0.1` takes the others"
     )
 
 
@@ -270,10 +272,11 @@ def test_a_name_that_is_no_utf_8(folder: Path, tmp_path: Path) -> None:
         ({"size": 4097}, "size is 4097: it must be within 32 to 4096 pixels"),
         ({"shards": 0}, "shards is 0: it must be 1 or more"),
         ({"empty_slices": -0.1}, "empty_slices is -0.1: it must be a share within 0 to 1"),
+        ({"unnamed_patients": "mine"}, "unnamed_patients is 'mine': it must be refuse or own"),
         ({"max_rejected": 5.0}, "max_rejected is 5.0: it must be a share within 0 to 1"),
     ],
 )
-def test_arguments_out_of_range(tmp_path: Path, options: dict[str, float], message: str) -> None:
+def test_arguments_out_of_range(tmp_path: Path, options: dict[str, object], message: str) -> None:
     assert stopped("folder", tmp_path, tmp_path / "out", **options) == message
 
 

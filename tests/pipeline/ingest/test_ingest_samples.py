@@ -17,7 +17,7 @@ from medical_files import dicom_file
 from pipeline.ingest import shard_writer
 from pipeline.ingest.formats.base import ImageError
 from pipeline.ingest.identity import pseudonym
-from pipeline.ingest.metadata import Description
+from pipeline.ingest.metadata import Description, UnnamedPatient
 from pipeline.ingest.pairing import Rejection
 from pipeline.ingest.samples import ImageSample, ReadOptions
 from pipeline.ingest.shard_writer import EncodedSample, count_threads, encode_sample
@@ -68,6 +68,11 @@ def test_a_patient_that_metadata_names_is_kept(sample: Callable[..., ImageSample
     assert encoded(sample(Description("p1", "clinic"), PatientID=""), ReadOptions(32, KEY)).patients == {"p1"}
 
 
+def test_a_patient_that_metadata_leaves_open_is_that_of_the_header(sample: Callable[..., ImageSample]) -> None:
+    made = encoded(sample(UnnamedPatient("", "clinic")), ReadOptions(32, KEY))
+    assert made.patients == {pseudonym(KEY, "Miller")}
+
+
 @pytest.mark.parametrize(
     ("key", "elements", "reason"),
     [
@@ -93,6 +98,22 @@ def test_what_a_record_cannot_hold_is_refused_by_name(
     )
 
 
+@pytest.mark.parametrize(("labels", "share"), [({1}, 1 / 4), ({1, 2}, 1 / 2), ({1, 2, 3}, 3 / 4), ({1, 4}, None)])
+def test_lung_is_what_the_labels_name(
+    save: Callable[..., Path], tmp_path: Path, image: Pixels, labels: set[int], share: float | None
+) -> None:
+    save("a.png", image)
+    save("m.png", np.repeat(np.arange(4, dtype=np.uint8), len(image) * image.shape[1] // 4).reshape(image.shape))
+    sample = ImageSample(str(tmp_path), "a.png", ("m.png",), "a", Description("p", source="clinic"))
+    options = ReadOptions(32, labels=frozenset(labels))
+    if share is None:
+        with pytest.raises(ImageError, match=r"^has the mask m.png, which has no label 4, which --labels names: "):
+            list(sample.read(options))
+    else:
+        (record,) = sample.read(options)
+        assert np.count_nonzero(record.mask) == share * record.mask.size
+
+
 def test_volumes_and_series_are_found(tmp_path: Path, find: Callable[..., Any]) -> None:
     for name in ("volumes/a.nii.gz", "volumes/b/2.dcm", "volumes/b/1.dcm", "volumes/c.nii", "volumes/c/1.dcm",
                  "volumes/b/notes.txt", "volumes/.d.nii", "masks/a.nii", "masks/b.nii.gz", "masks/c.nii",
@@ -101,7 +122,7 @@ def test_volumes_and_series_are_found(tmp_path: Path, find: Callable[..., Any]) 
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     (tmp_path / "ct" / "metadata.csv").write_text("image,patient_id\na.nii.gz,p1\n")
-    listing = find("ct", tmp_path / "ct")
+    listing = find("ct", tmp_path / "ct", refuses_unnamed=False)
     root = f"{tmp_path}/ct"
     assert listing.samples == [
         VolumeSample(root, "volumes/a.nii.gz", ("volumes/a.nii.gz",), "masks/a.nii", "a", Description("p1", "ct")),
@@ -115,6 +136,44 @@ def test_volumes_and_series_are_found(tmp_path: Path, find: Callable[..., Any]) 
         "volumes/c.nii": twins,
         "masks/e.nii.gz": "is a mask without an image in volumes/",
     }
+
+
+PREAMBLE = bytes(128) + b"DICM"
+
+
+@pytest.mark.parametrize(
+    ("files", "slices"),
+    [
+        ({"IM0002": PREAMBLE, "IM0001": PREAMBLE}, ["IM0001", "IM0002"]),
+        ({"a.IMA": b"", "b.dicom": b"", "c.DCM": b""}, ["a.IMA", "b.dicom", "c.DCM"]),
+        ({"1.2.840.1": PREAMBLE, "1.2.840.2": PREAMBLE, "notes.txt": b"text"}, ["1.2.840.1", "1.2.840.2"]),
+        ({"IM0001": PREAMBLE, "DICOMDIR": PREAMBLE, ".DS_Store": PREAMBLE, "._IM0001": PREAMBLE}, ["IM0001"]),
+        ({"study/series/IM0001": PREAMBLE, "study/.cache/IM0001": PREAMBLE}, ["study/series/IM0001"]),
+        ({"notes.txt": b"text", "ct.nii.gz": b""}, []),
+    ],
+)
+def test_slices_of_a_series_are_known_by_what_they_hold(
+    tmp_path: Path, find: Callable[..., Any], files: dict[str, bytes], slices: list[str]
+) -> None:
+    (tmp_path / "ct/volumes/p1").mkdir(parents=True)
+    (tmp_path / "ct/masks").mkdir()
+    (tmp_path / "ct/masks/p1.nii.gz").touch()
+    for name, data in files.items():
+        path = tmp_path / "ct/volumes/p1" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    listing = find("ct", tmp_path / "ct")
+    assert not listing.rejections
+    (sample,) = listing.samples
+    assert sample.name == "volumes/p1"
+    assert sample.slices == tuple(f"volumes/p1/{name}" for name in slices)
+
+
+def test_a_folder_without_slices_is_refused(tmp_path: Path) -> None:
+    sample = VolumeSample(str(tmp_path), "volumes/p1", (), "masks/p1.nii", "p1", Description("", "clinic"))
+    assert encode_sample(sample, ReadOptions(32)) == Rejection(
+        "volumes/p1", "holds no DICOM files; a NIfTI file would lie beside it, not in it"
+    )
 
 
 @settings(deadline=None)

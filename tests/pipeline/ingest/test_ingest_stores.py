@@ -125,7 +125,7 @@ def objects(folder: str) -> dict[str, bytes]:
 def test_from_a_store_to_a_store_as_from_disk_to_disk(folder: Path, tmp_path: Path) -> None:
     (folder / "images" / "c.png").write_bytes(b"")
     (folder / "metadata.csv").write_text("image,patient_id\na,p1\nb,p1\n")
-    options = {"size": 32, "max_rejected": 0.2, "source": "clinic"}
+    options = {"size": 32, "max_rejected": 0.2, "source": "clinic", "unnamed_patients": "own"}
     report = ingest("folder", "bucket://clinic", "bucket://out", **options)  # type: ignore[arg-type]
     assert (report.span, report.found, report.written, report.patients) == ("bucket://out/span-1", 10, 9, 8)
     ingest("folder", str(folder), str(tmp_path / "disk"), **options)  # type: ignore[arg-type]
@@ -155,7 +155,8 @@ def test_a_store_that_cannot_be_written(folder: Path) -> None:
         ("folder", "bucket://clinic/images/a.png", "bucket://clinic/images/a.png is not a folder"),
         ("csv", "bucket://clinic", "bucket://clinic is not a file"),
         ("folder", "bucket://clinic/images", "bucket://clinic/images does not fit the layout 'folder', which looks for "
-         "images/ and masks/"),
+         "images/ and masks/ (or mask/, or lung masks/), or folders of classes with these; `--layout csv` takes files "
+         "wherever they lie, by a table of their paths"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit(folder: Path, layout: str, root: str, message: str) -> None:

@@ -2,6 +2,7 @@
 
 import gzip
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import permutations, product
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,8 @@ Array = NDArray[Any]
 KEY = b"0123456789abcdef"
 SHAPE = (20, 16, 12)  # of x, y and z
 RAS = np.array([[0.8, 0, 0, -8], [0, 0.8, 0, -6], [0, 0, 2.5, 100], [0, 0, 0, 1]])
+TILT = np.radians(15)
+TILTED = np.array([[1, 0, 0, 0], [0, np.cos(TILT), -np.sin(TILT), 0], [0, np.sin(TILT), np.cos(TILT), 0], [0, 0, 0, 1]])
 OPTIONS = ReadOptions(size=32, patient_key=KEY, empty_slices=1)
 
 
@@ -279,15 +282,45 @@ def test_a_mask_elsewhere_does_not_match(shift: float, axis: int) -> None:
 @pytest.mark.parametrize(
     ("mask", "affine", "expected"),
     [
-        (lungs(), RAS + np.eye(4, k=3) * 5,
-         "is 20 x 16 x 12, but its mask masks/p1.nii is 20 x 16 x 12 or lies elsewhere"),
-        (lungs()[..., :-1], RAS, "is 20 x 16 x 12, but its mask masks/p1.nii is 20 x 16 x 11 or lies elsewhere"),
+        (lungs(), RAS + np.eye(4, k=3) * 12.5, "lies 12.5 mm away from its mask masks/p1.nii"),
+        (lungs()[..., :-1], RAS, "is 20 x 16 x 12 voxels, but its mask masks/p1.nii is 20 x 16 x 11"),
+        (lungs(), RAS @ np.diag([1, 1, 0.2, 1]),
+         "has other spacing than its mask masks/p1.nii: 0.8 x 0.8 x 2.5 mm, the mask 0.8 x 0.8 x 0.5 mm"),
+        (np.repeat(lungs(), 5, axis=2), RAS @ np.diag([1, 1, 0.2, 1]),
+         "has other spacing than its mask masks/p1.nii: 0.8 x 0.8 x 2.5 mm, the mask 0.8 x 0.8 x 0.5 mm"),
+        (lungs(), TILTED @ RAS, "is turned by 15 degrees against its mask masks/p1.nii"),
+        (lungs(), np.diag([-1, -1, 1, 1]) @ RAS, "lies 0.8 mm away from its mask masks/p1.nii"),
+        (lungs(), np.eye(4), "has other spacing than its mask masks/p1.nii: 0.8 x 0.8 x 2.5 mm, the mask 1 x 1 x 1 mm"),
         (0 * lungs(), RAS, "has the mask masks/p1.nii, which is empty"),
         (1 + lungs(), RAS, "has the mask masks/p1.nii, which covers the whole volume"),
     ],
 )  # fmt: skip
 def test_masks_that_are_refused(sample: Callable[..., VolumeSample], mask: Array, affine: Array, expected: str) -> None:
     assert reason(sample(mask=nifti_file(mask, affine))) == expected
+
+
+def test_labels_are_chosen(sample: Callable[..., VolumeSample]) -> None:
+    expected = list(sample().read(OPTIONS))
+    mask = sample(mask=nifti_file(np.where(lungs() > 0, 9 + lungs(), 51 * (body() > -200)).astype(np.uint8), RAS))
+    assert all(map(same, expected, mask.read(replace(OPTIONS, labels=frozenset({10, 11})))))
+    assert reason(mask) == (
+        "has the mask masks/p1.nii, which is a label map of 3 labels (10, 11, 51): "
+        "name those that are lung with --labels N,N"
+    )
+
+
+def test_a_soft_mask_is_cut_half_way(sample: Callable[..., VolumeSample]) -> None:
+    expected = list(sample().read(OPTIONS))
+    soft = (lungs() > 0).astype(np.float32)
+    soft[1, 4:12, 3:9], soft[8, 4:12, 3:9] = 0.3, 0.2
+    assert all(map(same, expected, sample(mask=nifti_file(soft, RAS)).read(OPTIONS)))
+
+
+@pytest.mark.parametrize("files", ["NIfTI", "DICOM"])
+def test_volumes_in_other_units_are_refused(sample: Callable[..., VolumeSample], files: str) -> None:
+    shifted = {"volume": nifti_file(body() + 1324, RAS)}
+    made = sample(**shifted) if files == "NIfTI" else sample(*series(RescaleIntercept=24))
+    assert reason(made) == "is not in Hounsfield units: its values run from 24 to 1362, and none is below -300"
 
 
 # Files

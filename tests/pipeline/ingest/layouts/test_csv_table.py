@@ -10,7 +10,7 @@ from pipeline.errors import UserError
 from pipeline.ingest.layouts.base import Input
 from pipeline.ingest.layouts.csv_table import Columns, read_mapping
 from pipeline.ingest.layouts.registry import find_layout
-from pipeline.ingest.metadata import Description
+from pipeline.ingest.metadata import Description, UnnamedPatient
 from pipeline.ingest.samples import ImageSample
 
 MAPPING = "image: Path\nmask: [Left, Right]\npatient_id: Subject\nsex: Gender\npixel_spacing: mm\n"
@@ -44,7 +44,7 @@ def test_rows_become_samples(write: Callable[..., tuple[str, str]], tmp_path: Pa
         Description("s1", "set", sex="female", pixel_spacing=0.2),
     )  # fmt: skip
     assert second.files == ("gs://other/y.dcm", "/abs/l.png", f"{tmp_path}/r.png")
-    assert second.description == Description("", "set")
+    assert second.description == UnnamedPatient("", "set")
     assert {rejection.file: rejection.reason for rejection in listing.rejections} == {
         "p2/x.png": "has no mask in column 'Right', line 4",
         "p3/x.png": "has the sex 'w' in set.csv, line 5: not female, male, other or unknown",

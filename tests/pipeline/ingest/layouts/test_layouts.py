@@ -10,6 +10,8 @@ from pipeline.errors import UserError
 from pipeline.ingest.metadata import Description
 
 Find = Callable[..., Any]
+FOLDER = "images/ and masks/ (or mask/, or lung masks/), or folders of classes with these"
+TABLE = "; `--layout csv` takes files wherever they lie, by a table of their paths"
 Stopped = Callable[[str, Path], str]
 
 
@@ -167,9 +169,9 @@ def test_no_images(stopped: Stopped, touch: Callable[..., Path], content: tuple[
 @pytest.mark.parametrize(
     ("layout", "looks_for", "folders", "hint"),
     [
-        ("folder", "images/ and masks/", (), ""),
-        ("folder", "images/ and masks/", ("images",), ""),
-        ("folder", "images/ and masks/", ("CXR_png", "mask"), "; the layout 'shenzhen' would fit"),
+        ("folder", FOLDER, (), TABLE),
+        ("folder", FOLDER, ("images",), TABLE),
+        ("folder", FOLDER, ("CXR_png", "mask"), "; the layout 'shenzhen' would fit"),
         ("shenzhen", "CXR_png/ and mask/, or images/ and masks/",
          ("CXR_png", "ManualMask/leftMask", "ManualMask/rightMask"), "; the layout 'montgomery' would fit"),
         ("montgomery", "CXR_png/, ManualMask/leftMask/ and ManualMask/rightMask/", ("images", "masks"),

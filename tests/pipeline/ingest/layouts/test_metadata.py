@@ -5,14 +5,15 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import UserError
-from pipeline.ingest.metadata import CellError, Description, Row, describe, image_stem, read_rows
+from pipeline.ingest.metadata import CellError, Description, describe, image_stem, read_metadata
+from pipeline.ingest.table import Row
 
 DEFAULTS = Description(patient_id="a", source="clinic")
 
 
 def described(tmp_path: Path, text: str) -> Description:
     (tmp_path / "metadata.csv").write_text(text, encoding="utf-8")
-    (row,) = read_rows(f"{tmp_path}/metadata.csv")
+    (row,) = read_metadata(f"{tmp_path}/metadata.csv")
     assert image_stem(row) == "a"
     return describe(row, DEFAULTS)
 
@@ -24,7 +25,7 @@ def row(**cells: str) -> Row:
 def stopped(tmp_path: Path, content: bytes) -> str:
     (tmp_path / "metadata.csv").write_bytes(content)
     with pytest.raises(UserError) as caught:
-        list(read_rows(f"{tmp_path}/metadata.csv"))
+        list(read_metadata(f"{tmp_path}/metadata.csv"))
     return str(caught.value).replace(str(tmp_path), "D")
 
 
@@ -34,7 +35,7 @@ def test_all_columns(tmp_path: Path) -> None:
 
 
 def test_empty_cells_and_missing_columns_keep_the_defaults(tmp_path: Path) -> None:
-    assert described(tmp_path, "image,patient_id,sex,age, view, pixel_spacing\na, ,,\n") == DEFAULTS
+    assert described(tmp_path, "image,patient_id,sex,age, view, pixel_spacing\na, ,,,,\n") == DEFAULTS
 
 
 @pytest.mark.parametrize("name", ["a", "a.png", "a.JPG", " a "])
@@ -44,7 +45,7 @@ def test_image_by_stem_or_file_name(tmp_path: Path, name: str) -> None:
 
 def test_dots_in_a_stem_are_kept(tmp_path: Path) -> None:
     (tmp_path / "metadata.csv").write_text("image\n1.2.840\n1.2.841.png\n")
-    assert [image_stem(row) for row in read_rows(f"{tmp_path}/metadata.csv")] == ["1.2.840", "1.2.841"]
+    assert [image_stem(row) for row in read_metadata(f"{tmp_path}/metadata.csv")] == ["1.2.840", "1.2.841"]
 
 
 def test_byte_order_mark_and_blank_lines(tmp_path: Path) -> None:
@@ -65,11 +66,18 @@ def test_age(age: float) -> None:
     assert describe(row(age=str(age)), DEFAULTS).age == age
 
 
+@pytest.mark.parametrize(("given", "years"), [("058Y", 58), ("018M", 1.5), ("030D", 0.082), ("004w", 0.077)])
+def test_ages_as_dicom_has_them(given: str, years: float) -> None:
+    assert describe(row(age=given), DEFAULTS).age == pytest.approx(years, abs=0.001)
+
+
 @pytest.mark.parametrize(
     ("cells", "reason"),
     [
         ({"sex": "w"}, "has the sex 'w' in metadata.csv, line 2: not female, male, other or unknown"),
-        ({"age": "034Y"}, "has the age '034Y' in metadata.csv, line 2: not a number"),
+        ({"age": "34 years"}, "has the age '34 years' in metadata.csv, line 2: not a number"),
+        ({"age": "058X"}, "has the age '058X' in metadata.csv, line 2: not a number"),
+        ({"age": "140Y"}, "has the age '140Y' in metadata.csv, line 2: not within 0 to 130"),
         ({"age": "131"}, "has the age '131' in metadata.csv, line 2: not within 0 to 130"),
         ({"age": "-1"}, "has the age '-1' in metadata.csv, line 2: not within 0 to 130"),
         ({"age": "nan"}, "has the age 'nan' in metadata.csv, line 2: not within 0 to 130"),
@@ -88,10 +96,10 @@ def test_bad_cells(cells: dict[str, str], reason: str) -> None:
     ("content", "message"),
     [
         (b"file,age\na,3\n", "D/metadata.csv, line 1: has no column 'image', only: file, age"),
-        (b"image;age\na;3\n", "D/metadata.csv, line 1: has no column 'image', only: image;age"),
+        (b"image|age\na|3\n", "D/metadata.csv, line 1: has no column 'image', only: image|age"),
         (b"", "D/metadata.csv, line 1: has no column 'image', only: "),
         (b"image,age\n,3\n", "D/metadata.csv, line 2: column 'image' is empty"),
-        (b"image\n\xfc\n", "D/metadata.csv: is no UTF-8 text"),
+        (b"image\n\xfc\n", "D/metadata.csv: is no UTF-8 text: save it as CSV in UTF-8"),
         (b"image\n" + b"a" * 200_000, "D/metadata.csv, line 2: field larger than field limit (131072)"),
     ],
 )
@@ -101,7 +109,7 @@ def test_files_that_stop_the_run(tmp_path: Path, content: bytes, message: str) -
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"/none\.csv cannot be read: No such file or directory$"):
-        list(read_rows(f"{tmp_path}/none.csv"))
+        list(read_metadata(f"{tmp_path}/none.csv"))
 
 
 def test_what_is_not_known_is_taken_from_another() -> None:

@@ -1,0 +1,1 @@
+"""What values of CT volumes and their masks mean."""

@@ -1,0 +1,111 @@
+"""Chooses those labels of a mask that are lung.
+
+>>> choose_labels({0: 900, 1: 40, 2: 60}, None, "volume")
+(1, 2)
+>>> choose_labels({0: 900, 10: 40, 51: 60}, parse_labels("10"), "volume")
+(10,)
+"""
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from pipeline.errors import UserError
+from pipeline.ingest.formats.base import ImageError
+from schema.record import Pixels
+
+Labels = frozenset[int]
+
+OUTSIDE: Final = 0
+_BOTH_LUNGS: Final = [1, 2]  # as lungmask's R231 has them; what a third label means differs from tool to tool
+_LOBES: Final = (10, 11, 12, 13, 14)  # of TotalSegmentator
+_MOST_NAMED: Final = 6
+
+
+def parse_labels(text: str | None) -> Labels | None:
+    """Read labels separated by commas, as in "10,11,12".
+
+    Raises:
+        UserError: They are no whole numbers above 0.
+    """
+    if text is None:
+        return None
+    parts = [part.strip() for part in text.split(",")]
+    wrong = next((part for part in parts if not (part.isascii() and part.isdigit() and int(part) > OUTSIDE)), None)
+    if wrong is not None:
+        raise UserError(f"--labels {text}: '{wrong}' is no label: write whole numbers above 0, as in 10,11,12")
+    return frozenset(map(int, parts))
+
+
+def choose_labels(counts: Mapping[int, int], labels: Labels | None, whole: str) -> tuple[int, ...]:
+    """Return the labels that are lung, ascending.
+
+    Without a choice these are the only label above 0, or 1 and 2, the two lungs.
+
+    Args:
+        counts: Of the voxels or pixels by their value.
+        labels: Those chosen; None where none are.
+        whole: What the mask is of: "image" or "volume".
+
+    Raises:
+        ImageError: There is no lung or nothing else, a chosen label is not there, or the choice is left open.
+    """
+    present = sorted(value for value in counts if value != OUTSIDE)
+    if not present:
+        raise ImageError("is empty")
+    if present[0] < OUTSIDE:
+        raise ImageError(f"has values below 0, down to {present[0]}: outside the lungs, a mask must be 0")
+    lung = present if labels is None else sorted(labels)
+    if absent := sorted(set(lung) - set(present)):
+        raise ImageError(f"has no label {_enumerate(absent)}, which --labels names: it has {_describe(present)}")
+    if all(value in lung for value in counts):
+        raise ImageError(f"covers the whole {whole}")
+    if labels is None and len(present) > 1 and present != _BOTH_LUNGS:
+        example = ",".join(map(str, _LOBES)) if set(_LOBES) <= set(present) else "N,N"
+        raise ImageError(f"is a label map of {_describe(present)}: name those that are lung with --labels {example}")
+    return tuple(lung)
+
+
+def is_any_of(values: NDArray[Any], labels: Sequence[int]) -> NDArray[np.bool_]:
+    """Tell which values are one of the labels, floats up to their rounding."""
+    whole = values if values.dtype.kind in "iu" else np.rint(values)
+    return np.asarray(np.isin(whole, labels))
+
+
+def decode_labels(data: bytes, grey: NDArray[Any], labels: Labels, *, lossy: bool) -> Pixels:
+    """Return 255 where one of the labels is, and 0 elsewhere; labels are grey levels, or entries of a palette.
+
+    Args:
+        data: The whole file, which can be decoded.
+        grey: Its grey levels.
+        labels: Those that are lung.
+        lossy: Whether it is a JPEG.
+
+    Raises:
+        ImageError: The file keeps no labels, or one of those chosen is not there.
+    """
+    if lossy:
+        raise ImageError("is a JPEG, which does not keep labels exactly: save the label map as PNG")
+    levels = grey
+    with Image.open(io.BytesIO(data)) as image:
+        if image.mode == "P":
+            levels = np.asarray(image)
+        elif "R" in image.getbands() and np.ptp(np.asarray(image.convert("RGB")), axis=2).any():
+            raise ImageError("is in colour, so that --labels cannot choose: save the label map as grey levels")
+    values, counts = np.unique(levels, return_counts=True)
+    lung = choose_labels(dict(zip(values.tolist(), counts.tolist(), strict=True)), labels, "image")
+    return np.where(is_any_of(levels, lung), np.uint8(255), np.uint8(0))
+
+
+def _enumerate(labels: Sequence[int]) -> str:
+    """Name the first labels."""
+    named = ", ".join(map(str, labels[:_MOST_NAMED]))
+    return named if len(labels) <= _MOST_NAMED else f"{named}, ..."
+
+
+def _describe(labels: Sequence[int]) -> str:
+    return f"{len(labels)} label{'s' if len(labels) > 1 else ''} ({_enumerate(labels)})"
