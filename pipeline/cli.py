@@ -229,12 +229,12 @@ def predict(
     found = find_images(images)
     with terminal() as console:
         with bar(console, "Segmenting", total=len(found)) as advance_to:
-            refused = segment(model, output, found, advance_to)
-        done = len(found) - len(refused)
-        console.print(f"{done} of {len(found)} images segmented into {output}", soft_wrap=True)
+            refused, doubtful = segment(model, output, found, advance_to)
+        done, doubts = len(found) - len(refused), f", {len(doubtful)} of them doubtful" if doubtful else ""
+        console.print(f"{done} of {len(found)} images segmented into {output}{doubts}", soft_wrap=True)
+    for line in (*doubtful, *refused):
+        _say(line)
     if refused:
-        for line in refused:
-            _say(line)
         raise typer.Exit(WRONG_INPUT)
 
 

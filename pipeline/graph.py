@@ -82,21 +82,16 @@ def create_pipeline(
         settings=serving,
         statistics=data.statistics,
     )
-    reporter = Reporter(
-        examples=data.examples,
-        external_examples=data.external,
-        statistics=data.statistics,
-        anomalies=data.anomalies,
-        validation=data.validation,
-        external_validation=data.external_validation,
-        model=trainer.outputs["model"],
-        model_run=trainer.outputs["model_run"],
-        evaluation=evaluator.outputs["evaluation"],
+    reporter = _reporter(
+        config,
+        "run",
+        data,
+        trainer,
+        evaluator,
         blessing=evaluator.outputs["blessing"],
         infra_blessing=probe.outputs["infra_blessing"],
         pushed_model=pusher.outputs["pushed_model"],
         baseline_model=baseline,
-        settings=_report_settings(config, "run"),
     )
     trainers = [tuner, trainer] if tuner else [trainer]
     nodes = [*data.nodes, transform, *trainers, evaluator, probe, pusher, reporter]
@@ -123,19 +118,8 @@ def create_study(config: Config, connection: metadata_store_pb2.ConnectionConfig
         baseline_model=originals_trainer.outputs["model"],
         settings=EvaluatorSettings(evaluate=config.evaluate, baseline_name=ORIGINALS_ONLY),
     )
-    reporter = Reporter(
-        examples=data.examples,
-        external_examples=data.external,
-        statistics=data.statistics,
-        anomalies=data.anomalies,
-        validation=data.validation,
-        external_validation=data.external_validation,
-        model=trainer.outputs["model"],
-        model_run=trainer.outputs["model_run"],
-        baseline_model_run=originals_trainer.outputs["model_run"],
-        evaluation=evaluator.outputs["evaluation"],
-        settings=_report_settings(config, "study"),
-    )
+    originals_run = originals_trainer.outputs["model_run"]
+    reporter = _reporter(config, "study", data, trainer, evaluator, baseline_model_run=originals_run)
     nodes = [*data.nodes, transform, trainer, originals_trainer, evaluator, reporter]
     return _pipeline(config, f"{config.name}{STUDY_SUFFIX}", nodes, connection)
 
@@ -217,12 +201,32 @@ def _trainer_settings(
     )
 
 
-def _report_settings(config: Config, kind: ReportKind) -> ReporterSettings:
-    return ReporterSettings(
-        pipeline=config.name,
-        kind=kind,
-        model=config.model,
-        train=config.train,
-        evaluate=config.evaluate,
-        policy=config.augment.effective_policy,
+def _reporter(
+    config: Config,
+    kind: ReportKind,
+    data: DataNodes,
+    trainer: Trainer,
+    evaluator: Evaluator,
+    **others: BaseChannel | None,
+) -> Reporter:
+    """Make the Reporter of a run or a study; `others` are inputs that one of both has."""
+    return Reporter(
+        examples=data.examples,
+        external_examples=data.external,
+        statistics=data.statistics,
+        anomalies=data.anomalies,
+        validation=data.validation,
+        external_validation=data.external_validation,
+        model=trainer.outputs["model"],
+        model_run=trainer.outputs["model_run"],
+        evaluation=evaluator.outputs["evaluation"],
+        settings=ReporterSettings(
+            pipeline=config.name,
+            kind=kind,
+            model=config.model,
+            train=config.train,
+            evaluate=config.evaluate,
+            policy=config.augment.effective_policy,
+        ),
+        **others,
     )

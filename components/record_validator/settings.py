@@ -39,6 +39,9 @@ class RecordValidationSettings(Settings):
     min_contrast: _Share = 0.01
     """Smallest standard deviation of an image's grey values, where black is 0 and white 1; below it, the image is taken
     to show nothing."""
+    min_grey_range: _Share = 0.1
+    """Smallest range of an image's grey values, where black is 0 and white 1, without stray pixels; below it, a marker
+    or a hot pixel is taken to have swallowed the contrast of the rest."""
     min_side: _Count = 32
     """Smallest width and height of an image as it is stored, pixels."""
     max_side: _Count = 4096

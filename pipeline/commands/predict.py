@@ -3,16 +3,23 @@
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
 import numpy as np
 
+from components.outlines import Outline, draw_outlines
+from components.record_validator.settings import RecordValidationSettings
 from pipeline.errors import UserError
 from pipeline.ingest.formats.base import ImageError
-from pipeline.ingest.formats.extensions import IMAGE_EXTENSIONS, stem_of
+from pipeline.ingest.formats.extensions import IMAGE_EXTENSIONS, is_bare_dicom, stem_of
 from pipeline.ingest.formats.registry import decode_image
-from pipeline.ingest.storage.files import read_file
+from pipeline.ingest.storage.files import read_file, read_head
 from schema.record import Pixels
+from schema.reports.base import ReportFileError
+
+if TYPE_CHECKING:
+    from modules.serving.segmenter import Segmenter
 
 _BATCH = 8
 _OUTLINE = (0, 220, 255)  # BGR
@@ -27,7 +34,7 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
     images: list[Path] = []
     for path in paths:
         if path.is_dir():
-            found = sorted(file for file in path.iterdir() if _is_named_as_image(file))
+            found = sorted(file for file in path.iterdir() if _is_image(file))
             if not found:
                 raise UserError(f"'{path}' holds no images ({', '.join(IMAGE_EXTENSIONS)})")
             images += found
@@ -45,7 +52,19 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
     return list(by_stem.values())
 
 
-def predict(model_dir: Path, output: Path, images: Sequence[Path], progress: Callable[[int], None]) -> list[str]:
+class Predicted(NamedTuple):
+    """What came of images.
+
+    Attributes:
+        refused: One line for each that could not be read.
+        doubtful: One line for each whose mask is empty, or covers less or more of the image than lungs do.
+    """
+
+    refused: list[str]
+    doubtful: list[str]
+
+
+def predict(model_dir: Path, output: Path, images: Sequence[Path], progress: Callable[[int], None]) -> Predicted:
     """Write `NAME_mask.png` (0/255, the image's size) and `NAME_overlay.png` for each image.
 
     Args:
@@ -54,78 +73,73 @@ def predict(model_dir: Path, output: Path, images: Sequence[Path], progress: Cal
         images: Files; names, without what tells the format, must differ.
         progress: Called with the number of images that are done.
 
-    Returns:
-        One line for each image that could not be read.
-
     Raises:
         UserError: The model folder is no model, or the output cannot be written or is where the images are.
     """
     if output.resolve() in {image.parent.resolve() for image in images}:
         raise UserError(f"'{output}' holds the images themselves: name another folder for the masks")
-    segment = load_model(model_dir)
+    segmenter = load_model(model_dir)
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"output folder '{output}' cannot be made: {error.strerror}") from error
-    refused: list[str] = []
-    readable = _read(images, refused)
+    predicted = Predicted([], [])
+    readable = _read(images, predicted.refused)
     done = 0
     while batch := list(islice(readable, _BATCH)):
-        for (path, image), mask in zip(batch, segment([image for _, image in batch]), strict=True):
+        for (path, image), mask in zip(batch, segmenter.segment([image for _, image in batch]), strict=True):
             _write(output / f"{stem_of(path.name)}_mask.png", mask)
             _write(output / f"{stem_of(path.name)}_overlay.png", outlined(image, mask))
+            predicted.doubtful.extend(f"{path} {doubt}" for doubt in _doubts(mask))
         done += len(batch)
-        progress(done + len(refused))
-    progress(done + len(refused))
-    return refused
+        progress(done + len(predicted.refused))
+    progress(done + len(predicted.refused))
+    return predicted
 
 
-def load_model(model_dir: Path) -> Callable[[Sequence[Pixels]], list[Pixels]]:
-    """Load a model and return its function from grey images to masks 0/255 of the same sizes.
+def load_model(model_dir: Path) -> "Segmenter":
+    """Load a model, or the current version of a serving folder.
 
     Raises:
         UserError: There is no model.
     """
-    import tensorflow as tf  # takes seconds: errors in the arguments come first
-
+    # Take seconds: errors in the arguments come first.
+    from modules.serving.segmenter import ModelError, Segmenter
     from modules.serving.serving_dir import current_version, is_model
 
-    if not is_model(model_dir):
-        try:
-            version = current_version(model_dir)
-        except ValueError as error:
-            raise UserError(str(error)) from error
-        if version is None:
-            raise UserError(f"'{model_dir}' is no model: it holds neither a SavedModel nor numbered folders with one")
-        model_dir = model_dir / str(version)
     try:
-        loaded = tf.saved_model.load(str(model_dir))
-    except (OSError, ValueError) as error:
-        raise UserError(f"'{model_dir}' cannot be loaded as a model: {str(error).splitlines()[0]}") from error
-    serve = loaded.signatures.get("serving_default")
-    if serve is None or "image_bytes" not in serve.structured_input_signature[1]:
-        raise UserError(
-            f"'{model_dir}' is no model of this pipeline: it has no signature serving_default that takes image_bytes"
-        )
-
-    def segment(images: Sequence[Pixels]) -> list[Pixels]:
-        encoded = [cv2.imencode(".png", image)[1].tobytes() for image in images]
-        # Through `loaded`, which owns the variables that the signature reads.
-        answer = loaded.signatures["serving_default"](image_bytes=tf.constant(encoded))
-        return [_decode(mask) for mask in answer["mask_png"].numpy()]
-
-    return segment
+        if not is_model(model_dir):
+            version = current_version(model_dir)
+            if version is None:
+                raise UserError(
+                    f"'{model_dir}' is no model: it holds neither a SavedModel nor numbered folders with one"
+                )
+            model_dir = model_dir / str(version)
+        return Segmenter(model_dir)
+    except (ModelError, ReportFileError, ValueError) as error:
+        raise UserError(str(error)) from error
 
 
 def outlined(image: Pixels, mask: Pixels) -> Pixels:
     """Return the image with the mask's outline, uint8 [height, width, 3] BGR, from two uint8 [height, width]."""
-    drawn = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
-    outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    return np.asarray(cv2.drawContours(drawn, outlines, -1, _OUTLINE, max(1, min(image.shape) // 256)), np.uint8)
+    thickness = max(1, min(image.shape) // 256)
+    return draw_outlines(image, Outline(mask, _OUTLINE, thickness, smooth=False))
 
 
-def _is_named_as_image(file: Path) -> bool:
-    return file.name.lower().endswith(IMAGE_EXTENSIONS) and not file.name.startswith(".")
+def _doubts(mask: Pixels) -> Iterator[str]:
+    """Say what speaks against a mask, by the limits that hold for the masks of records."""
+    share, limits = np.count_nonzero(mask) / mask.size, RecordValidationSettings()
+    if share == 0:
+        yield "has an empty mask: no lung was found"
+    elif not limits.min_lung_fraction <= share <= limits.max_lung_fraction:
+        expected = f"{limits.min_lung_fraction:.0%} to {limits.max_lung_fraction:.0%}"
+        yield f"has a mask of {share:.1%} of the image, where lungs cover {expected}: look at its overlay"
+
+
+def _is_image(file: Path) -> bool:
+    if file.name.startswith(".") or not file.is_file():
+        return False
+    return file.name.lower().endswith(IMAGE_EXTENSIONS) or is_bare_dicom(file.name, lambda: read_head(str(file)))
 
 
 def _read(images: Sequence[Path], refused: list[str]) -> Iterator[tuple[Path, Pixels]]:
@@ -141,7 +155,3 @@ def _write(path: Path, pixels: Pixels) -> None:
         path.write_bytes(cv2.imencode(".png", pixels)[1].tobytes())
     except OSError as error:
         raise UserError(f"'{path}' cannot be written: {error.strerror}") from error
-
-
-def _decode(png: bytes) -> Pixels:
-    return np.asarray(cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_GRAYSCALE), np.uint8)

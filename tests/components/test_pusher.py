@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 from tfx import types
+from constant_model import Constant
 from tensorflow_data_validation import generate_statistics_from_dataframe
 from tensorflow_metadata.proto.v0 import statistics_pb2
 from tfx.types import artifact_utils, channel, standard_artifacts
@@ -22,16 +23,6 @@ from modules.serving import serving_dir
 from schema.reports.serving import PushRecord, ServingPointer
 
 Push = Callable[..., types.Artifact]
-
-
-class Constant(tf.Module):
-    def __init__(self, value: float) -> None:
-        super().__init__()
-        self.value = tf.Variable(value)
-
-    @tf.function(input_signature=[])
-    def __call__(self) -> tf.Tensor:
-        return self.value
 
 
 def blessing_of(kind: type[types.Artifact], blessed: int) -> types.Artifact:

@@ -82,8 +82,13 @@ def _png() -> list[bytes]:
     return [
         *grey, *modes, *colours, _save(_pixels(), "PNG", pnginfo=text, icc_profile=bytes(80)),
         _save(_pixels(), "PNG", save_all=True, append_images=frames),
-        _save(np.kron([[0, 255], [255, 0]], np.ones((8, 8))).astype(np.uint8), "PNG"),
+        *(_save(_mask() // part, "PNG") for part in (1, 2, 255)), _save(_mask(), "PNG", "1"),
     ]  # fmt: skip
+
+
+def _mask() -> Any:
+    """Two lungs, of which noise in the masks' place has none."""
+    return np.kron([[0, 0, 0, 0, 0], [0, 255, 0, 255, 0], [0, 0, 0, 0, 0]], np.ones((8, 8))).astype(np.uint8)
 
 
 def _jpeg() -> list[bytes]:

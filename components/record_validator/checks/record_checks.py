@@ -8,11 +8,15 @@ from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
 import cv2
+import numpy as np
 
 from components.record_validator.settings import RecordValidationSettings
+from modules.grey_range import grey_range
 from schema import features
 from schema.record import Record, RecordError, RecordNames, StoredRecord
 from schema.reports.validation import Reason
+
+_LEVELS: Final = 256
 
 
 class Fault(NamedTuple):
@@ -80,6 +84,12 @@ def _constant_image(record: Record, _stored: StoredRecord, settings: RecordValid
     if contrast < settings.min_contrast:
         yield f"grey values hardly differ: their standard deviation is {contrast:.2g}, at least " + (
             f"{settings.min_contrast:g} is expected"
+        )
+    counts = np.bincount(record.image.ravel(), minlength=_LEVELS)
+    black, white = grey_range(np.arange(_LEVELS), counts)
+    if white - black < settings.min_grey_range * (_LEVELS - 1):
+        yield f"grey values lie between {black} and {white} of 0 to {_LEVELS - 1}, but for stray pixels: at least " + (
+            f"{settings.min_grey_range:g} of the range is expected"
         )
 
 

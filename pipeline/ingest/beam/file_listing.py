@@ -16,12 +16,12 @@ from pipeline.errors import UserError
 from pipeline.ingest.beam.pickling import pack, unpack
 from pipeline.ingest.beam.remarks import PASSED_OVER, UNDESCRIBED, UNMATCHED, Observation, SumUpRemarks, observe
 from pipeline.ingest.columns import IMAGE
-from pipeline.ingest.formats.extensions import IMAGE_EXTENSIONS
+from pipeline.ingest.formats.extensions import DICOM_EXTENSIONS, IMAGE_EXTENSIONS, is_bare_dicom
 from pipeline.ingest.metadata import CellError, Description, Metadata, image_stem, read_metadata
 from pipeline.ingest.pairing import Pair, Rejection, Remark, pair_by_stem
 from pipeline.ingest.samples import ImageSample, Sample
 from pipeline.ingest.storage.errors import error_reason
-from pipeline.ingest.storage.files import join, list_files
+from pipeline.ingest.storage.files import join, list_files, read_head
 from pipeline.ingest.table import Row
 
 Listed: TypeAlias = Sample | Rejection | Remark | UserError
@@ -140,16 +140,22 @@ class _ListFolder(beam.DoFn):
         path = join(self._root, folder)
         try:
             for name in list_files(path, levels=_SERIES_LEVELS if self._role.series else 1):
-                if any(part.startswith(".") for part in name.split("/")) or name.lower().endswith(
-                    _PASSED_OVER_SILENTLY
-                ):
+                is_hidden = any(part.startswith(".") for part in name.split("/"))
+                if is_hidden or name.lower().endswith(_PASSED_OVER_SILENTLY):
                     continue
-                stem = self._role.stem_of(name)
+                stem = self._stem_of(path, name)
                 image = "" if stem is None else f"{folder}/{stem if '/' in name else name}"
                 key = pairing_key(self._role.probable_stem_of(name) if stem is None else stem)
                 yield key, pack((image, f"{folder}/{name}"))
         except OSError as error:
             yield beam.pvalue.TaggedOutput(_ERRORS, UserError(f"cannot read {path}: {error_reason(error)}"))
+
+    def _stem_of(self, path: str, name: str) -> str | None:
+        stem = self._role.stem_of(name)
+        takes_dicom = set(DICOM_EXTENSIONS) <= set(self._role.extensions) and "/" not in name
+        if stem is None and takes_dicom and is_bare_dicom(name, lambda: read_head(join(path, name))):
+            return name
+        return stem
 
 
 class _ReadMetadata(beam.DoFn):

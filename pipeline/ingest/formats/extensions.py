@@ -1,9 +1,13 @@
 """What the names of files end with, in lower case, by what the files hold; their content tells the format."""
 
+import re
+from collections.abc import Callable
 from typing import Final
 
+from pipeline.ingest.formats.dicom.parser import is_dicom
+
 MASK_EXTENSIONS: Final = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
-DICOM_EXTENSIONS: Final = (".dcm",)
+DICOM_EXTENSIONS: Final = (".dcm", ".dicom", ".ima")
 IMAGE_EXTENSIONS: Final = (*MASK_EXTENSIONS, *DICOM_EXTENSIONS)
 VOLUME_EXTENSIONS: Final = (".nii", ".nii.gz")
 
@@ -14,3 +18,8 @@ def stem_of(name: str) -> str:
         if name.lower().endswith(extension):
             return name[: -len(extension)]
     return name
+
+
+def is_bare_dicom(name: str, read_head: Callable[[], bytes]) -> bool:
+    """Tell whether a file whose name has no extension, as `IM0001` or a UID, is DICOM; its beginning says so."""
+    return re.search(r"\.\d*[^\W\d]\w*$", name) is None and is_dicom(read_head())

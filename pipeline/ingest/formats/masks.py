@@ -20,6 +20,8 @@ _NEAR: Final = 1 / 8
 # Of 643 hand-drawn masks none has one such pixel between its two ends; resampled (256 to 2048 pixels) or blurred
 # (sigma up to 4 pixels) at most 1.4e-5 of them. At 512 x 512 a label of 5 x 5 pixels is above it.
 _REGION_SHARE: Final = 2e-5
+# And more than this share of its own pixels: of edges that were enlarged in blocks, few touch no other level.
+_INNER_SHARE: Final = 0.1
 # JPEG rings around edges: at quality 30 to 95 flat parts stray by less than 8 of 255. Twice that.
 _RINGING: Final = 1 / 16
 _BINS: Final = 64
@@ -104,7 +106,9 @@ def _has_soft_edges(levels: NDArray[Any]) -> bool:
 def _refuse_picture(levels: NDArray[Any], low: int, high: int) -> None:
     """Raise ImageError where more pixels lie between the two levels than edges have."""
     reach = (high - low) * _NEAR
-    settled_low, settled_high = (levels <= low + reach).mean(), (levels >= high - reach).mean()
+    settled_low, settled_high = (
+        cv2.inRange(levels, level - reach, level + reach).mean() / 255 for level in (low, high)
+    )
     between = 1 - settled_low - settled_high
     if between > _MOST_BETWEEN:
         raise ImageError(f"is no mask: {between:.0%} of its pixels are near neither of two levels ({low} and {high})")
@@ -112,6 +116,10 @@ def _refuse_picture(levels: NDArray[Any], low: int, high: int) -> None:
         raise ImageError(
             f"is no mask: of its pixels above {low}, {between / (1 - settled_low):.0%} are not near the highest, {high}"
         )
+
+
+def _share_near(levels: NDArray[Any], level: int, reach: float) -> float:
+    return float(cv2.inRange(levels, level - reach, level + reach).mean() / 255)
 
 
 def _refuse_ambiguous(mask: Pixels, alpha: NDArray[np.uint8] | None) -> None:
@@ -142,8 +150,8 @@ def _region_levels(levels: NDArray[Any]) -> list[int]:
         return [int(low), int(high)]
     settled = cv2.compare(cv2.erode(levels, _WINDOW), cv2.dilate(levels, _WINDOW), cv2.CMP_EQ)
     depth = np.iinfo(levels.dtype).max + 1
-    counts = cv2.calcHist([levels], [0], settled, [depth], [0, depth]).ravel()
-    return np.flatnonzero(counts > _REGION_SHARE * levels.size).tolist()
+    inside, everywhere = (cv2.calcHist([levels], [0], of, [depth], [0, depth]).ravel() for of in (settled, None))
+    return np.flatnonzero((inside > _REGION_SHARE * levels.size) & (inside > _INNER_SHARE * everywhere)).tolist()
 
 
 def _enumerate(levels: list[int]) -> str:

@@ -47,7 +47,7 @@ class JsrtSample(ImageSample):
         values = np.frombuffer(data, ">u2").reshape(_SIDE, _SIDE).astype(np.uint16)
         if values.max() > _DARKEST:
             raise ImageError(f"holds the value {values.max()}, above the {_DARKEST} of 12 bits: is it big-endian?")
-        return Decoded(to_8_bits(_DARKEST - values))
+        return Decoded(255 - to_8_bits(values))
 
     def mask_fits(self, mask: Pixels, image: Pixels) -> bool:
         """Tell whether a mask has the image's size or half of it."""

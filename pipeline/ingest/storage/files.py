@@ -128,6 +128,15 @@ def read_file(path: str) -> bytes:
         return read_rest(file, b"")
 
 
+def read_head(path: str, size: int = 256) -> bytes:
+    """Read how a file begins, by which formats are known; nothing where it cannot be read."""
+    try:
+        with open_file(path) as file:
+            return read_some(file, size)
+    except ImageError:  # reading it whole says what is wrong
+        return b""
+
+
 def read_rest(file: BinaryIO, head: bytes) -> bytes:
     """Read the rest of an open file, and return all of it.
 

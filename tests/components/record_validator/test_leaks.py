@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from pictures import decode_picture
 from small_records import make, splits
 
+from components.record_validator import records
 from components.record_validator.checks.check_records import CheckRecords
 from components.record_validator.leaks import find_leaks
 from components.record_validator.leaks.duplicate_keys import BlockHashes, KeyHash, find_duplicate_keys
@@ -32,15 +33,6 @@ from components.record_validator.leaks.groups import (
 from components.record_validator.leaks.leak import Leak
 from components.record_validator.near_duplicates.pairs import ComparePairs, NearDuplicatePair, candidate_pairs
 from components.record_validator.near_duplicates.similarity import ImageSignature
-from components.record_validator.records import (
-    EXTERNAL,
-    SPLIT,
-    Finding,
-    NumberedRecord,
-    Partition,
-    RecordRef,
-    RecordSummary,
-)
 from components.record_validator.settings import RecordValidationSettings
 from schema.record import Record, encode
 from schema.reports.validation import SetKind
@@ -59,7 +51,7 @@ Sets = Mapping[str, Sequence[Record | bytes]]
 class Compared(NamedTuple):
     """What the comparison found."""
 
-    findings: list[Finding]
+    findings: list[records.Finding]
     found_leaks: list[Leak]
 
     def reasons(self) -> dict[str, str]:
@@ -74,10 +66,12 @@ class Compared(NamedTuple):
 
 def compared(examples: Sets, external: Sets | None = None, chosen: RecordValidationSettings = DEFAULTS) -> Compared:
     """Compares all records, as `find_leaks` does on Beam."""
-    return _compare([*_summaries(examples, SPLIT, chosen), *_summaries(external or {}, EXTERNAL, chosen)], chosen)
+    return _compare(
+        [*_summaries(examples, records.SPLIT, chosen), *_summaries(external or {}, records.EXTERNAL, chosen)], chosen
+    )
 
 
-def _compare(summaries: list[RecordSummary], chosen: RecordValidationSettings) -> Compared:
+def _compare(summaries: list[records.RecordSummary], chosen: RecordValidationSettings) -> Compared:
     partitions = sorted({summary.ref.partition for summary in summaries})
     duplicates = {
         key for key in _duplicate_keys(summaries, partitions) if find_leaks._is_looked_for(key, chosen.ignore)
@@ -107,7 +101,7 @@ def _compare(summaries: list[RecordSummary], chosen: RecordValidationSettings) -
     return Compared(sorted(gravest.values(), key=lambda finding: finding.ref[1:]), sorted(once.values()))
 
 
-def _duplicate_keys(summaries: list[RecordSummary], partitions: list[Partition]) -> Iterator[KeyHash]:
+def _duplicate_keys(summaries: list[records.RecordSummary], partitions: list[records.Partition]) -> Iterator[KeyHash]:
     packer = BlockHashes()
     packer.start_bundle()
     for summary in summaries:
@@ -119,14 +113,14 @@ def _duplicate_keys(summaries: list[RecordSummary], partitions: list[Partition])
         yield from find_duplicate_keys((bucket, [entries]), partitions)
 
 
-def _summaries(sets: Sets, kind: SetKind, chosen: RecordValidationSettings) -> list[RecordSummary]:
+def _summaries(sets: Sets, kind: SetKind, chosen: RecordValidationSettings) -> list[records.RecordSummary]:
     check = CheckRecords(chosen)
     checked = [
-        check.work(NumberedRecord(Partition(kind, name), f"{name}#{number}", _serialized(record)))
-        for name, records in sets.items()
-        for number, record in enumerate(records)
+        check.work(records.NumberedRecord(records.Partition(kind, name), f"{name}#{number}", _serialized(record)))
+        for name, of_set in sets.items()
+        for number, record in enumerate(of_set)
     ]
-    summaries = [result for result in checked if isinstance(result, RecordSummary)]
+    summaries = [result for result in checked if isinstance(result, records.RecordSummary)]
     assert summaries == checked, "all records are sound"
     return summaries
 
@@ -295,20 +289,20 @@ def test_leaks_are_in_the_order_of_their_names() -> None:
     assert [leak.dropped.image_id for leak in comparison.found_leaks] == [f"x{look}" for look in range(100, 110)]
 
 
-_PARTITIONS = [Partition(SPLIT, name) for name in ("train", "eval", "test")]
-_PARTITIONS += [Partition(EXTERNAL, name) for name in "ab"]
+_PARTITIONS = [records.Partition(records.SPLIT, name) for name in ("train", "eval", "test")]
+_PARTITIONS += [records.Partition(records.EXTERNAL, name) for name in "ab"]
 _DRAWN = st.tuples(st.sampled_from(_PARTITIONS), *(st.sampled_from("xyz") for _ in range(3)))
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.lists(_DRAWN, min_size=1, max_size=12), st.randoms(use_true_random=False))
 def test_what_stays_shares_nothing_that_it_must_not(
-    drawn: list[tuple[Partition, str, str, str]], random: Random
+    drawn: list[tuple[records.Partition, str, str, str]], random: Random
 ) -> None:
     """However partitions, pixels, ids and patients fall, and in whatever order the records come."""
     summaries = [
-        RecordSummary(
-            RecordRef(partition, image_id, pixels, f"{number}", patient_id, "clinic"),
+        records.RecordSummary(
+            records.RecordRef(partition, image_id, pixels, f"{number}", patient_id, "clinic"),
             pixels,
             "1 x 1",
             ImageSignature(b"", b""),
@@ -339,8 +333,8 @@ def test_hashes_that_coincide_change_nothing(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_gathering_is_the_same_in_any_order() -> None:
     """What is kept of a group grows with the number of partitions alone."""
-    train, external = Partition(SPLIT, "train"), Partition(EXTERNAL, "hannover")
-    refs = [RecordRef(train, f"t{number:02}", "hash", f"file#{number}", "p", "clinic") for number in range(50)]
+    train, external = records.Partition(records.SPLIT, "train"), records.Partition(records.EXTERNAL, "hannover")
+    refs = [records.RecordRef(train, f"t{number:02}", "hash", f"file#{number}", "p", "clinic") for number in range(50)]
     outside = refs[7]._replace(partition=external)
     occurrences = [Occurrence(ref, 1) for ref in (*refs, outside)]
     expected = [("key", {train: Occurrence(refs[0], 50), external: Occurrence(outside, 1)})]

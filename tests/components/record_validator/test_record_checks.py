@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from components.record_validator.checks.record_checks import CheckedRecord, Fault, check_record
 from components.record_validator.settings import RecordValidationSettings
-from schema.record import Record, RecordNames, encode
+from schema.record import Pixels, Record, RecordNames, encode
 
 Check = Callable[..., Record | Fault]
 
@@ -33,6 +33,13 @@ def _mask(area: int) -> np.ndarray:
     mask = np.zeros(1600, np.uint8)
     mask[:area] = 255
     return mask.reshape(40, 40)
+
+
+def _with_a_hot_pixel() -> Pixels:
+    """What a stretch from lowest to highest value makes of an image with one pixel far above the others."""
+    image = np.tile(np.arange(40, dtype=np.uint8) // 2, (40, 1))
+    image[3, 3] = 255
+    return image
 
 
 def _specks(number: int, size: int = 2) -> np.ndarray:
@@ -66,6 +73,14 @@ def test_a_sound_record_passes(checked: Check) -> None:
             {"image": np.full((40, 40), 7, np.uint8)},
             Fault(
                 "constant_image", "grey values hardly differ: their standard deviation is 0, at least 0.01 is expected"
+            ),
+        ),
+        (
+            {"image": _with_a_hot_pixel()},
+            Fault(
+                "constant_image",
+                "grey values lie between 0 and 19 of 0 to 255, but for stray pixels: "
+                "at least 0.1 of the range is expected",
             ),
         ),
         ({"mask": _mask(0)}, Fault("mask_area", "lungs cover 0.00% of the image, 0.02-0.8 of it are expected")),

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 import tensorflow as tf
+from constant_model import Constant
 
 from modules.serving import serving_dir
 from modules.serving.saved_model import STATISTICS_FILE, digest
@@ -17,16 +18,6 @@ from modules.serving.serving_dir import baseline_key, current_version, is_model,
 from schema.reports.serving import ServingPointer
 
 FILES = ["fingerprint.pb", "saved_model.pb", "variables/variables.data-00000-of-00001", "variables/variables.index"]
-
-
-class Constant(tf.Module):
-    def __init__(self, value: float) -> None:
-        super().__init__()
-        self.value = tf.Variable(value)
-
-    @tf.function(input_signature=[])
-    def __call__(self) -> tf.Tensor:
-        return self.value
 
 
 @pytest.fixture(scope="module")

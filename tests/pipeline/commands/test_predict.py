@@ -67,7 +67,7 @@ def refused(*paths: Path) -> str:
 def test_masks_and_overlays_of_a_folder(model: Path, images: Path, tmp_path: Path) -> None:
     progress: list[int] = []
     output = tmp_path / "new" / "masks"
-    assert predict(model, output, find_images([images]), progress.append) == []
+    assert predict(model, output, find_images([images]), progress.append).refused == []
     assert sorted(path.name for path in output.iterdir()) == [
         f"{name}_{kind}.png" for name in "abcdefghijk" for kind in ("mask", "overlay")
     ]
@@ -94,7 +94,7 @@ def test_dicom_is_told_by_its_content(model: Path, tmp_path: Path, name: str, st
     """Its levels are those that a radiologist sees: white is 0 in MONOCHROME1."""
     ramp = np.tile(np.arange(0, 4096, 64, dtype=np.uint16), (40, 1))
     (tmp_path / name).write_bytes(dicom_file(ramp, BitsStored=12, PhotometricInterpretation="MONOCHROME1"))
-    assert predict(model, tmp_path / "out", [tmp_path / name], lambda _: None) == []
+    assert predict(model, tmp_path / "out", [tmp_path / name], lambda _: None).refused == []
     mask = grey(tmp_path / "out" / f"{stem}_mask.png")
     assert mask.shape == ramp.shape
     assert mask[:, :31].all()
@@ -104,19 +104,44 @@ def test_dicom_is_told_by_its_content(model: Path, tmp_path: Path, name: str, st
 
 def test_dicom_that_is_refused_is_told(model: Path, tmp_path: Path) -> None:
     (tmp_path / "a.dcm").write_bytes(dicom_file(np.eye(4, dtype=np.uint8), NumberOfFrames=2))
-    lines = predict(model, tmp_path / "out", [tmp_path / "a.dcm"], lambda _: None)
+    lines = predict(model, tmp_path / "out", [tmp_path / "a.dcm"], lambda _: None).refused
     assert lines == [f"{tmp_path}/a.dcm has 2 frames: save each as a file of its own"]
 
 
 def test_images_that_cannot_be_read_are_listed_and_the_others_done(model: Path, images: Path, tmp_path: Path) -> None:
     (images / "b.png").write_bytes(b"")
     (images / "k.png").write_bytes((images / "k.png").read_bytes()[:200])
-    lines = predict(model, tmp_path / "out", find_images([images]), lambda _: None)
+    lines = predict(model, tmp_path / "out", find_images([images]), lambda _: None).refused
     assert lines[0] == f"{images}/b.png is no readable PNG, JPEG or TIFF"
     assert lines[1].startswith(f"{images}/k.png is truncated or damaged: ")
     assert len(lines) == 2
     masks = sorted(path.name[0] for path in (tmp_path / "out").glob("*_mask.png"))
     assert masks == list("acdefghij")
+
+
+@pytest.mark.parametrize("name", ["IM0001", "1.2.840.113619.2", "a.dicom", "b.IMA", "c.dcm"])
+def test_dicom_in_a_folder_is_found_whatever_its_name(model: Path, tmp_path: Path, name: str) -> None:
+    """chester-xray #26, vindr-cxr #3, OnkoDICOM #290."""
+    (tmp_path / "images").mkdir()
+    for other in ("README", "notes.txt", "._c.png", ".DS_Store", "Thumbs.db"):
+        (tmp_path / "images" / other).write_bytes(b"no image")
+    image = np.tile(np.arange(64, dtype=np.uint8) * 4, (32, 1))
+    (tmp_path / "images" / name).write_bytes(dicom_file(image))
+    found = find_images([tmp_path / "images"])
+    assert found == [tmp_path / "images" / name]
+    assert predict(model, tmp_path / "out", found, lambda _: None).refused == []
+
+
+def test_doubtful_masks_are_named(model: Path, tmp_path: Path) -> None:
+    ramp = np.tile(np.arange(100, dtype=np.uint8), (50, 1))
+    for name, image in {"empty": ramp, "small": ramp + 29, "good": ramp + 78, "large": ramp + 127}.items():
+        cv2.imwrite(str(tmp_path / f"{name}.png"), image)
+    images = [tmp_path / f"{name}.png" for name in ("empty", "small", "good", "large")]
+    assert predict(model, tmp_path / "out", images, lambda _: None).doubtful == [
+        f"{tmp_path}/empty.png has an empty mask: no lung was found",
+        f"{tmp_path}/small.png has a mask of 1.0% of the image, where lungs cover 2% to 80%: look at its overlay",
+        f"{tmp_path}/large.png has a mask of 99.0% of the image, where lungs cover 2% to 80%: look at its overlay",
+    ]
 
 
 def test_progress_reaches_the_end(model: Path, images: Path, tmp_path: Path) -> None:
@@ -139,15 +164,15 @@ def test_the_newest_model_of_a_serving_folder(images: Path, tmp_path: Path) -> N
     save_model(serving / "9", threshold=0)
     save_model(serving / "10", threshold=255)
     (serving / "11").mkdir()  # a push that has not come to its end
-    segment = load_model(serving)
+    segment = load_model(serving).segment
     image = np.array([[0, 254, 255]], np.uint8)
     assert segment([image])[0].tolist() == [[0, 0, 255]]
-    assert load_model(serving / "9")([image])[0].tolist() == [[255, 255, 255]]
+    assert load_model(serving / "9").segment([image])[0].tolist() == [[255, 255, 255]]
 
 
 def test_one_call_keeps_order_and_sizes(model: Path) -> None:
     shapes = [(3, 5), (7, 2), (1, 1)]
-    masks = load_model(model)([np.full(shape, 100 * index, np.uint8) for index, shape in enumerate(shapes)])
+    masks = load_model(model).segment([np.full(shape, 100 * index, np.uint8) for index, shape in enumerate(shapes)])
     assert [mask.shape for mask in masks] == shapes
     assert [mask.dtype for mask in masks] == [np.uint8] * 3
     assert [bool(mask.any()) for mask in masks] == [False, False, True]
@@ -202,7 +227,7 @@ def test_output_where_the_images_are(model: Path, images: Path, tmp_path: Path, 
 
 
 def test_output_below_the_images_is_fine(model: Path, images: Path) -> None:
-    assert predict(model, images / "out", [images / "a.png"], lambda _: None) == []
+    assert predict(model, images / "out", [images / "a.png"], lambda _: None).refused == []
     assert find_images([images]) == [images / f"{name}.png" for name in "abcdefghijk"]
 
 
@@ -226,7 +251,7 @@ def test_a_missing_image(images: Path, tmp_path: Path) -> None:
 
 def test_a_folder_without_images(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").touch()
-    assert refused(tmp_path) == f"'{tmp_path}' holds no images (.png, .jpg, .jpeg, .tif, .tiff, .dcm)"
+    assert refused(tmp_path) == f"'{tmp_path}' holds no images (.png, .jpg, .jpeg, .tif, .tiff, .dcm, .dicom, .ima)"
 
 
 def test_two_images_of_one_name(images: Path, tmp_path: Path) -> None:

@@ -49,9 +49,9 @@ def test_nothing_is_withdrawn(lungseg: Lungseg, root: Path) -> None:
 
 def test_the_version_that_was_put_back_segments(lungseg: Lungseg, root: Path) -> None:
     blank = tf.zeros([1, 1], tf.uint8).numpy()
-    assert load_model(root / "serving")([blank])[0].tolist() == [[40]]
+    assert load_model(root / "serving").segment([blank])[0].tolist() == [[40]]
     lungseg("promote", "--to", 2)
-    assert load_model(root / "serving")([blank])[0].tolist() == [[20]]
+    assert load_model(root / "serving").segment([blank])[0].tolist() == [[20]]
 
 
 def test_an_unknown_version(lungseg: Lungseg, root: Path) -> None:

@@ -147,7 +147,11 @@ def test_every_refusal_by_name_and_reason(
         ("images/b.png", "is 48 x 40, but its mask masks/b.png is 48 x 30"),
         ("images/c.png", "has the mask masks/c.png, which is empty"),
         ("images/d.png", "has the mask masks/d.png, which covers the whole image"),
-        ("images/e.png", "has the mask masks/e.png, which is a label map of 3 levels: 0, 1, 2"),
+        (
+            "images/e.png",
+            "has the mask masks/e.png, which is a label map of 3 levels (0, 1, 2): "
+            "name those that are lung with --labels",
+        ),
         ("images/f.png", "is constant: every pixel is 0"),
         ("images/g.png", "has no mask in masks/"),
         ("images/h.jpg", twins),

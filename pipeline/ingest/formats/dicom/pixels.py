@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset, uid
 from pydicom.encaps import get_frame
+from pydicom.pixels.common import PhotometricInterpretation
 
 from pipeline.ingest.formats.base import ImageError, refuse_large
 
@@ -79,9 +80,11 @@ def read_format(dataset: Dataset) -> PixelFormat:
         raise ImageError(f"has {frames} frames: save each as a file of its own")
     colours, taken = read_photometric(dataset), f"only {DARK_IS_HIGH} and {BRIGHT_IS_HIGH} are taken"
     if _read_integer(dataset, "SamplesPerPixel", 1) != 1:
-        raise ImageError(f"is in colour ({colours}), as screenshots are: {taken}")
+        raise ImageError(f"is in colour, as screenshots are: {taken}")
     if colours not in (DARK_IS_HIGH, BRIGHT_IS_HIGH):
-        raise ImageError(f"has the PhotometricInterpretation {colours}: {taken}")
+        # What the standard does not know may be anything, a name as well.
+        name = colours if colours in {known.value for known in PhotometricInterpretation} else "unknown"
+        raise ImageError(f"has the PhotometricInterpretation {name}: {taken}")
     rows, columns = _read_integer(dataset, "Rows"), _read_integer(dataset, "Columns")
     if rows < 1 or columns < 1:
         raise ImageError(f"has {columns} x {rows} pixels")

@@ -341,7 +341,7 @@ def test_no_dicom() -> None:
     [
         ({"NumberOfFrames": 3}, "has 3 frames: save each as a file of its own"),
         ({"PhotometricInterpretation": "RGB", "SamplesPerPixel": 3},
-         "is in colour (RGB), as screenshots are: only MONOCHROME1 and MONOCHROME2 are taken"),
+         "is in colour, as screenshots are: only MONOCHROME1 and MONOCHROME2 are taken"),
         ({"PhotometricInterpretation": "PALETTE COLOR"},
          "has the PhotometricInterpretation PALETTE COLOR: only MONOCHROME1 and MONOCHROME2 are taken"),
         ({"BurnedInAnnotation": "YES"},

@@ -108,7 +108,9 @@ def test_jpeg_ringing_is_no_label(save: Save, quality: int) -> None:
 def test_label_map(save: Save, mask: Pixels, name: str) -> None:
     large = np.kron(mask, np.ones((8, 8), np.uint8))
     large[:, 192:][large[:, 192:] > 0] = 128
-    assert reason(save(name, large)) == "is a label map of 3 levels: 0, 128, 255"
+    assert (
+        reason(save(name, large)) == "is a label map of 3 levels (0, 128, 255): name those that are lung with --labels"
+    )
 
 
 @pytest.mark.parametrize("side", [5, 8])
@@ -116,12 +118,16 @@ def test_a_small_label_is_found(save: Save, side: int) -> None:
     labels = np.zeros((512, 512), np.uint8)
     labels[100:400, 100:200] = 1
     labels[300 : 300 + side, 400 : 400 + side] = 2
-    assert reason(save("a.png", labels)) == "is a label map of 3 levels: 0, 1, 2"
+    assert (
+        reason(save("a.png", labels)) == "is a label map of 3 levels (0, 1, 2): name those that are lung with --labels"
+    )
 
 
 def test_many_labels_are_named_in_part(save: Save) -> None:
     labels = np.repeat(np.arange(9, dtype=np.uint16) * 1000, 5)[:, None] * np.ones(20, np.uint16)
-    expected = "is a label map of 9 levels: 0, 1000, 2000, 3000, 4000, 5000, ..."
+    expected = (
+        "is a label map of 9 levels (0, 1000, 2000, 3000, 4000, 5000, ...): name those that are lung with --labels"
+    )
     assert reason(save("a.png", labels)) == expected
 
 

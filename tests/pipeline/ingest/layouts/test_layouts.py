@@ -163,7 +163,7 @@ def test_missing_folder(stopped: Stopped, tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [(), ("images/Thumbs.db",)])
 def test_no_images(stopped: Stopped, touch: Callable[..., Path], content: tuple[str, ...]) -> None:
     root = touch("images/.keep", "masks/a.png", *content)
-    assert stopped("folder", root) == "D/images holds no images (.png, .jpg, .jpeg, .tif, .tiff, .dcm)"
+    assert stopped("folder", root) == "D/images holds no images (.png, .jpg, .jpeg, .tif, .tiff, .dcm, .dicom, .ima)"
 
 
 @pytest.mark.parametrize(

@@ -93,11 +93,10 @@ def test_files_of_other_endings_are_told(find: Find, touch: Callable[..., Path])
     assert masks.startswith("1 file passed over, such as masks/y.webp: names must end in one of .png, ")
 
 
-def test_a_series_of_other_endings_is_told(find: Find, touch: Callable[..., Path]) -> None:
-    listing = find("ct", touch("volumes/b.nii", "masks/b.nii", "volumes/a/1.slice", "masks/a.nii"))
+def test_a_volume_of_another_ending_is_told(find: Find, touch: Callable[..., Path]) -> None:
+    listing = find("ct", touch("volumes/b.nii", "masks/b.nii", "volumes/a.mha", "masks/a.nii"))
     assert refused(listing) == {
-        "masks/a.nii": "is a mask without an image in volumes/ (passed over for the ending of its name: "
-        "volumes/a/1.slice)"
+        "masks/a.nii": "is a mask without an image in volumes/ (passed over for the ending of its name: volumes/a.mha)"
     }
 
 
