@@ -4,12 +4,12 @@
 '--runner=PortableRunner'
 """
 
-import difflib
 from typing import Annotated, Final, Literal
 
 from pydantic import Field, model_validator
 
 from schema.settings import Settings
+from schema.suggestions import nearest
 
 Runner = Literal["direct", "flink", "spark", "dataflow"]
 Address = Annotated[str, Field(pattern=r"^[^\s:/]+:[0-9]{1,5}$")]
@@ -132,5 +132,5 @@ class BeamSettings(Settings):
             if name in ("direct_running_mode", "runner", "beam_plugins", "temp_location", *self._of_runner()):
                 raise BeamOptionError(f"beam.options.{name} is set by the other keys of the section beam: leave it out")
             if name not in known:
-                nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
-                raise BeamOptionError(f"beam.options.{name} is no option of Beam; the nearest is '{nearest}'")
+                meant = nearest(name, known, similarity=0)
+                raise BeamOptionError(f"beam.options.{name} is no option of Beam; the nearest is '{meant}'")

@@ -31,7 +31,7 @@ def _descriptor(url: str) -> str:
 
 
 def main() -> None:
-    """Asks the engine for the pipeline's options and works for it until it says stop."""
+    """Ask the engine for the pipeline's options and work for it until it says stop."""
     parser = argparse.ArgumentParser()
     for name in ("id", "provision_endpoint", "control_endpoint", "logging_endpoint"):
         parser.add_argument(f"--{name}", required=True)

@@ -5,7 +5,6 @@
 3
 """
 
-import difflib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, get_args
@@ -26,6 +25,7 @@ from pipeline.kubeflow.settings import KubeflowSettings
 from pipeline.root import CONFIG_FILE, NOT_LOCAL, as_given, is_url
 from schema.files import write_whole
 from schema.settings import Settings
+from schema.suggestions import nearest
 
 PRESETS: Final = Path(__file__).with_name("presets")
 
@@ -282,8 +282,8 @@ def _explain(error: ValidationError | BeamOptionError) -> str:
         return "no data given: name a folder with `--data`"
     if first["type"] == "extra_forbidden":
         without_places = ".".join(part for part in first["loc"] if isinstance(part, str))
-        nearest = difflib.get_close_matches(without_places, _known_keys(Config), n=1, cutoff=0.0)
-        return f"configuration: unknown key '{key}'; the nearest known one is '{nearest[0]}'"
+        known = nearest(without_places, _known_keys(Config), similarity=0)
+        return f"configuration: unknown key '{key}'; the nearest known one is '{known}'"
     problem = first["msg"].removeprefix("Value error, ")
     value = as_given(first["input"]) if isinstance(first["input"], Path) else first["input"]
     given = "" if isinstance(value, dict) else f", is {value!r}"

@@ -24,7 +24,7 @@ from components.evaluator.component import Evaluator
 from components.evaluator.settings import EvaluatorSettings
 from components.pusher.component import Pusher
 from components.reporter.component import Reporter
-from components.reporter.settings import ReporterSettings, ReportKind
+from components.reporter.settings import ReporterSettings
 from components.serving_folder import ServingFolderSettings
 from components.serving_probe.component import ServingProbe
 from components.transform.component import Transform
@@ -33,6 +33,7 @@ from modules.training.settings import TrainerSettings, TrainSettings, TuneSettin
 from pipeline.config import Config
 from pipeline.data_graph import DataNodes, prepare, validate
 from pipeline.root import STUDY_SUFFIX
+from schema.reports.run_report import ReportKind
 
 _TRAINER: Final = "modules.training.trainer"
 _TUNER: Final = "modules.training.tuner"

@@ -116,15 +116,16 @@ def load_policy(name_or_path: str) -> Policy:
     shipped = {path.stem: path for path in sorted(POLICIES.glob("*.yaml"))}
     path = shipped.get(name_or_path, Path(name_or_path))
     if not path.is_file():
-        msg = f"augmentation policy '{name_or_path}' is neither a file nor one of: {', '.join(shipped)}"
-        raise PolicyError(msg + hint_nearest(name_or_path, shipped))
+        raise PolicyError(
+            f"augmentation policy '{name_or_path}' is neither a file nor one of: {', '.join(shipped)}"
+            + hint_nearest(name_or_path, shipped)
+        )
     try:
         return Policy.model_validate(yaml.safe_load(path.read_text()))
     except ValidationError as error:
-        msg = f"augmentation policy {path}: {_explain(error)}"
+        raise PolicyError(f"augmentation policy {path}: {_explain(error)}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        msg = f"augmentation policy {path} is no YAML: {one_line(error)}"
-    raise PolicyError(msg)
+        raise PolicyError(f"augmentation policy {path} is no YAML: {one_line(error)}") from error
 
 
 def compose(policy: Policy) -> "albumentations.Compose":
@@ -142,8 +143,7 @@ def _build(transform: Transform, p: float | None = None, **replaced: Any) -> "al
     """
     kinds = _kinds()
     if transform.name not in kinds:
-        msg = f"Albumentations has no transform '{transform.name}'"
-        raise ValueError(msg + hint_nearest(transform.name, kinds))
+        raise ValueError(f"Albumentations has no transform '{transform.name}'{hint_nearest(transform.name, kinds)}")
     kind = kinds[transform.name]
     known = [name for name in inspect.signature(kind.__init__).parameters if name not in ("self", "p")]
     for argument in transform.arguments:

@@ -87,15 +87,19 @@ def _check_fill(name: str, make: Make) -> None:
     """Raise ValueError where what fills the mask is lung: where the defaults leave none, at the same random numbers."""
     built = make()
     parameters = inspect.signature(type(built).__init__).parameters
-    defaults = {one: parameters[one].default for one in _FILLS if one in parameters}
-    given = {one: getattr(built, one, default) for one, default in defaults.items()}
-    changed = [one for one in given if given[one] != defaults[one]]
+    defaults = {argument: parameters[argument].default for argument in _FILLS if argument in parameters}
+    values = {argument: getattr(built, argument, default) for argument, default in defaults.items()}
+    changed = [argument for argument in values if values[argument] != defaults[argument]]
     if not changed or not _writes_lung(make, defaults, {}):
         return
-    culprits = [one for one in changed if not _writes_lung(make, defaults, {one: defaults[one]})] or changed
-    values = ", ".join(f"{one} {_format(given[one])}" for one in culprits)
-    remedy = " and ".join(f"leave {one} out" if defaults[one] is None else f"set {one} to 0" for one in culprits)
-    raise ValueError(f"{name} writes lung where there was none ({values}): {remedy}")
+    culprits = [
+        argument for argument in changed if not _writes_lung(make, defaults, {argument: defaults[argument]})
+    ] or changed
+    found = ", ".join(f"{argument} {_format(values[argument])}" for argument in culprits)
+    remedy = " and ".join(
+        f"leave {argument} out" if defaults[argument] is None else f"set {argument} to 0" for argument in culprits
+    )
+    raise ValueError(f"{name} writes lung where there was none ({found}): {remedy}")
 
 
 def _format(value: Any) -> str:

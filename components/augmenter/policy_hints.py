@@ -4,8 +4,9 @@
 "; did you mean 'limit'?"
 """
 
-import difflib
 from collections.abc import Iterable, Sequence
+
+from schema.suggestions import did_you_mean
 
 _LIKE = 0.5
 _FILL, _FILL_MASK, _BORDER = "fill", "fill_mask", "border_mode"
@@ -24,8 +25,7 @@ _GONE = {
 
 def hint_nearest(name: str, known: Iterable[str]) -> str:
     """Name what a name most likely means; nothing where none is like it."""
-    nearest = difflib.get_close_matches(name, list(known), n=1, cutoff=_LIKE)
-    return f"; did you mean '{nearest[0]}'?" if nearest else ""
+    return did_you_mean(name, known, _LIKE)
 
 
 def hint_argument(argument: str, known: Sequence[str]) -> str:

@@ -7,8 +7,6 @@ from modules.training.settings import TrainSettings
 from schema.reports.run_report import ReportKind
 from schema.settings import Settings
 
-__all__ = ["ReportKind", "ReporterSettings"]
-
 
 class ReporterSettings(Settings):
     """The settings of the run that is reported on."""

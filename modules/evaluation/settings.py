@@ -4,7 +4,6 @@
 'at_least'
 """
 
-import difflib
 from typing import Annotated, Literal, get_args
 
 from pydantic import Field, FiniteFloat, model_validator
@@ -13,6 +12,7 @@ from modules.evaluation.measures import STATISTICS
 from schema.reports.blessing import Bound
 from schema.reports.evaluation import SliceKey
 from schema.settings import Settings
+from schema.suggestions import nearest
 
 _Count = Annotated[int, Field(ge=1)]
 _Share = Annotated[float, Field(ge=0, le=1)]
@@ -50,8 +50,8 @@ class Rule(Settings):
     @model_validator(mode="after")
     def _is_one_rule(self) -> "Rule":
         if self.metric not in STATISTICS:
-            nearest = difflib.get_close_matches(self.metric, STATISTICS, n=1, cutoff=0.0)[0]
-            raise ValueError(f"unknown metric '{self.metric}'; the nearest known one is '{nearest}'")
+            known = nearest(self.metric, STATISTICS, similarity=0)
+            raise ValueError(f"unknown metric '{self.metric}'; the nearest known one is '{known}'")
         if sum(getattr(self, kind) is not None for kind in _BOUNDS) != 1:
             raise ValueError(f"a rule has exactly one of {', '.join(_BOUNDS)}")
         statistic = STATISTICS[self.metric]

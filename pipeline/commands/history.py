@@ -166,7 +166,7 @@ def _read_nodes(store: metadata_store.MetadataStore) -> dict[int, _Node]:
 
 
 def _read_outputs(store: metadata_store.MetadataStore, executions: Iterable[int]) -> dict[int, dict[str, Any]]:
-    """Artifacts of each execution by key, without those that it failed to make."""
+    """Read the artifacts of each execution by key, without those that it failed to make."""
     all_events = store.get_events_by_execution_ids(executions)
     events = [event for event in all_events if event.type == metadata_store_pb2.Event.OUTPUT]
     artifacts = {
@@ -244,7 +244,7 @@ def _read(kind: type[ReportT], artifact: Any) -> ReportT | None:
 
 
 def _spans(examples: Any) -> list[int] | None:
-    """Numbers of the spans that were read, rising."""
+    """Return the numbers of the spans that were read, rising."""
     several, newest = _text(examples, "spans"), _number(examples, "span")
     if several:
         return [int(number) for number in several.split(",")]

@@ -145,7 +145,7 @@ def write_phantoms(
 
 
 def _write(target: Path, count: int, seed: int, size: int, progress: Callable[[int], None]) -> None:
-    """Draws into a folder beside the target, which takes its name at the end."""
+    """Draw into a folder beside the target, which takes its name at the end."""
     text, rows = PngInfo(), [list(COLUMNS)]
     text.add_text("Description", _DESCRIPTION)
     target.parent.mkdir(parents=True, exist_ok=True)

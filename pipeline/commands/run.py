@@ -66,7 +66,7 @@ def run(config: Config, *, orchestrator: Orchestrator = Orchestrator.LOCAL, verb
 
 
 def study(config: Config, *, verbose: bool = False) -> None:
-    """Trains with and without copies and compares; everything that it writes is under the configuration's root.
+    """Train with and without copies and compare; everything that it writes is under the configuration's root.
 
     Args:
         config: Of the run that is studied.

@@ -180,7 +180,7 @@ def _read_sex(row: Row) -> str:
 
 
 def _read_age(row: Row) -> float:
-    coded = parse_age_string(row.cells[features.AGE])
+    coded = parse_age_string(row.cells[features.AGE].upper())
     age = _read_number(row, features.AGE, "age") if coded is None else coded
     if not is_plausible_age(age):
         raise CellError(f"has the age '{row.cells[features.AGE]}' in {row.place}: not within 0 to {MAX_AGE}")

@@ -21,7 +21,7 @@ def is_plausible_age(years: float) -> bool:
 
 def parse_age_string(text: str) -> float | None:
     """Return the years of an age in the form of DICOM's age strings, as "058Y", "018M"; None where it has another."""
-    match = re.fullmatch(r"(\d{1,3})([DWMY])", text.upper())
+    match = re.fullmatch(r"(\d{1,3})([DWMY])", text)
     return int(match[1]) * _YEARS[match[2]] if match else None
 
 

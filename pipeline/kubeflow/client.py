@@ -139,7 +139,7 @@ class Client:
             self._delete(run)
 
     def _settle(self, keep: Any, others: list[Any], *, active: bool) -> None:
-        """Leaves `keep` alone under its name: the others stop before it starts, and go when it has."""
+        """Leave `keep` alone under its name: the others stop before it starts, and go when it has."""
         for other in filter(_is_active, others):
             self._recurring.recurring_run_service_disable_recurring_run(other.recurring_run_id)
         if active != _is_active(keep):

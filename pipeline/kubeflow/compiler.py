@@ -86,7 +86,7 @@ def compile_documents(config: Config, image: str) -> list[Spec]:
 
 
 def check(spec: Spec) -> None:
-    """Refuses what the open-source backend would refuse, or would fail on in the middle of a run.
+    """Refuse what the open-source backend would refuse, or would fail on in the middle of a run.
 
     Args:
         spec: The pipeline's specification, schema 2.1.

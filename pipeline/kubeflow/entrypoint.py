@@ -123,7 +123,7 @@ class Step:
             json_format.ParseDict(value, values[name])
 
     def _run_driver(self) -> None:
-        """Has TFX resolve span, version and fingerprint, and hands them on to the executor and its output."""
+        """Have TFX resolve span, version and fingerprint, and hand them on to the executor and its output."""
         values = self._input.inputs.parameter_values
         if issubclass(self._executor_class, executor.Executor):
             check_spans(tfx_utils.parse_execution_properties(values, {}, self._spec))

@@ -1,6 +1,5 @@
 """The file that `lungseg kubeflow compile` writes: what it declares, and values for it from the command line."""
 
-import difflib
 import hashlib
 import math
 import re
@@ -12,6 +11,7 @@ from typing import Any
 import yaml
 
 from pipeline.errors import UserError
+from schema.suggestions import nearest
 
 _SHORT = 12
 """Hexadecimal digits of a file's SHA-256 that name its version."""
@@ -63,7 +63,7 @@ def read_package(path: Path) -> Package:
 
 
 def parse_parameters(package: Package, assignments: Mapping[str, str]) -> dict[str, Any]:
-    """Brings values from the command line to the types that the pipeline declares.
+    """Bring values from the command line to the types that the pipeline declares.
 
     Raises:
         UserError: A parameter is unknown, has a value of another type, or is missing though it has no default.
@@ -71,8 +71,8 @@ def parse_parameters(package: Package, assignments: Mapping[str, str]) -> dict[s
     known = package.parameters
     for name in assignments:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1, cutoff=0)
-            hint = f"did you mean {near[0]}?" if near else "it has no parameters"
+            meant = nearest(name, known, similarity=0)
+            hint = f"did you mean {meant}?" if meant else "it has no parameters"
             raise UserError(f"--param {name}: {package.path} has no such parameter: {hint}")
     given = {**package.defaults, **assignments}
     missing = [name for name, declared in known.items() if name not in given and not declared.get("isOptional")]

@@ -159,7 +159,7 @@ class _Transport(RESTClientObject):
         return " ".join(said.split())
 
     def _pretend(self, tell: Callable[[str], None], method: str, url: str, options: Mapping[str, Any]) -> "_Answer":
-        """Answers as a server would that had nothing: with what was sent, and ids that say what they stand for."""
+        """Answer as a server would that had nothing: with what was sent, and ids that say what they stand for."""
         body = options.get("body") or {key: value[0] for key, value in options.get("post_params") or ()}
         if method != "GET":
             query = "&".join(f"{key}={value}" for key, value in options.get("query_params") or ())

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from typing import Final
 
+from pipeline.ingest.formats.base import ImageError
 from pipeline.ingest.formats.dicom.parser import is_dicom
 
 MASK_EXTENSIONS: Final = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
@@ -20,6 +21,14 @@ def stem_of(name: str) -> str:
     return name
 
 
+def begins_as_dicom(read_head: Callable[[], bytes]) -> bool:
+    """Tell by its beginning whether a file is DICOM; where it cannot be read, reading it whole says what is wrong."""
+    try:
+        return is_dicom(read_head())
+    except ImageError:
+        return True
+
+
 def is_bare_dicom(name: str, read_head: Callable[[], bytes]) -> bool:
-    """Tell whether a file whose name has no extension, as `IM0001` or a UID, is DICOM; its beginning says so."""
-    return re.search(r"\.\d*[^\W\d]\w*$", name) is None and is_dicom(read_head())
+    """Tell whether a file whose name has no extension, as `IM0001` or a UID, is DICOM."""
+    return re.search(r"\.\d*[^\W\d]\w*$", name) is None and begins_as_dicom(read_head)

@@ -106,9 +106,7 @@ def _has_soft_edges(levels: NDArray[Any]) -> bool:
 def _refuse_picture(levels: NDArray[Any], low: int, high: int) -> None:
     """Raise ImageError where more pixels lie between the two levels than edges have."""
     reach = (high - low) * _NEAR
-    settled_low, settled_high = (
-        cv2.inRange(levels, level - reach, level + reach).mean() / 255 for level in (low, high)
-    )
+    settled_low, settled_high = _share_near(levels, low, reach), _share_near(levels, high, reach)
     between = 1 - settled_low - settled_high
     if between > _MOST_BETWEEN:
         raise ImageError(f"is no mask: {between:.0%} of its pixels are near neither of two levels ({low} and {high})")

@@ -6,13 +6,11 @@ tells which are slices. Its mask is `masks/NAME.nii.gz`. `metadata.csv` may desc
 
 from typing import TYPE_CHECKING, Final
 
-from pipeline.ingest.formats.base import ImageError
-from pipeline.ingest.formats.dicom.parser import is_dicom
-from pipeline.ingest.formats.extensions import VOLUME_EXTENSIONS
+from pipeline.ingest.formats.extensions import DICOM_EXTENSIONS, VOLUME_EXTENSIONS, begins_as_dicom
 from pipeline.ingest.layouts.base import Input, Layout, has_subfolders
 from pipeline.ingest.metadata import DescribeByRow, Description, find_metadata
 from pipeline.ingest.pairing import Pair
-from pipeline.ingest.storage.files import base_name, join, open_file
+from pipeline.ingest.storage.files import base_name, join, read_head
 from pipeline.ingest.volumes import VolumeSample
 
 if TYPE_CHECKING:
@@ -20,9 +18,7 @@ if TYPE_CHECKING:
 
 _VOLUMES, _MASKS = "volumes", "masks"
 _SLICES: Final = 250
-_NAMED_DICOM: Final = (".dcm", ".dicom", ".ima")
 _DIRECTORY: Final = "DICOMDIR"  # the table of contents of a disc, which is DICOM as well
-_HEAD: Final = 132  # bytes, by which DICOM is known
 
 
 def _find(input_: Input) -> "beam.PTransform":
@@ -50,13 +46,7 @@ def _is_slice(root: str, name: str) -> bool:
     file = base_name(name)
     if file.upper() == _DIRECTORY:
         return False
-    if file.lower().endswith(_NAMED_DICOM):
-        return True
-    try:
-        with open_file(join(root, name)) as opened:
-            return is_dicom(opened.read(_HEAD))
-    except ImageError:
-        return True  # reading it once more says what is wrong
+    return file.lower().endswith(DICOM_EXTENSIONS) or begins_as_dicom(lambda: read_head(join(root, name)))
 
 
 CT: Final = Layout(f"{_VOLUMES}/ and {_MASKS}/", has_subfolders(_VOLUMES, _MASKS), _find, records_per_sample=_SLICES)

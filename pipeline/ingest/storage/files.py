@@ -129,12 +129,13 @@ def read_file(path: str) -> bytes:
 
 
 def read_head(path: str, size: int = 256) -> bytes:
-    """Read how a file begins, by which formats are known; nothing where it cannot be read."""
-    try:
-        with open_file(path) as file:
-            return read_some(file, size)
-    except ImageError:  # reading it whole says what is wrong
-        return b""
+    """Read how a file begins, by which formats are known.
+
+    Raises:
+        ImageError: It cannot be read.
+    """
+    with open_file(path) as file:
+        return read_some(file, size)
 
 
 def read_rest(file: BinaryIO, head: bytes) -> bytes:

@@ -3,7 +3,6 @@
 Identifiers name a person: they must be turned into pseudonyms (`pipeline.ingest.identity`) before they go anywhere.
 """
 
-import re
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -11,10 +10,9 @@ from pydicom import Dataset
 
 from pipeline.ingest.formats.base import DicomMetadata
 from pipeline.ingest.formats.dicom.parser import get_text
-from pipeline.ingest.plausibility import is_plausible_age, square_spacing
+from pipeline.ingest.plausibility import is_plausible_age, parse_age_string, square_spacing
 from schema import features
 
-_YEARS: Final = {"D": 1 / 365.25, "W": 7 / 365.25, "M": 1 / 12, "Y": 1.0}
 _SEXES: Final = {"F": "female", "M": "male", "O": "other"}
 _VIEWS: Final = ("AP", "PA", "LL", "RL", "RLD", "LLD", "RLO", "LLO")  # PS3.3 C.8.1.3.1.1 and C.8.7.1
 
@@ -33,9 +31,8 @@ def read_metadata(dataset: Dataset) -> DicomMetadata:
 
 
 def _read_age(text: str) -> float:
-    match = re.fullmatch(r"(\d{1,3})([DWMY])", text)
-    age = int(match[1]) * _YEARS[match[2]] if match else features.UNKNOWN_AGE
-    return age if is_plausible_age(age) else features.UNKNOWN_AGE
+    age = parse_age_string(text)
+    return age if age is not None and is_plausible_age(age) else features.UNKNOWN_AGE
 
 
 def _read_spacing(element: Sequence[Any] | None) -> float:
