@@ -18,6 +18,9 @@ from schema.example import Example
 
 Pixels = NDArray[np.uint8]
 
+MAX_PIXELS: Final = 2**26
+"""Of an image. Larger ones are refused from the header, before anything is decoded; a radiograph has 2**20 to 2**25."""
+
 # What pays, for a 512-pixel radiograph and its mask. OpenCV's own setting writes them in 2.3 and 0.5 ms and reads them
 # in 1.6 and 1.0 ms, at 140 and 3.6 kB. Differences to the row above are read faster than those to the pixel before, and
 # noisy grey values have no runs to look for: 2.0 and 1.2 ms, 139 kB. A mask has nothing but runs: 0.35 and 0.5 ms,

@@ -78,11 +78,12 @@ class Failed(Exception):  # noqa: N818  # not an error of the program
 
 @dataclass(frozen=True)
 class Served:
-    """An image, its mask as PNG, and the share of lung that came with it."""
+    """An image, and what came back: its mask as PNG, the share of lung, and what is wrong with the image."""
 
     image: bytes
     mask: bytes
     fraction: float
+    error: str
 
     def lung(self) -> Any:
         """Decode the mask; uint8 [height, width]."""
@@ -150,7 +151,7 @@ class Probe:
 
     def _check_signatures(self) -> None:
         for name, mask in ((SERVE, "mask_png"), (REST, "mask_bytes")):
-            outputs = {mask: tf.string, "lung_fraction": tf.float32}
+            outputs = {mask: tf.string, "lung_fraction": tf.float32, "error": tf.string}
             self._check(f"signature {name}", partial(self._signature, name, "image_bytes", outputs))
         for name in (EVALUATE, TRANSFORM):
             self._check(f"signature {name}", partial(self._signature, name, "examples", None))
@@ -194,10 +195,20 @@ class Probe:
         return f"{len(self._records)} records"
 
     def _serve(self, files: Sequence[bytes]) -> list[Served]:
+        answers = self._ask(files)
+        for served in answers:
+            if served.error:
+                raise Failed(f"refuses an image, which '{served.error}'")
+        return answers
+
+    def _ask(self, files: Sequence[bytes]) -> list[Served]:
         answer = self._function(SERVE)(image_bytes=tf.constant(files, tf.string))
         _check_lengths(answer, len(files))
-        masks, fractions = answer["mask_png"].numpy().tolist(), answer["lung_fraction"].numpy().tolist()
-        return [Served(*parts) for parts in zip(files, masks, fractions, strict=True)]
+        columns = [answer[name].numpy().tolist() for name in ("mask_png", "lung_fraction", "error")]
+        return [
+            Served(image, mask, fraction, error.decode())
+            for image, mask, fraction, error in zip(files, *columns, strict=True)
+        ]
 
     def _serve_each(self, kind: str, files: Sequence[bytes]) -> str:
         self._served[kind] = [served for file in files for served in self._serve([file])]
@@ -218,11 +229,13 @@ class Probe:
         return f"{len(self._all_served())} masks"
 
     def _refuse(self, file: bytes) -> str:
-        try:
-            self._serve([file])
-        except tf.errors.OpError as error:
-            return type(error).__name__
-        raise Failed("answered with a mask")
+        before = self._all_served()[0]
+        beside, refused = self._ask([before.image, file])
+        if refused.mask or not refused.error:
+            raise Failed("answered with a mask")
+        if beside.error:
+            raise Failed(f"with it, refuses an image, which '{beside.error}'")
+        return _compare([before], [beside], f"'{refused.error}'; an image beside it")
 
     def _serve_again(self) -> str:
         before = self._all_served()[:1]

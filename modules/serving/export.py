@@ -1,10 +1,13 @@
 """The exported model: a SavedModel that needs neither this project nor TFT nor Keras to be loaded.
 
-serving_default     image_bytes string [N]  -> mask_png string [N], lung_fraction float [N]
+serving_default     image_bytes string [N]  -> mask_png string [N], lung_fraction float [N], error string [N]
 rest                the same, with mask_bytes for mask_png: JSON holds no bytes, and what is named so TensorFlow Serving
                     encodes in base 64
 evaluate            examples string [N]     -> pixel counts and brier, float [N] each; mask_png string [N]
 transform_features  examples string [N]     -> what Transform makes of them
+
+A file that cannot be read costs the others of its request nothing: `error` says what is wrong with it and is empty for
+the others; its mask is an empty string, and its share of lung 0.
 """
 
 from collections.abc import Callable
@@ -14,7 +17,7 @@ import tensorflow as tf
 from tensorflow_transform.saved.saved_transform_io_v2 import SavedModelLoader
 
 from modules.evaluation import overlap
-from modules.preprocessing import decode_mask, encoded_size, parse_pixels
+from modules.preprocessing import decode_mask, encoded_size, find_errors, parse_pixels
 from schema import features
 
 _CHUNK = 16
@@ -43,16 +46,24 @@ def export_model(
     probabilities = _probabilities_of(model, transform, average_mirrored)
 
     def serving_default(image_bytes: tf.Tensor) -> Tensors:
+        errors = find_errors(image_bytes)
+        readable = tf.where(tf.equal(errors, ""))
+        files = tf.gather_nd(image_bytes, readable)
         masks, fractions = tf.map_fn(
             _encode_mask,
-            (probabilities(image_bytes), tf.map_fn(encoded_size, image_bytes, fn_output_signature=tf.int32)),
+            (probabilities(files), tf.map_fn(encoded_size, files, fn_output_signature=tf.int32)),
             fn_output_signature=(tf.string, tf.float32),
         )
-        return {"mask_png": masks, "lung_fraction": fractions}
+        total = tf.shape(image_bytes, tf.int64)
+        return {
+            "mask_png": tf.scatter_nd(readable, masks, total),
+            "lung_fraction": tf.scatter_nd(readable, fractions, total),
+            "error": errors,
+        }
 
     def rest(image_bytes: tf.Tensor) -> Tensors:
         answer = serving_default(image_bytes)
-        return {"mask_bytes": answer["mask_png"], "lung_fraction": answer["lung_fraction"]}
+        return {"mask_bytes": answer.pop("mask_png"), **answer}
 
     def evaluate(examples: tf.Tensor) -> Tensors:
         records = _parse(examples, (features.IMAGE, features.MASK))

@@ -230,6 +230,7 @@ class Bad(tf.Module):
         return {
             "mask_png": tf.repeat(tf.io.encode_png(pixels), total),
             "lung_fraction": tf.fill([total], 0.25),
+            "error": tf.fill([total], ""),
         }
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="records")])

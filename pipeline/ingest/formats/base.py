@@ -1,12 +1,9 @@
 """What the readers of all formats share: the form of an image, the error, and the limit of pixels."""
 
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
-from schema.record import Pixels
-
-MAX_PIXELS: Final = 2**26
-"""Larger images are refused from the header, before anything is decoded; a radiograph has 2**20 to 2**25."""
+from schema.record import MAX_PIXELS, Pixels
 
 
 class ImageError(ValueError):

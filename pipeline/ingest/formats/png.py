@@ -7,7 +7,7 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.ingest.formats.base import MAX_PIXELS
+from schema.record import MAX_PIXELS
 
 _START: Final = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"  # width and height follow
 _PLAIN: Final = (b"\x08\0\0\0\0", b"IDAT")  # 8 bits, grey, not interlaced; nothing before the pixels

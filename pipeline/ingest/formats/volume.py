@@ -15,9 +15,9 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.ingest.formats.base import MAX_PIXELS, ImageError
+from pipeline.ingest.formats.base import ImageError
 from pipeline.ingest.plausibility import square_spacing
-from schema.record import Pixels
+from schema.record import MAX_PIXELS, Pixels
 
 MAX_VOXELS: Final = 4 * MAX_PIXELS
 """Larger volumes are refused from the header; a CT of 512 x 512 x 600 has half as many."""

@@ -35,8 +35,8 @@ def spec(dtype: tf.DType) -> tuple[list[None], tf.DType]:
 @pytest.mark.parametrize(
     ("name", "argument", "outputs"),
     [
-        ("serving_default", "image_bytes", {"mask_png": tf.string, "lung_fraction": tf.float32}),
-        ("rest", "image_bytes", {"mask_bytes": tf.string, "lung_fraction": tf.float32}),
+        ("serving_default", "image_bytes", {"mask_png": tf.string, "lung_fraction": tf.float32, "error": tf.string}),
+        ("rest", "image_bytes", {"mask_bytes": tf.string, "lung_fraction": tf.float32, "error": tf.string}),
         ("evaluate", "examples", {**dict.fromkeys((*COUNTS, "brier"), tf.float32), "mask_png": tf.string}),
         ("transform_features", "examples", {"image": tf.string, "mask": tf.string, "is_augmented": tf.int64}),
     ],
@@ -95,10 +95,12 @@ def test_an_image_is_answered_alike_alone_and_among_others(signatures: SimpleNam
 
 
 def test_what_is_served_by_rest_is_the_same(signatures: SimpleNamespace, files: list[bytes]) -> None:
-    answers = [getattr(signatures, name)(image_bytes=tf.constant(files[:3])) for name in ("serving_default", "rest")]
-    assert set(answers[1]) == {"mask_bytes", "lung_fraction"}
-    assert answers[1]["mask_bytes"].numpy().tolist() == answers[0]["mask_png"].numpy().tolist()
-    assert answers[1]["lung_fraction"].numpy().tolist() == answers[0]["lung_fraction"].numpy().tolist()
+    sent = tf.constant([*files[:3], b"no image"])
+    default, rest = (
+        {key: value.numpy().tolist() for key, value in getattr(signatures, name)(image_bytes=sent).items()}
+        for name in ("serving_default", "rest")
+    )
+    assert rest == {"mask_bytes": default.pop("mask_png"), **default}
 
 
 def counted(truth: NDArray[np.uint8], prediction: NDArray[np.uint8]) -> list[int]:
@@ -137,14 +139,52 @@ def test_transform_features(
     assert tf.io.parse_tensor(answer["mask"][1], tf.uint8).shape == (SIZE, SIZE, 1)
 
 
-def test_what_is_no_image_is_refused(signatures: SimpleNamespace) -> None:
-    with pytest.raises(tf.errors.InvalidArgumentError):
-        signatures.serving_default(image_bytes=tf.constant([b"no image"]))
+def test_a_broken_file_costs_the_others_of_its_request_nothing(
+    signatures: SimpleNamespace, files: list[bytes], scenes: list[Record], to_png: Png
+) -> None:
+    png = to_png(np.arange(64 * 64, dtype=np.uint16).reshape(64, 64))
+    jpeg = cv2.imencode(".jpg", np.tile(np.arange(64, dtype=np.uint8), (64, 1)))[1].tobytes()
+    damaged = "is damaged or truncated"
+    size_of_huge = (2**13 + 1).to_bytes(4, "big") + (2**13).to_bytes(4, "big")
+    broken = {
+        b"": "is empty",
+        b"no image": "is neither a PNG nor a JPEG file",
+        b"DICM".rjust(132, b"\0") + bytes(200): "is neither a PNG nor a JPEG file",
+        b"BM" + bytes(100): "is neither a PNG nor a JPEG file",
+        png[: len(png) // 2]: damaged,
+        png[:20]: damaged,
+        png[:4]: damaged,
+        png[:16] + bytes(8) + png[24:]: damaged,
+        png[:60] + bytes(60) + png[120:]: damaged,
+        jpeg[:12]: damaged,
+        jpeg[: len(jpeg) // 2]: damaged,
+        b"\xff\xd8\xff" + bytes(50): damaged,
+        png[:16] + size_of_huge + png[24:]: f"is too large: more than {2**26} pixels",
+    }
+    # Broken files first, last and in a row, beside more good ones than run through the network at a time.
+    sent = [*list(broken)[:3], *files, *list(broken)[3:]]
+    answer = {key: value.numpy() for key, value in signatures.serving_default(image_bytes=tf.constant(sent)).items()}
+    alone = signatures.serving_default(image_bytes=tf.constant(files))
+    assert [error.decode() for error in answer["error"]] == [broken.get(file, "") for file in sent]
+    assert answer["mask_png"][3 : 3 + len(files)].tolist() == alone["mask_png"].numpy().tolist()
+    assert answer["lung_fraction"][3 : 3 + len(files)].tolist() == alone["lung_fraction"].numpy().tolist()
+    assert {answer["mask_png"][index] for index, error in enumerate(answer["error"]) if error} == {b""}
+    assert {answer["lung_fraction"][index] for index, error in enumerate(answer["error"]) if error} == {0}
+
+
+def test_a_request_of_broken_files_alone(signatures: SimpleNamespace) -> None:
+    answer = signatures.serving_default(image_bytes=tf.constant([b"", b"x"]))
+    assert answer["mask_png"].numpy().tolist() == [b"", b""]
+    assert answer["error"].numpy().tolist() == [b"is empty", b"is neither a PNG nor a JPEG file"]
 
 
 def test_no_images_give_no_masks(signatures: SimpleNamespace) -> None:
     answer = signatures.serving_default(image_bytes=tf.constant([], tf.string))
-    assert {name: value.shape.as_list() for name, value in answer.items()} == {"mask_png": [0], "lung_fraction": [0]}
+    assert {name: value.shape.as_list() for name, value in answer.items()} == {
+        "mask_png": [0],
+        "lung_fraction": [0],
+        "error": [0],
+    }
     counts = signatures.evaluate(examples=tf.constant([], tf.string))
     assert {name: value.shape.as_list() for name, value in counts.items()} == {
         key: [0] for key in (*COUNTS, "brier", "mask_png")

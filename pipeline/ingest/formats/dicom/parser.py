@@ -19,7 +19,8 @@ from pydicom.datadict import tag_for_keyword
 from pydicom.filereader import read_dataset
 from pydicom.tag import BaseTag
 
-from pipeline.ingest.formats.base import MAX_PIXELS, ImageError
+from pipeline.ingest.formats.base import ImageError
+from schema.record import MAX_PIXELS
 
 _PREAMBLE: Final = 128
 _MAGIC: Final = b"DICM"

@@ -19,11 +19,12 @@ from pydicom.data import get_testdata_file
 from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
 
 from modules.grey_range import MIN_RANGE, grey_range
-from pipeline.ingest.formats.base import MAX_PIXELS, DicomMetadata, ImageError
+from pipeline.ingest.formats.base import DicomMetadata, ImageError
 from pipeline.ingest.formats.dicom import parser
 from pipeline.ingest.formats.dicom.image import decode_dicom, decode_slice
 from pipeline.ingest.formats.dicom.parser import is_dicom
 from pipeline.ingest.formats.registry import count_pixels, decode_image
+from schema.record import MAX_PIXELS
 
 LOSSY = (uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit, uid.JPEGLSNearLossless)
 DEEPEST: dict[str, int] = {uid.JPEGBaseline8Bit: 8, uid.JPEGExtended12Bit: 12}

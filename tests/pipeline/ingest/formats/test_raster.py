@@ -20,10 +20,10 @@ from numpy.typing import DTypeLike
 from PIL import Image, PngImagePlugin, TiffImagePlugin
 
 from modules.grey_range import grey_range
-from pipeline.ingest.formats.base import MAX_PIXELS, ImageError
+from pipeline.ingest.formats.base import ImageError
 from pipeline.ingest.formats.png import decode_plain_png
 from pipeline.ingest.formats.raster import decode_grey, decode_raster
-from schema.record import Pixels
+from schema.record import MAX_PIXELS, Pixels
 
 Save = Callable[..., Path]
 ROOT = Path(__file__).resolve().parents[4]
