@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final, Literal, TypeVar
+from typing import Final, Literal, TypeVar
 
 from ml_metadata import errors
 from ml_metadata.metadata_store import metadata_store
@@ -76,7 +76,7 @@ class _Node:
     id: str
     pipeline: str
     state: int
-    outputs: dict[str, Any]
+    outputs: dict[str, metadata_store_pb2.Artifact]
 
 
 def read_history(root: Path) -> list[Run]:
@@ -165,14 +165,16 @@ def _read_nodes(store: metadata_store.MetadataStore) -> dict[int, _Node]:
     return {id_: _Node(node, pipeline, state, outputs[id_]) for id_, ((pipeline, _, node), state) in executions.items()}
 
 
-def _read_outputs(store: metadata_store.MetadataStore, executions: Iterable[int]) -> dict[int, dict[str, Any]]:
+def _read_outputs(
+    store: metadata_store.MetadataStore, executions: Iterable[int]
+) -> dict[int, dict[str, metadata_store_pb2.Artifact]]:
     """Read the artifacts of each execution by key, without those that it failed to make."""
     all_events = store.get_events_by_execution_ids(executions)
     events = [event for event in all_events if event.type == metadata_store_pb2.Event.OUTPUT]
     artifacts = {
         artifact.id: artifact for artifact in store.get_artifacts_by_id({event.artifact_id for event in events})
     }
-    outputs: dict[int, dict[str, Any]] = defaultdict(dict)
+    outputs: dict[int, dict[str, metadata_store_pb2.Artifact]] = defaultdict(dict)
     for event in events:
         outputs[event.execution_id][event.path.steps[0].key] = artifacts[event.artifact_id]
     return outputs
@@ -203,7 +205,9 @@ def _describe(started: datetime.datetime, nodes: Sequence[_Node]) -> Run:
     )
 
 
-def _judge(kind: Kind, nodes: Sequence[_Node], made: dict[tuple[str, str], Any]) -> tuple[Status, str | None]:
+def _judge(
+    kind: Kind, nodes: Sequence[_Node], made: dict[tuple[str, str], metadata_store_pb2.Artifact]
+) -> tuple[Status, str | None]:
     states = metadata_store_pb2.Execution
     failed = next((node.id for node in nodes if node.state == states.FAILED), None)
     if failed:
@@ -222,20 +226,20 @@ def _judge(kind: Kind, nodes: Sequence[_Node], made: dict[tuple[str, str], Any])
     return "blessed", None
 
 
-def _dice(artifact: Any) -> dict[str, float]:
+def _dice(artifact: metadata_store_pb2.Artifact | None) -> dict[str, float]:
     """Return mean Dice by slice, where there is one."""
     evaluation = _read(Evaluation, artifact)
     estimates = {slice_.slice: slice_.metrics.get("dice_mean") for slice_ in evaluation.slices} if evaluation else {}
     return {name: estimate.value for name, estimate in estimates.items() if estimate and estimate.value is not None}
 
 
-def _broken_rule(artifact: Any) -> str | None:
+def _broken_rule(artifact: metadata_store_pb2.Artifact | None) -> str | None:
     decision = _read(BlessingDecision, artifact)
     broken = [rule for rule in decision.rules if not rule.passed] if decision else []
     return f"{broken[0].metric} on {broken[0].slice}: {broken[0].reason}" if broken else None
 
 
-def _read(kind: type[ReportT], artifact: Any) -> ReportT | None:
+def _read(kind: type[ReportT], artifact: metadata_store_pb2.Artifact | None) -> ReportT | None:
     """Read a report of an artifact; None where it was removed, or was written by another version of this code."""
     try:
         return kind.read(artifact.uri) if artifact else None
@@ -243,7 +247,7 @@ def _read(kind: type[ReportT], artifact: Any) -> ReportT | None:
         return None
 
 
-def _spans(examples: Any) -> list[int] | None:
+def _spans(examples: metadata_store_pb2.Artifact | None) -> list[int] | None:
     """Return the numbers of the spans that were read, rising."""
     several, newest = _text(examples, "spans"), _number(examples, "span")
     if several:
@@ -251,9 +255,9 @@ def _spans(examples: Any) -> list[int] | None:
     return None if newest is None else [newest]
 
 
-def _text(artifact: Any, name: str) -> str | None:
+def _text(artifact: metadata_store_pb2.Artifact | None, name: str) -> str | None:
     return artifact.custom_properties[name].string_value or None if artifact else None
 
 
-def _number(artifact: Any, name: str) -> int | None:
+def _number(artifact: metadata_store_pb2.Artifact | None, name: str) -> int | None:
     return artifact.custom_properties[name].int_value if artifact else None

@@ -83,9 +83,9 @@ def test_a_sound_record_passes(checked: Check) -> None:
                 "at least 0.1 of the range is expected",
             ),
         ),
-        ({"mask": _mask(0)}, Fault("mask_area", "lungs cover 0.00% of the image, 0.02-0.8 of it are expected")),
-        ({"mask": _mask(31)}, Fault("mask_area", "lungs cover 1.94% of the image, 0.02-0.8 of it are expected")),
-        ({"mask": _mask(1281)}, Fault("mask_area", "lungs cover 80.06% of the image, 0.02-0.8 of it are expected")),
+        ({"mask": _mask(0)}, Fault("mask_area", "lungs cover 0.00% of the image, 0.02-0.65 of it are expected")),
+        ({"mask": _mask(31)}, Fault("mask_area", "lungs cover 1.94% of the image, 0.02-0.65 of it are expected")),
+        ({"mask": _mask(1041)}, Fault("mask_area", "lungs cover 65.06% of the image, 0.02-0.65 of it are expected")),
         ({"mask": _specks(9)}, Fault("components", "mask is in 9 parts, at most 6 are expected")),
         (
             {"image": np.eye(30, dtype=np.uint8) * 255, "mask": np.eye(30, dtype=np.uint8) * 255},
@@ -99,7 +99,7 @@ def test_faults(checked: Check, changes: dict[str, Any], fault: Fault) -> None:
 
 
 def test_bounds_are_inclusive(checked: Check) -> None:
-    for area in (32, 1280):
+    for area in (32, 1040):
         assert isinstance(checked(mask=_mask(area)), Record)
 
 
@@ -143,7 +143,7 @@ def test_names_are_read_as_far_as_they_can(make_record: Callable[..., Record]) -
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"min_lung_fraction": 0.9}, "min_lung_fraction must not be above max_lung_fraction, is 0.9 and 0.8"),
+        ({"min_lung_fraction": 0.9}, "min_lung_fraction must not be above max_lung_fraction, is 0.9 and 0.65"),
         ({"min_side": 5000}, "min_side must not be above max_side, is 5000 and 4096"),
         ({"ignore": ["undecodable"]}, "ignore: records that are undecodable cannot be used"),
     ],
