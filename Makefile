@@ -23,7 +23,7 @@ demo: $(READY) ## The whole job on synthetic images: draw, ingest, train, judge,
 	@$(RUN)/lungseg demo
 
 .PHONY: system-packages
-system-packages: ## Chromium, Java, Maven and Docker from Debian's packages, as root; without them some tests are skipped
+system-packages: ## Chromium, Java, Maven, dicom3tools and Docker from Debian's packages, as root; without them some tests are skipped
 	@scripts/install-system-packages
 
 .PHONY: test
