@@ -11,6 +11,8 @@ from pipeline.cli_options import (
     ConfigName,
     External,
     Orchestrator,
+    OutputFormat,
+    Overlays,
     Set,
     Span,
     Spans,
@@ -214,27 +216,49 @@ def config_(
 @app.command()
 def predict(
     images: Annotated[
-        list[Path], typer.Argument(metavar="IMAGE...", help="Image files, or folders of them.", callback=check_local)
+        list[Path],
+        typer.Argument(
+            metavar="PATH...",
+            help="Radiographs (PNG, JPEG, TIFF, DICOM), CT volumes (NIfTI, DICOM series), folders, patterns.",
+            callback=check_local,
+        ),
     ],
     model: Annotated[
         Path, typer.Option(help="An exported model, or a run's serving folder (current version).", callback=check_local)
     ],
-    output: Annotated[Path, typer.Option(help="Folder for NAME_mask.png and NAME_overlay.png.", callback=check_local)],
+    output: Annotated[
+        Path, typer.Option(help="Folder for masks, overlays, measurements.csv, predictions.json.", callback=check_local)
+    ],
+    format_: Annotated[
+        OutputFormat, typer.Option("--format", help="Of the masks; auto gives each input its own kind.")
+    ] = OutputFormat.AUTO,
+    overlays: Annotated[Overlays, typer.Option(help="Images with the outline of their masks.")] = Overlays.PNG,
+    recursive: Annotated[bool, typer.Option("--recursive", help="Look into folders in folders.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Do also what this model has done before.")] = False,
 ) -> None:
-    """Segment images with a model."""
-    from pipeline.commands.predict import find_images
-    from pipeline.commands.predict import predict as segment
+    """Segment images and volumes with a model, and measure the lungs."""
+    from pipeline.commands.predict import complaints, name_undone, summarize
     from pipeline.console import bar, terminal
+    from pipeline.prediction.find import find_files
+    from pipeline.prediction.inputs import list_inputs
+    from pipeline.prediction.predict import OutputError
+    from pipeline.prediction.predict import predict as segment
 
-    found = find_images(images)
-    with terminal() as console:
-        with bar(console, "Segmenting", total=len(found)) as advance_to:
-            refused, doubtful = segment(model, output, found, advance_to)
-        done, doubts = len(found) - len(refused), f", {len(doubtful)} of them doubtful" if doubtful else ""
-        console.print(f"{done} of {len(found)} images segmented into {output}{doubts}", soft_wrap=True)
-    for line in (*doubtful, *refused):
+    inputs = list_inputs(find_files(images, recursive=recursive, without=output))
+    try:
+        with terminal() as console:
+            with bar(console, "Segmenting", total=len(inputs)) as advance_to:
+                prediction = segment(
+                    model, output, inputs, format_=format_, overlays=overlays, again=again, progress=advance_to
+                )
+            console.print(summarize(prediction, output), soft_wrap=True)
+    except OutputError as error:
+        for line in name_undone(error):
+            _say(line)
+        raise typer.Exit(FAILED) from error
+    for line in complaints(prediction):
         _say(line)
-    if refused:
+    if prediction.report.refused:
         raise typer.Exit(WRONG_INPUT)
 
 

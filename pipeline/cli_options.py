@@ -29,6 +29,22 @@ Spans = Annotated[int | None, typer.Option(help="How many spans to read together
 ValueT = TypeVar("ValueT")
 
 
+class OutputFormat(str, Enum):
+    """What masks are written as."""
+
+    AUTO = "auto"
+    PNG = "png"
+    NIFTI = "nifti"
+    DICOM_SEG = "dicom-seg"
+
+
+class Overlays(str, Enum):
+    """What outlines are drawn into."""
+
+    PNG = "png"
+    NONE = "none"
+
+
 class Orchestrator(str, Enum):
     """Which of TFX's runners runs the graph on this machine."""
 

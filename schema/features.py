@@ -39,6 +39,8 @@ STATISTICS: Final = (*DESCRIPTIVE, *FINGERPRINT, IS_AUGMENTED, AUGMENTATION)
 
 UNKNOWN: Final = "unknown"
 """Stands for a `finding`, `view` or `sex` that is not known."""
+AXIAL: Final = "axial"
+"""`view` of a slice of a CT volume."""
 UNKNOWN_AGE: Final = -1.0
 UNKNOWN_SPACING: Final = -1.0
 """`pixel_spacing` of a file that does not tell."""

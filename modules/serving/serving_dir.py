@@ -61,7 +61,7 @@ def baseline_key(candidate_key: str, serving_dir: Path) -> str:
     pointer = _read_pointer(serving_dir)
     if pointer and pointer.candidate_key == candidate_key:
         return pointer.baseline_key
-    return f"{version}:{_digest_of(serving_dir, version)}"
+    return f"{version}:{digest_of(serving_dir, version)}"
 
 
 def push(
@@ -92,7 +92,7 @@ def push(
         raise ValueError(f"'{model_dir}' is no model to push: it holds no {MODEL_FILE}")
     content = digest(model_dir)
     version = _newest_model(serving_dir)
-    if version is None or _digest_of(serving_dir, version) != content:
+    if version is None or digest_of(serving_dir, version) != content:
         version = _publish(model_dir, serving_dir, statistics)
     elif (pointer := _read_pointer(serving_dir)) and pointer.version == version:
         return version  # the pointer tells of the candidate that made it first
@@ -127,6 +127,16 @@ def promote(serving_dir: Path, version: int) -> list[int]:
             withdrawn_dir.mkdir(exist_ok=True)
             (serving_dir / str(higher)).rename(withdrawn_dir / str(higher))
     return _versions(withdrawn_dir)
+
+
+def digest_of(serving_dir: Path, version: int) -> str:
+    """Return the digest of a version: the pointer's, or as its model says.
+
+    Raises:
+        ValueError: The pointer or the model is damaged.
+    """
+    pointer = _read_pointer(serving_dir)
+    return pointer.digest if pointer and pointer.version == version else digest(serving_dir / str(version))
 
 
 def _publish(model_dir: Path, serving_dir: Path, statistics: bytes | None) -> int:
@@ -185,11 +195,6 @@ def _versions(folder: Path) -> list[int]:
     """List the names in a folder that are numbers, rising; `007` is no number."""
     names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
     return sorted(int(name) for name in names if name.isdecimal() and str(int(name)) == name)
-
-
-def _digest_of(serving_dir: Path, version: int) -> str:
-    pointer = _read_pointer(serving_dir)
-    return pointer.digest if pointer and pointer.version == version else digest(serving_dir / str(version))
 
 
 def _read_pointer(serving_dir: Path) -> ServingPointer | None:

@@ -8,7 +8,6 @@ from typing import Final
 import cv2
 import numpy as np
 
-from pipeline.commands.predict import outlined
 from pipeline.errors import UserError
 from pipeline.ingest.formats.base import ImageError
 from pipeline.ingest.formats.extensions import MASK_EXTENSIONS, stem_of
@@ -16,6 +15,7 @@ from pipeline.ingest.formats.masks import decode_mask
 from pipeline.ingest.formats.registry import decode_image
 from pipeline.ingest.formats.resize import resize_image, resize_mask
 from pipeline.ingest.storage.files import read_file
+from pipeline.prediction.png import outlined
 from schema import features
 from schema.record import Pixels
 

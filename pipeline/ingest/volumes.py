@@ -9,7 +9,7 @@
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,9 +28,8 @@ from pipeline.ingest.identity import identify_by_header, identify_by_name
 from pipeline.ingest.metadata import Description
 from pipeline.ingest.samples import ReadOptions
 from pipeline.ingest.storage.files import join, read_file
+from schema import features
 from schema.record import Pixels, Record
-
-_VIEW: Final = "axial"
 
 
 class _Scan(NamedTuple):
@@ -158,5 +157,5 @@ def _draw_share(seed: int, image_id: str) -> float:
 
 def _make_record(scan: _Scan, image_id: str, image: Pixels, lungs: Pixels) -> Record:
     height, width = scan.volume.slice_shape
-    description = replace(scan.description, view=_VIEW, pixel_spacing=scan.volume.pixel_spacing)
+    description = replace(scan.description, view=features.AXIAL, pixel_spacing=scan.volume.pixel_spacing)
     return Record(image=image, mask=lungs, image_id=image_id, width=width, height=height, **vars(description))

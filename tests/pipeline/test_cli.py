@@ -230,19 +230,18 @@ def test_predict(lungseg: Lungseg, folder: Path, model: Path, tmp_path: Path) ->
     assert output.splitlines()[-1] == "2 of 2 images segmented into out, 2 of them doubtful"
     doubted = [line.partition(" has a mask of ")[0] for line in errors.splitlines()]
     assert doubted == [f"lungseg: {folder}/images/{name}.png" for name in "ab"]
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
-        "a_mask.png",
-        "a_overlay.png",
-        "b_mask.png",
-        "b_overlay.png",
-    ]
+    results = {"a_mask.png", "a_overlay.png", "b_mask.png", "b_overlay.png"}
+    tables = {"measurements.csv", "predictions.json"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {*results, *tables, ".receipts"}
 
 
 def test_predict_tells_what_it_could_not_read(lungseg: Lungseg, folder: Path, model: Path) -> None:
     (folder / "images" / "a.png").write_bytes(b"")
     code, output, errors = lungseg("predict", "--model", model, "--output", "out", folder / "images")
     assert code == 2
-    assert output.splitlines()[-1] == "1 of 2 images segmented into out, 1 of them doubtful"
+    assert output.splitlines()[-1] == (
+        "1 of 2 images segmented into out, 1 of them doubtful; 1 refused: 1 unreadable (see measurements.csv)"
+    )
     assert errors.splitlines()[-1] == f"lungseg: {folder}/images/a.png is no readable PNG, JPEG or TIFF"
 
 

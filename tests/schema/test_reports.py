@@ -16,6 +16,7 @@ from schema.reports.blessing import BlessingDecision, RuleResult
 from schema.reports.estimate import Estimate
 from schema.reports.evaluation import Evaluation, Slice
 from schema.reports.gate import GateResult
+from schema.reports.prediction import PredictingModel, PredictionReport, TrainingData
 from schema.reports.probe import Latency, ProbeCheck, ProbeResult
 from schema.reports.result import ComponentResult, RunResult, StudyResult
 from schema.reports.serving import PushRecord, ServingPointer
@@ -63,6 +64,13 @@ EXAMPLES: tuple[Report, ...] = (
     PushRecord(version=3, destination="/serving/3"),
     AnomalyReport(anomalies=[ANOMALY]),
     DriftReport(baseline=3, severity="warning", baseline_examples=300, new_examples=60, features=(DRIFT,)),
+    PredictionReport(
+        model=PredictingModel(
+            version=3, digest="d",
+            trained_on=TrainingData(modality="CT", images=3, sources={"clinic": 3}, views={"axial": 3}),
+        ),
+        code_version="5d41", found=3, segmented=2, refused=1, refusals={"unreadable": 1}, reused=0, review=1, seconds=2,
+    ),
     TrainingHistory(figures={"loss": [0.5, None], "val_dice": [0.8, 0.9]}),
     ValidationReport(limits={"ignore": []}, sets=[SET], leaks=Leaks(total=1, named=[LEAK]), left_out=0),
 )  # fmt: skip
@@ -214,3 +222,13 @@ def test_reports_on_several_data_sets_are_put_together() -> None:
     assert merged == ValidationReport(
         limits={"max_age": 1}, sets=[SET, SET], leaks=Leaks(total=3, named=[LEAK, LEAK]), left_out=3
     )
+
+
+def test_a_prediction_that_does_not_add_up() -> None:
+    with pytest.raises(ValueError, match="3 found, but 1 segmented and 1 refused"):
+        PredictionReport.model_validate(
+            {
+                "model": {"version": None, "digest": "", "trained_on": None}, "code_version": "", "found": 3,
+                "segmented": 1, "refused": 1, "refusals": {"unreadable": 1}, "reused": 0, "review": 0, "seconds": 1,
+            }
+        )  # fmt: skip

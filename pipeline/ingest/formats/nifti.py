@@ -6,6 +6,7 @@
 
 import gzip
 import io
+import zlib
 from typing import Final
 
 import nibabel as nib
@@ -16,10 +17,23 @@ from pipeline.ingest.formats.base import ImageError
 from pipeline.ingest.formats.volume import Volume, check_geometry
 
 _GZIP: Final = b"\x1f\x8b"
+_GZIP_WINDOW: Final = 16 + zlib.MAX_WBITS
 _HEADER: Final = 348
 _MAGIC: Final = (344, b"n+1\0")
 _MAX_OFFSET: Final = 2**20  # of the voxels, behind the header's extensions
 _MAX_BYTES: Final = 2**30
+
+
+def is_nifti(head: bytes) -> bool:
+    """Tell by its first 4 kB whether a file is NIfTI-1 in one file, compressed or not."""
+    start, magic = _MAGIC
+    try:
+        zipped = head.startswith(_GZIP)
+        return (zlib.decompressobj(_GZIP_WINDOW).decompress(head, _HEADER) if zipped else head[:_HEADER])[
+            start:
+        ] == magic
+    except zlib.error:
+        return False
 
 
 def decode_nifti(data: bytes) -> Volume:

@@ -70,10 +70,15 @@ class Volume:
         return self.voxels.shape[y], self.voxels.shape[x]
 
     @property
+    def spacing(self) -> tuple[float, float, float]:
+        """Between neighbouring axial slices, and between rows and columns of one, mm."""
+        x, y, z = (float(np.linalg.norm(self.affine[:3, axis])) for axis in self._axes[0])
+        return z, y, x
+
+    @property
     def pixel_spacing(self) -> float:
         """Between neighbouring pixels of an axial slice, mm; -1 where they are not square."""
-        (x, y, _), _ = self._axes
-        width, height = (float(np.linalg.norm(self.affine[:3, axis])) for axis in (x, y))
+        _, height, width = self.spacing
         return square_spacing(height, width)
 
     def slice(self, index: int) -> NDArray[Any]:

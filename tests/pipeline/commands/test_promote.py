@@ -7,8 +7,8 @@ import pytest
 import tensorflow as tf
 
 from modules.serving.serving_dir import current_version, push
-from pipeline.commands.predict import load_model
 from pipeline.errors import UserError
+from pipeline.prediction.model import open_model
 
 Lungseg = Callable[..., tuple[int, str, str]]
 
@@ -49,9 +49,9 @@ def test_nothing_is_withdrawn(lungseg: Lungseg, root: Path) -> None:
 
 def test_the_version_that_was_put_back_segments(lungseg: Lungseg, root: Path) -> None:
     blank = tf.zeros([1, 1], tf.uint8).numpy()
-    assert load_model(root / "serving").segment([blank])[0].tolist() == [[40]]
+    assert open_model(root / "serving").load().segment([blank])[0].tolist() == [[40]]
     lungseg("promote", "--to", 2)
-    assert load_model(root / "serving").segment([blank])[0].tolist() == [[20]]
+    assert open_model(root / "serving").load().segment([blank])[0].tolist() == [[20]]
 
 
 def test_an_unknown_version(lungseg: Lungseg, root: Path) -> None:
@@ -79,7 +79,7 @@ def test_a_folder_that_cannot_be_changed(lungseg: Lungseg, root: Path) -> None:
 def test_segmenting_with_a_broken_pointer(root: Path) -> None:
     (root / "serving" / "current.json").write_text('{"version": 7, "digest": "x"}')
     with pytest.raises(UserError) as caught:
-        load_model(root / "serving")
+        open_model(root / "serving").load()
     assert str(caught.value) == (
         f"'{root}/serving/current.json' names version 7, which is no model there: "
         "put one back with `lungseg promote --to VERSION`"

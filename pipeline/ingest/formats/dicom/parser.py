@@ -4,7 +4,8 @@
 >>> dataset.Rows, syntax.is_compressed
 (2048, False)
 
-Of a header only the elements in `_ELEMENTS` are read at all, and no message quotes a header.
+Of a header only the elements in `_ELEMENTS` are read at all, but where a new file has to tell of the same patient
+(`parse_header`); and no message quotes a header.
 """
 
 import io
@@ -47,6 +48,7 @@ _METADATA: Final = (
 _GEOMETRY: Final = ("SeriesInstanceUID", "ImagePositionPatient", "ImageOrientationPatient")
 _ELEMENTS: Final = tuple(BaseTag(tag_for_keyword(name) or 0) for name in (*_FORMAT, *_LEVELS, *_METADATA, *_GEOMETRY))
 _PIXEL_DATA: Final = tag_for_keyword("PixelData")
+_LAST_OF_HEADER: Final = 0x7FDFFFFF  # what is behind are pixels, whatever the type of their numbers
 
 # What pydicom notes about odd values quotes them, and so would carry names into logs.
 config.settings.reading_validation_mode = config.IGNORE
@@ -76,6 +78,40 @@ def parse(data: bytes, *, with_pixels: bool = True) -> tuple[Dataset, uid.UID]:
         ImageError: The file is no DICOM file, has an unknown transfer syntax, or is too large once inflated.
         Exception: Whatever pydicom raises for a damaged file; see `hide_values`.
     """
+    source, syntax = _open(data)
+    dataset = read_dataset(
+        source,
+        syntax.is_implicit_VR,
+        syntax.is_little_endian,
+        stop_when=None if with_pixels else lambda tag, *_: tag >= _PIXEL_DATA,
+        specific_tags=list(_ELEMENTS),
+    )
+    return dataset, syntax
+
+
+def parse_header(data: bytes, last: int = _LAST_OF_HEADER) -> Dataset:
+    """Read all elements before the pixels, or up to one of them; their values name the patient.
+
+    Args:
+        data: A file, or as much of it as holds these elements.
+        last: Tag of the last element that is read.
+
+    Raises:
+        ImageError: As `parse`.
+        Exception: Likewise.
+    """
+    source, syntax = _open(data)
+    return read_dataset(source, syntax.is_implicit_VR, syntax.is_little_endian, stop_when=lambda tag, *_: tag > last)
+
+
+def get_text(dataset: Dataset, keyword: str) -> str:
+    """Return the text of an element; "" where it is absent."""
+    value = dataset.get(keyword)
+    return "" if value is None else str(value).strip("\0 ")
+
+
+def _open(data: bytes) -> tuple[io.BytesIO, uid.UID]:
+    """Return a file at its first element behind the group 0002, and the transfer syntax."""
     start = _find_start(data)
     if start is None:
         raise ImageError("is no DICOM file: it lacks the letters DICM after 128 bytes")
@@ -90,20 +126,7 @@ def parse(data: bytes, *, with_pixels: bool = True) -> tuple[Dataset, uid.UID]:
         raise ImageError("has no known transfer syntax")
     if syntax.is_deflated:
         source = io.BytesIO(_inflate(source.read()))
-    dataset = read_dataset(
-        source,
-        syntax.is_implicit_VR,
-        syntax.is_little_endian,
-        stop_when=None if with_pixels else lambda tag, *_: tag >= _PIXEL_DATA,
-        specific_tags=list(_ELEMENTS),
-    )
-    return dataset, syntax
-
-
-def get_text(dataset: Dataset, keyword: str) -> str:
-    """Return the text of an element; "" where it is absent."""
-    value = dataset.get(keyword)
-    return "" if value is None else str(value).strip("\0 ")
+    return source, syntax
 
 
 def _find_start(data: bytes) -> int | None:

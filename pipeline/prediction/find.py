@@ -1,0 +1,87 @@
+"""Finds the files that a user means: named, in folders, or by patterns.
+
+>>> find_files([Path("scans"), Path("more/*.png")], recursive=True)
+[PosixPath('scans/a.dcm'), PosixPath('scans/2026/b.png'), PosixPath('more/c.png')]
+"""
+
+import glob
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from pipeline.errors import UserError
+from pipeline.ingest.formats.extensions import IMAGE_EXTENSIONS, VOLUME_EXTENSIONS, is_bare_dicom
+from pipeline.ingest.storage.files import read_head
+
+_EXTENSIONS: Final = (*IMAGE_EXTENSIONS, *VOLUME_EXTENSIONS)
+_DIRECTORY: Final = "DICOMDIR"  # the table of contents of a disc, which is DICOM as well
+
+
+def find_files(paths: Sequence[Path], *, recursive: bool = False, without: Path | None = None) -> list[Path]:
+    """Return the files of images and volumes, in the order given, each once.
+
+    A file that is named is taken whatever its name. In folders, and of what a pattern matches, those are taken that
+    have the extension of an image or a volume, or are DICOM without one; they are sorted, and hidden ones passed over.
+
+    Args:
+        paths: Files, folders, and patterns such as `scans/**/*.dcm`.
+        recursive: Whether folders in folders are looked into.
+        without: A folder that is passed over, with all that is in it.
+
+    Raises:
+        UserError: A path does not exist, or a folder or pattern leads to no image.
+    """
+    found: dict[Path, None] = {}
+    for path in paths:
+        files = list(_find(path, recursive, without))
+        if not files:
+            deeper = " below it" if recursive else ""
+            raise UserError(f"'{path}' holds no images ({', '.join(_EXTENSIONS)}){deeper}")
+        found.update(dict.fromkeys(files))
+    return list(found)
+
+
+def _find(path: Path, recursive: bool, without: Path | None) -> Iterator[Path]:
+    if path.is_file():
+        yield path
+    elif path.is_dir():
+        yield from _list_folder(path, recursive, without)
+    elif glob.has_magic(str(path)):
+        matches = [Path(match) for match in sorted(glob.glob(str(path), recursive=True))]
+        if not matches:
+            raise UserError(f"pattern '{path}' matches nothing")
+        for match in matches:
+            if without is not None and match.resolve().is_relative_to(without.resolve()):
+                continue
+            if match.is_dir() and "**" not in path.parts:  # what is in it is matched there
+                yield from _list_folder(match, recursive, without)
+            elif _is_image(match):
+                yield match
+    else:
+        raise UserError(f"image '{path}' does not exist")
+
+
+def _list_folder(folder: Path, recursive: bool, without: Path | None) -> Iterator[Path]:
+    """Yield the images in a folder, then those of its folders."""
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError as error:
+        raise UserError(f"folder '{folder}' cannot be read: {error.strerror}") from error
+    for entry in entries:
+        if _is_image(folder / entry.name):
+            yield folder / entry.name
+    for entry in entries:
+        inner = folder / entry.name
+        if recursive and entry.is_dir() and not entry.name.startswith(".") and not _is_same(inner, without):
+            yield from _list_folder(inner, recursive, without)
+
+
+def _is_same(folder: Path, other: Path | None) -> bool:
+    return other is not None and folder.resolve() == other.resolve()
+
+
+def _is_image(file: Path) -> bool:
+    if file.name.startswith(".") or file.name.upper() == _DIRECTORY or not file.is_file():
+        return False
+    return file.name.lower().endswith(_EXTENSIONS) or is_bare_dicom(file.name, lambda: read_head(str(file)))

@@ -1,0 +1,178 @@
+"""The step from inputs to results, which depends on nothing but its arguments: read, segment, write, measure.
+
+>>> step = Step(segmenter, model, output, OutputFormat.AUTO, Overlays.PNG)
+>>> [measurement.status for measurement in step.run(inputs)]
+['segmented', 'refused']
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import Dataset
+
+from pipeline.cli_options import OutputFormat, Overlays
+from pipeline.ingest.formats.base import ImageError
+from pipeline.ingest.storage.errors import error_reason
+from pipeline.prediction.dicom_seg import check_headers, encode_seg
+from pipeline.prediction.formats import EXTENSIONS, VOLUMES, FormatError, choose_format
+from pipeline.prediction.inputs import Input
+from pipeline.prediction.lungs import Lungs, split_lungs
+from pipeline.prediction.measurements import doubts, measure
+from pipeline.prediction.model import Model
+from pipeline.prediction.nifti import encode_nifti
+from pipeline.prediction.png import encode_mask, encode_overlay, widest_slice
+from pipeline.prediction.read import Radiograph, Scan, read
+from pipeline.prediction.receipts import Receipt, stamp, write_receipt
+from schema.files import write_whole
+from schema.record import Pixels
+from schema.reports.prediction import Cause, Measurement
+
+if TYPE_CHECKING:
+    from modules.serving.segmenter import Segmenter
+
+_BATCH: Final = 8
+
+
+@dataclass(frozen=True)
+class _Source:
+    """What was read of an input, and what its files were before."""
+
+    scan: Radiograph | Scan
+    stamp: str
+
+
+def refuse(input_: Input, error: ImageError, cause: Cause = "unreadable") -> Measurement:
+    """Return the row of an input that is not segmented."""
+    if isinstance(error, FormatError):
+        cause = "other format"
+    return Measurement(file=input_.label, status="refused", cause=cause, reason=str(error), kind=input_.kind)
+
+
+@dataclass(frozen=True)
+class Step:
+    """Segments inputs of the kinds and formats that were found to be possible.
+
+    Attributes:
+        segmenter: The loaded model.
+        model: What it is.
+        output: Folder to write to.
+        format_: What masks are written as.
+        overlays: What outlines are drawn into.
+    """
+
+    segmenter: "Segmenter"
+    model: Model
+    output: Path
+    format_: OutputFormat
+    overlays: Overlays
+
+    def run(self, inputs: Sequence[Input]) -> Iterator[Measurement]:
+        """Segment inputs, whose images go to the model together, and yield a row of each, in their order.
+
+        Raises:
+            OSError: A result cannot be written.
+        """
+        sources: dict[str, _Source] = {}
+        refused: dict[str, Measurement] = {}
+        for input_ in inputs:
+            try:
+                sources[input_.name] = self._read(input_)
+            except ImageError as error:
+                refused[input_.name] = refuse(input_, error)
+        masks = self._segment(image for source in sources.values() for image in source.scan.images())
+        for input_ in inputs:
+            if input_.name in refused:
+                yield refused[input_.name]
+                continue
+            source = sources[input_.name]
+            try:
+                yield self._finish(input_, source, np.stack(list(islice(masks, source.scan.shape[0]))))
+            except ImageError as error:
+                yield refuse(input_, error)
+
+    def _read(self, input_: Input) -> _Source:
+        try:
+            before = stamp(input_)
+        except OSError as error:
+            raise ImageError(f"cannot be read: {error_reason(error)}") from error
+        scan = read(input_)
+        if choose_format(input_.kind, self.format_) is OutputFormat.DICOM_SEG:
+            check_headers(_headers(scan), is_series=input_.kind == "series")
+        return _Source(scan, before)
+
+    def _segment(self, images: Iterator[Pixels]) -> Iterator[NDArray[np.bool_]]:
+        """Yield a mask of each image; slices of one grey level, outside the scan, hold no lung."""
+        while batch := list(islice(images, _BATCH)):
+            shown = [image for image in batch if image.min() < image.max()]
+            masks = iter(self.segmenter.segment(shown))
+            for image in batch:
+                yield next(masks) > 0 if image.min() < image.max() else np.zeros(image.shape, np.bool_)
+
+    def _finish(self, input_: Input, source: _Source, mask: NDArray[np.bool_]) -> Measurement:
+        """Write a mask and its overlay, then the receipt."""
+        scan = source.scan
+        lungs = split_lungs(mask, right_at_left=scan.right_at_left)
+        result, *further = result_files(input_, self.format_, self.overlays)
+        write_whole(self.output / result, self._encode(input_, scan, lungs))
+        for overlay in further:
+            index = widest_slice(mask)
+            image = next(islice(scan.images(), index, None))
+            write_whole(self.output / overlay, encode_overlay(image, _to_pixels(mask[index])))
+        measured = measure(lungs, scan.scale)
+        doubted = "; ".join(doubts(measured["lung_fraction"], is_volume=input_.kind in VOLUMES))
+        measurement = Measurement(
+            file=input_.label,
+            status="segmented",
+            kind=input_.kind,
+            result=result,
+            review=bool(doubted),
+            review_reason=doubted,
+            model_version=self.model.label,
+            **measured,
+        )
+        receipt = Receipt(
+            model=self.model.identity.digest, source=source.stamp, files=(result, *further), measurement=measurement
+        )
+        write_receipt(self.output, input_, receipt)
+        return measurement
+
+    def _encode(self, input_: Input, scan: Radiograph | Scan, lungs: Lungs) -> bytes:
+        format_ = choose_format(input_.kind, self.format_)
+        if isinstance(scan, Radiograph):
+            if format_ is OutputFormat.PNG:
+                return encode_mask(_to_pixels(lungs.labels[0] > 0))
+            frames = lungs.labels
+        else:
+            voxels = scan.to_voxels(lungs.labels)
+            if format_ is OutputFormat.NIFTI:
+                return encode_nifti((voxels > 0).astype(np.uint8), scan.volume.affine)
+            frames = voxels.transpose(2, 1, 0)
+        return encode_seg(
+            frames,
+            told_apart=lungs.are_told_apart,
+            headers=_headers(scan),
+            scale=scan.scale,
+            model_version=self.model.label,
+        )
+
+
+def result_files(input_: Input, format_: OutputFormat, overlays: Overlays) -> list[str]:
+    """Return the names of what is written of an input: the mask's first."""
+    extension = EXTENSIONS[choose_format(input_.kind, format_)]
+    files = [f"{input_.name}_mask{extension}"]
+    return files if overlays is Overlays.NONE else [*files, f"{input_.name}_overlay.png"]
+
+
+def _headers(scan: Radiograph | Scan) -> list[Dataset]:
+    if isinstance(scan, Scan):
+        return list(scan.headers)
+    return [] if scan.header is None else [scan.header]
+
+
+def _to_pixels(mask: NDArray[np.bool_]) -> Pixels:
+    return np.where(mask, np.uint8(255), np.uint8(0))

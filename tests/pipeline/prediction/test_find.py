@@ -1,0 +1,140 @@
+"""Which files are meant, what they are, and what their results are called."""
+
+from pathlib import Path
+
+import cv2
+import hospital_files
+import numpy as np
+import pytest
+from medical_files import dicom_file
+
+from pipeline.errors import UserError
+from pipeline.prediction.find import find_files
+from pipeline.prediction.inputs import list_inputs
+from pipeline.prediction.names import distinct_names
+
+
+def refused(*paths: Path, recursive: bool = False) -> str:
+    with pytest.raises(UserError) as caught:
+        find_files(paths, recursive=recursive)
+    return str(caught.value)
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    """Three images a to c, and what is none."""
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for name in "abc":
+        cv2.imwrite(str(folder / f"{name}.png"), np.zeros((4, 4), np.uint8))
+    for name in ("notes.txt", "._a.png", ".b.dcm", "README", "DICOMDIR"):
+        (folder / name).write_bytes(b"no image")
+    return folder
+
+
+def test_files_and_folders(images: Path, tmp_path: Path) -> None:
+    other = tmp_path / "z.TIFF"
+    other.touch()
+    (images / "1.2.3.DCM").touch()
+    (images / "x.nii.gz").touch()
+    found = find_files([other, images, images / "c.png"])
+    assert found == [other, *(images / name for name in ("1.2.3.DCM", "a.png", "b.png", "c.png", "x.nii.gz"))]
+
+
+@pytest.mark.parametrize("name", ["IM0001", "1.2.840.113619.2", "a.dicom", "b.IMA", "c.dcm"])
+def test_dicom_in_a_folder_is_found_whatever_its_name(images: Path, name: str) -> None:
+    """chester-xray #26, vindr-cxr #3, OnkoDICOM #290."""
+    (images / name).write_bytes(dicom_file(np.eye(8, dtype=np.uint8)))
+    assert images / name in find_files([images])
+
+
+def test_folders_in_folders(images: Path, tmp_path: Path) -> None:
+    for folder in ("2026/01", "2026/02", ".cache", "out"):
+        (images / folder).mkdir(parents=True)
+        (images / folder / "d.png").touch()
+    own = [images / f"{name}.png" for name in "abc"]
+    inner = [images / "2026/01/d.png", images / "2026/02/d.png"]
+    assert find_files([images]) == own
+    assert find_files([images], recursive=True, without=images / "out") == [*own, *inner]
+
+
+def test_patterns(images: Path) -> None:
+    (images / "deep" / "er").mkdir(parents=True)
+    (images / "deep" / "er" / "d.png").touch()
+    assert find_files([images / "[ab].png"]) == [images / "a.png", images / "b.png"]
+    assert find_files([images / "*"]) == [images / f"{name}.png" for name in "abc"]
+    assert find_files([images / "**" / "*.png"])[-1] == images / "deep/er/d.png"
+    assert find_files([images / "**" / "*.png"], without=images / "deep")[-1] == images / "c.png"
+    assert refused(images / "*.jpg") == f"pattern '{images}/*.jpg' matches nothing"
+
+
+def test_a_name_with_brackets_is_a_name(images: Path) -> None:
+    (images / "a[1].png").touch()
+    assert find_files([images / "a[1].png"]) == [images / "a[1].png"]
+
+
+def test_a_file_is_taken_whatever_its_name(tmp_path: Path) -> None:
+    (tmp_path / "scan.dat").touch()
+    assert find_files([tmp_path / "scan.dat"]) == [tmp_path / "scan.dat"]
+
+
+def test_a_missing_image(images: Path, tmp_path: Path) -> None:
+    assert refused(images, tmp_path / "none.png") == f"image '{tmp_path}/none.png' does not exist"
+
+
+def test_a_folder_without_images(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").touch()
+    extensions = ".png, .jpg, .jpeg, .tif, .tiff, .dcm, .dicom, .ima, .nii, .nii.gz"
+    assert refused(tmp_path) == f"'{tmp_path}' holds no images ({extensions})"
+    assert refused(tmp_path, recursive=True) == f"'{tmp_path}' holds no images ({extensions}) below it"
+
+
+def test_kinds_are_told_by_content(tmp_path: Path) -> None:
+    hospital_files.write_radiograph(tmp_path / "x.png")
+    hospital_files.write_nifti(tmp_path / "v.dcm")
+    hospital_files.write_nifti(tmp_path / "w.nii.gz")
+    (tmp_path / "broken.nii.gz").write_bytes(b"none")
+    cv2.imwrite(str(tmp_path / "y.png"), np.zeros((4, 4), np.uint8))
+    (tmp_path / "y.png").rename(tmp_path / "y.dcm")
+    hospital_files.write_series(tmp_path / "ct")
+    kinds = {input_.path.name: input_.kind for input_ in list_inputs(find_files([tmp_path], recursive=True))}
+    assert kinds == {
+        "x.png": "radiograph",
+        "v.dcm": "nifti",
+        "w.nii.gz": "nifti",
+        "broken.nii.gz": "nifti",
+        "y.dcm": "raster",
+        "ct": "series",
+    }
+
+
+def test_a_long_header_before_the_series_is_read(tmp_path: Path) -> None:
+    hospital_files.write_series(tmp_path / "ct", LongCodeValue="x" * 100_000)
+    [series] = list_inputs(find_files([tmp_path / "ct"]))
+    assert (series.kind, series.path, len(series.files)) == ("series", tmp_path / "ct", hospital_files.SLICES)
+
+
+def test_two_series_in_a_folder(tmp_path: Path) -> None:
+    hospital_files.write_series(tmp_path / "a", "1.2.8")
+    hospital_files.write_series(tmp_path / "b", "1.2.9")
+    for file in (tmp_path / "b").iterdir():
+        file.rename(tmp_path / "a" / f"other-{file.name}")
+    inputs = list_inputs(find_files([tmp_path / "a"]))
+    assert [(input_.kind, len(input_.files)) for input_ in inputs] == [("series", 12), ("series", 12)]
+    assert [input_.path.name for input_ in inputs] == ["other-slice-0.dcm", "slice-0.dcm"]
+
+
+@pytest.mark.parametrize(
+    ("paths", "names"),
+    [
+        (["a/1.2.840.7.dcm", "a/b.nii.gz"], ["1.2.840.7", "b"]),
+        (["north/a.png", "south/a.png", "south/b.png"], ["north-a", "south-a", "b"]),
+        (["x/1/a.png", "y/1/a.png", "y/2/a.png"], ["x-1-a", "y-1-a", "2-a"]),
+        (["n/a.png", "n/a.jpg", "m/a.png"], ["a.png", "a.jpg", "a"]),
+        (["n/.png", "n/.dcm"], [".png", ".dcm"]),
+        (["n/a.png", "n/A.jpg"], ["a.png", "A.jpg"]),
+        (["/p/a-x.png", "/p/a/x.png", "/p/b/x.png"], ["p-a-x", "p-a-x-2", "b-x"]),
+    ],
+)
+def test_names(paths: list[str], names: list[str]) -> None:
+    assert distinct_names([Path(path) for path in paths]) == names
