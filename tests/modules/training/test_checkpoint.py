@@ -85,19 +85,44 @@ def test_patience_is_remembered(fn_args: MakeArgs, tmp_path: Path) -> None:
     assert equal(run(args), whole)
 
 
+@pytest.fixture(scope="module")
+def broken_off(fn_args: MakeArgs, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a training that was broken off in its second epoch."""
+    folder = tmp_path_factory.mktemp("broken_off")
+    with pytest.raises(KeyboardInterrupt):
+        run(fn_args(folder, **OPTIONS), stop_in=1)
+    return folder
+
+
+class Look(keras.callbacks.Callback):
+    """Looks which epoch would be the first, and breaks off before it."""
+
+    first = -1
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self.first = epoch
+        raise KeyboardInterrupt
+
+
 @pytest.mark.parametrize(
-    "change",
-    [{"learning_rate": 0.03}, {"model": {"dropout": 0.2}}, {"seed": 8}, {"batch_size": 2}, {"epochs": 5}],
-    ids=lambda settings: next(iter(settings)),
+    ("change", "first"),
+    [
+        ({}, 1),
+        ({"learning_rate": 0.03}, 0),
+        ({"model": {"dropout": 0.2}}, 0),
+        ({"seed": 8}, 0),
+        ({"batch_size": 2}, 0),
+        ({"epochs": 5}, 0),
+    ],
+    ids=lambda value: next(iter(value), "nothing") if isinstance(value, dict) else "",
 )
 def test_another_configuration_starts_anew(
-    fn_args: MakeArgs, tmp_path: Path, caplog: pytest.LogCaptureFixture, change: dict[str, Any]
+    broken_off: Path, fn_args: MakeArgs, change: dict[str, Any], first: int
 ) -> None:
+    look = Look()
     with pytest.raises(KeyboardInterrupt):
-        run(fn_args(tmp_path, **OPTIONS), stop_in=1)
-    with caplog.at_level(logging.INFO, "lungseg.trainer"), pytest.raises(KeyboardInterrupt):
-        run(fn_args(tmp_path, **{**OPTIONS, **change}), stop_in=0)
-    assert "going on" not in caplog.text
+        train(read_job(fn_args(broken_off, **{**OPTIONS, **change})), look)
+    assert look.first == first
 
 
 def test_a_spoilt_checkpoint_is_not_used(

@@ -107,20 +107,23 @@ def test_the_same_seed_gives_the_same_history(
     assert history_of(other) != history_of(run.args)
 
 
-def test_the_best_weights_are_restored(fn_args: MakeArgs, keep_model: list[keras.Model], tmp_path: Path) -> None:
-    for seed in range(1, 12):  # until a training at this absurd rate ends worse than it once was
-        run_fn(args := fn_args(tmp_path, epochs=5, learning_rate=1.0, seed=seed))
-        watched = history_of(args)["val_dice"]
-        if watched[-1] < max(watched):
-            break
-    else:
-        pytest.fail("the last epoch is always the best: choose other settings")
-    model = keep_model[-1]
-    model.compile(optimizer="sgd")
-    figures = Loop(tf.distribute.get_strategy(), model, DiceCrossEntropy(), 3).evaluate(
-        read_examples(args.eval_files, SIZE)
-    )
-    assert figures["dice"] == pytest.approx(max(watched))
+class Spoil(keras.callbacks.Callback):
+    """Forgets what was learned as the last epoch begins."""
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        if epoch == self.params["epochs"] - 1:
+            for weight in self.model.trainable_variables:
+                weight.assign(keras.ops.zeros_like(weight))
+
+
+def test_the_best_weights_are_restored(fn_args: MakeArgs, tmp_path: Path) -> None:
+    args = fn_args(tmp_path, epochs=4, learning_rate=0.05)
+    trained = train(read_job(args), Spoil())
+    watched = trained.history["val_dice"]
+    assert watched[-1] < max(watched)
+    trained.model.compile(optimizer="sgd")
+    loop = Loop(tf.distribute.get_strategy(), trained.model, DiceCrossEntropy(), 3)
+    assert loop.evaluate(read_examples(args.eval_files, SIZE))["dice"] == pytest.approx(max(watched))
 
 
 def test_training_stops_when_it_no_longer_helps(
@@ -220,80 +223,96 @@ def test_the_learning_rate_follows_the_images_of_a_step(
     assert rates[4] == pytest.approx(last, abs=1e-9)
 
 
-@pytest.fixture
-def mixed_args(fn_args: MakeArgs, transform_graph: Path, tmp_path: Path) -> MakeArgs:
+@pytest.fixture(scope="module")
+def mixed_args(fn_args: MakeArgs, transform_graph: Path) -> MakeArgs:
     """Makes arguments of a training on, and validation by, what Transform wrote of six originals and three copies."""
 
-    def make(**settings: Any) -> Any:
-        args = fn_args(tmp_path, learning_rate=0.02, **settings)
+    def make(folder: Path, **settings: Any) -> Any:
+        args = fn_args(folder, learning_rate=0.02, epochs=3, patience=3, **settings)
         args.train_files = args.eval_files = [str(transform_graph / "examples*.gz")]
         return args
 
     return make
 
 
-def test_a_training_on_originals_has_as_many_steps(
-    mixed_args: MakeArgs, keep_model: list[keras.Model], caplog: pytest.LogCaptureFixture
-) -> None:
-    steps = {}
+@pytest.fixture(scope="module", params=[True, False], ids=["copies", "originals"])
+def mixed(request: pytest.FixtureRequest, mixed_trainings: dict[bool, Any]) -> Any:
+    return mixed_trainings[request.param]
+
+
+@pytest.fixture(scope="module")
+def mixed_trainings(mixed_args: MakeArgs, tmp_path_factory: pytest.TempPathFactory) -> dict[bool, Any]:
+    """A training with copies, and one on originals alone: what came of them, and what they logged."""
+    trainings = {}
+    log = logging.getLogger("lungseg.trainer")
+    before = log.level
+    log.setLevel(logging.DEBUG)
     for copies in (True, False):
-        caplog.clear()
-        with caplog.at_level(logging.DEBUG, "lungseg.trainer"):
-            run_fn(args := mixed_args(epochs=3, patience=3, copies=copies))
-        details = [vars(record) for record in caplog.records if record.levelno == logging.DEBUG]
-        steps[copies] = [(detail["epoch"], detail["step"], detail["steps"]) for detail in details]
-        assert {len(values) for values in history_of(args).values()} == {3}
-        assert ("training on 9 examples with 1 replica(s), 3 steps an epoch, float32") in caplog.messages
-        read = caplog.messages[:2]
-        assert read == (["9 examples of 1 kB"] * 2 if copies else ["6 originals of 1 kB"] * 2)
-    assert steps[True] == steps[False] == [(epoch, step, 3) for epoch in (1, 2, 3) for step in (1, 2, 3)]
+        handler = BufferingHandler(capacity=10_000)
+        log.addHandler(handler)
+        args = mixed_args(tmp_path_factory.mktemp("mixed"), copies=copies)
+        trainings[copies] = SimpleNamespace(args=args, trained=train(read_job(args)), records=handler.buffer)
+        log.removeHandler(handler)
+    log.setLevel(before)
+    return trainings
 
 
-def test_a_training_on_originals_can_be_repeated_to_the_bit(mixed_args: MakeArgs) -> None:
-    def trained(copies: bool) -> Any:
-        done = train(read_job(mixed_args(copies=copies)))
-        done.checkpoint.remove()
-        return done
+def test_a_training_on_originals_has_as_many_steps(mixed: Any) -> None:
+    copies = mixed.args.custom_config["train"]["copies"]
+    details = [vars(record) for record in mixed.records if record.levelno == logging.DEBUG]
+    steps = [(detail["epoch"], detail["step"], detail["steps"]) for detail in details]
+    assert steps == [(epoch, step, 3) for epoch in (1, 2, 3) for step in (1, 2, 3)]
+    assert {len(values) for values in mixed.trained.history.values()} == {3}
+    messages = [record.getMessage() for record in mixed.records]
+    assert "training on 9 examples with 1 replica(s), 3 steps an epoch, float32" in messages
+    assert messages[:2] == (["9 examples of 1 kB"] * 2 if copies else ["6 originals of 1 kB"] * 2)
 
-    first, again, other = trained(False), trained(False), trained(True)
+
+def test_a_training_on_originals_can_be_repeated_to_the_bit(
+    mixed_trainings: dict[bool, Any], mixed_args: MakeArgs, tmp_path: Path
+) -> None:
+    first, again = mixed_trainings[False].trained, train(read_job(mixed_args(tmp_path, copies=False)))
     assert first.history == again.history
     assert all(np.array_equal(a, b) for a, b in zip(first.model.get_weights(), again.model.get_weights(), strict=True))
-    assert first.history["loss"] != other.history["loss"]
+    assert first.history["loss"] != mixed_trainings[True].trained.history["loss"]
 
 
-def test_a_training_on_originals_is_validated_by_originals(mixed_args: MakeArgs, keep_model: list[keras.Model]) -> None:
-    run_fn(args := mixed_args(copies=False))
-    (model,) = keep_model
-    model.compile(optimizer="sgd")
-    loop = Loop(tf.distribute.get_strategy(), model, DiceCrossEntropy(), 3)
-    history = history_of(args)
-    best = int(np.argmax(history["val_dice"]))
+def test_a_training_on_originals_is_validated_by_originals(mixed_trainings: dict[bool, Any]) -> None:
+    args, trained = mixed_trainings[False].args, mixed_trainings[False].trained
+    trained.model.compile(optimizer="sgd")
+    loop = Loop(tf.distribute.get_strategy(), trained.model, DiceCrossEntropy(), 3)
+    best = int(np.argmax(trained.history["val_dice"]))
     by_originals = loop.evaluate(read_examples(args.eval_files, SIZE, "drop"))
-    assert by_originals["loss"] == pytest.approx(history["val_loss"][best], abs=1e-6)
+    assert by_originals["loss"] == pytest.approx(trained.history["val_loss"][best], abs=1e-6)
     by_all = loop.evaluate(read_examples(args.eval_files, SIZE))
-    assert by_all["loss"] != pytest.approx(history["val_loss"][best], abs=1e-4)
+    assert by_all["loss"] != pytest.approx(trained.history["val_loss"][best], abs=1e-4)
+
+
+class BreakOff(keras.callbacks.Callback):
+    """Breaks off before an epoch, and tells which was the first."""
+
+    def __init__(self, epoch: int) -> None:
+        super().__init__()
+        self.epoch, self.first = epoch, -1
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self.first = epoch if self.first < 0 else self.first
+        if epoch >= self.epoch:
+            raise KeyboardInterrupt
 
 
 def test_a_training_on_originals_goes_on_from_its_own_checkpoint_alone(
-    mixed_args: MakeArgs, caplog: pytest.LogCaptureFixture
+    mixed_trainings: dict[bool, Any], mixed_args: MakeArgs, tmp_path: Path
 ) -> None:
-    class Break(keras.callbacks.Callback):
-        def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-            if epoch == 1:
-                raise KeyboardInterrupt
-
-    settings = {"epochs": 3, "patience": 3}
-    args = mixed_args(copies=False, **settings)
-    whole = train(read_job(args))
-    whole.checkpoint.remove()
+    args = mixed_args(tmp_path, copies=False)
     with pytest.raises(KeyboardInterrupt):
-        train(read_job(args), Break())
-    with caplog.at_level(logging.INFO, "lungseg.trainer"):
-        with_copies = mixed_args(copies=True, **settings)
-        train(read_job(with_copies))
-        assert "going on" not in caplog.text
-        assert train(read_job(args)).history == whole.history
-    assert "going on after epoch 1 from " in caplog.text
+        train(read_job(args), BreakOff(1))
+    with pytest.raises(KeyboardInterrupt):
+        train(read_job(mixed_args(tmp_path, copies=True)), with_copies := BreakOff(0))
+    assert with_copies.first == 0
+    going_on = BreakOff(3)
+    assert train(read_job(args), going_on).history == mixed_trainings[False].trained.history
+    assert going_on.first == 1
 
 
 def test_tuned_values_replace_settings(fn_args: MakeArgs, tmp_path: Path) -> None:
