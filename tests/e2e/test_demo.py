@@ -40,7 +40,11 @@ COMPONENTS = [
 LENIENT = (
     "evaluate.rules=[{metric: dice_mean, at_least: 0.9}, {metric: dice_mean, at_least: 0.9, slice: {is_augmented: 0}}]"
 )
-SETTINGS = ("--config", "demo", "--set", "train.epochs=4", "--set", "evaluate.min_patients=3", "--set", LENIENT)
+EPOCHS = 8
+SETTINGS = (
+    "--config", "demo", "--set", "model.image_size=64", "--set", f"train.epochs={EPOCHS}",
+    "--set", "evaluate.min_patients=3", "--set", LENIENT,
+)  # fmt: skip
 COMPARE = (
     "evaluate.rules=[{metric: dice_mean, at_least: 0.1},"
     " {metric: dice_mean, max_regression: 0.03, slice: {is_augmented: 0}}]"
@@ -99,7 +103,7 @@ def test_runs_each_component_once(first: Outcome) -> None:
 def test_the_result_and_the_configuration_can_be_read_back(first: Outcome, root: Path) -> None:
     assert RunResult.read(root).model_dump(mode="json") == first.result
     config = load_config(str(root / "config.yaml"), {}, data=None, root=None)
-    assert (config.root, config.train.epochs, config.evaluate.min_patients) == (root, 4, 3)
+    assert (config.root, config.train.epochs, config.evaluate.min_patients) == (root, EPOCHS, 3)
 
 
 def test_shows_no_library_noise(first: Outcome, root: Path) -> None:
@@ -167,7 +171,7 @@ def test_training_was_watched(first: Outcome, root: Path) -> None:
     (file,) = (root / "artifacts/Trainer/model_run").glob("*/history.json")
     history = TrainingHistory.read(file.parent).figures
     assert set(history) == {"loss", "accuracy", "dice", "val_loss", "val_accuracy", "val_dice"}
-    assert all(len(values) == 4 for values in history.values())
+    assert all(len(values) == EPOCHS for values in history.values())
 
 
 def test_predict_agrees_with_the_masks(first: Outcome, root: Path, phantom_data: Path, tmp_path: Path) -> None:

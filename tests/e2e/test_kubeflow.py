@@ -17,7 +17,7 @@ from schema import record
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 RULES = "[{metric: dice_mean, at_least: 0.5}, {metric: dice_mean, max_regression: 0.5, slice: {is_augmented: 0}}]"
-SETTINGS = {"train.epochs": "4", "evaluate.min_patients": "3", "evaluate.rules": RULES}
+SETTINGS = {"model.image_size": "64", "train.epochs": "4", "evaluate.min_patients": "3", "evaluate.rules": RULES}
 STOCK = "tfx.orchestration.kubeflow.v2.container.kubeflow_v2_run_executor"
 
 Runs = dict[str, Done]

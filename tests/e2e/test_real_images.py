@@ -25,8 +25,8 @@ def test_learns_from_real_images(tmp_path: Path) -> None:
         "model.image_size=64",
         "model.filters=8",
         "model.levels=3",
-        "train.epochs=8",
-        "train.patience=8",
+        "train.epochs=5",
+        "train.patience=5",
         "evaluate.min_patients=3",
     )
     overrides = [part for setting in settings for part in ("--set", setting)]

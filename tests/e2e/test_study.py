@@ -11,7 +11,9 @@ from schema.reports.training import TrainingHistory
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
-SETTINGS = ("--config", "demo", "--set", "train.epochs=2", "--set", "evaluate.min_patients=3")
+SETTINGS = (
+    "--config", "demo", "--set", "model.image_size=64", "--set", "train.epochs=2", "--set", "evaluate.min_patients=3",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ def volume(run_in_container: RunInContainer, tmp_path_factory: pytest.TempPathFa
         "phantoms --output /lungseg/images --count 80 --size 128",
         "ingest --layout folder --input /lungseg/images --output /lungseg/data --size 128",
         "kubeflow compile --config demo --image lungseg:1 --output /lungseg/pipeline.yaml "
-        "--set train.epochs=4 --set evaluate.min_patients=3",
+        "--set model.image_size=64 --set train.epochs=4 --set evaluate.min_patients=3",
     ):
         rules = ["--set", f"evaluate.rules={RULES}"] if "compile" in command else []
         done = run_in_container(["lungseg", *command.split(), *rules], {folder: "/lungseg"})
