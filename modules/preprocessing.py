@@ -9,7 +9,6 @@ from typing import Any
 
 import tensorflow as tf
 import tensorflow.experimental.numpy as tnp
-import tensorflow_transform as tft
 
 from modules.grey_range import MIN_RANGE, grey_range
 from schema import features
@@ -47,6 +46,8 @@ def preprocessing_fn(inputs: dict[str, tf.Tensor], custom_config: dict[str, Any]
             what a smaller mask can still know of the outline.
         `is_augmented`: int64 [batch].
     """
+    import tensorflow_transform as tft
+
     size = PreprocessingSettings.model_validate(custom_config).image_size
     image = _decode_to_square(inputs[features.IMAGE], size, decode_grey)
     original = tf.boolean_mask(image, tf.equal(inputs[features.IS_AUGMENTED], 0))
