@@ -62,6 +62,10 @@ bench-augment: $(READY) ## The Augmenter's speed and memory against a bare Album
 bench-train: $(READY) ## Training against plain Keras, the speed of its input, and its memory
 	@$(RUN)/python tests/benchmarks/bench_train.py
 
+.PHONY: bench-gpu
+bench-gpu: $(READY) ## What GPUs give the training, beside a bare loop: speed, memory, share of the peak, scaling
+	@$(RUN)/python tests/benchmarks/bench_gpu.py
+
 .PHONY: bench-evaluate
 bench-evaluate: $(READY) ## The Evaluator's speed and memory against stock TFMA fed with full masks
 	@$(RUN)/python tests/benchmarks/bench_evaluate.py
