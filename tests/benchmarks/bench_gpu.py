@@ -17,6 +17,7 @@ import argparse
 import dataclasses
 import importlib.util
 import json
+import math
 import os
 import re
 import statistics
@@ -235,7 +236,8 @@ def summarize(done: list[tuple[Row, Figures]], backend: str, gpus: list[str]) ->
             statistics.mean(of["losses"][:CURVE][-CURVE_END:]) for of in of_both if of and len(of["losses"]) >= CURVE
         ]
         if len(ends) == 2:
-            rates["curves"][precision] = round(abs(ends[0] / ends[1] - 1), 4)
+            differs = abs(ends[0] / ends[1] - 1)
+            rates["curves"][precision] = round(differs, 4) if math.isfinite(differs) else None
     rows = [
         dataclasses.asdict(row) | {name: of for name, of in figures.items() if name != "losses"}
         for row, figures in done
@@ -262,7 +264,7 @@ def main() -> int:
     parser.add_argument("--require-gpu", action="store_true", help="end with code 2 where there is no GPU")
     parser.add_argument("--curves", action="store_true", help="compare the losses of the precisions alone")
     parser.add_argument("--batch", type=int, help="images a step on each device, in place of what each network has")
-    parser.add_argument("--minutes", type=float, default=8, help="for the whole table")
+    parser.add_argument("--minutes", type=float, default=7.5, help="for all rows of the table")
     options = parser.parse_args()
     try:
         backend, gpus, reason = find_backend(os.environ.get("KERAS_BACKEND"))

@@ -94,6 +94,8 @@ def test_losses_are_compared_after_200_steps() -> None:
     assert summary["mixed_gain"] == {"best": 1.9}
     assert summary["vs_bare"] == {"best": 0.95}
     assert "losses" not in summary["rows"][0]
+    diverged = [done[0], (row(precision="float16"), figures(float("nan"), 19))]
+    assert bench_gpu.summarize(diverged, "tensorflow", ["NVIDIA H200"])["curves"] == {"float16": None}
 
 
 def test_rows_on_two_gpus_begin_with_what_tells_most() -> None:
