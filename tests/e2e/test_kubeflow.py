@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -31,15 +32,19 @@ def volume(tmp_path_factory: pytest.TempPathFactory, phantom_data: Path) -> Path
     return folder
 
 
-@pytest.fixture(scope="module")
-def documents(volume: Path) -> list[Json]:
-    assignments = [part for key, value in SETTINGS.items() for part in ("--set", f"{key}={value}")]
+def compile_for(volume: Path, settings: dict[str, str]) -> list[Json]:
+    assignments = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
     output = volume / "pipeline.yaml"
     places = ("--data", volume / "data", "--root", volume, "--image", "lungseg:1", "--output", output)
     assignments += ["--set", f"kubeflow.volumes={{{volume}: lungseg}}"]
     done = lungseg("kubeflow", "compile", "--config", "demo", *places, *assignments)
     assert done.returncode == 0, done.stderr
     return list(yaml.safe_load_all(output.read_text()))
+
+
+@pytest.fixture(scope="module")
+def documents(volume: Path) -> list[Json]:
+    return compile_for(volume, SETTINGS)
 
 
 @pytest.fixture(scope="module")
@@ -147,6 +152,28 @@ def test_the_result_is_that_of_a_local_run(first: Runs, local: tuple[Path, Outco
         for metric in ("dice_mean", "iou_mean", "pixel_accuracy", "hd95"):
             expected = pytest.approx(of_cluster[name][metric]["value"], abs=1e-3)
             assert metrics[metric]["value"] == expected, f"{metric} on {name}"
+
+
+def test_the_trainer_trains_on_four_devices(first: Runs, cluster: Cluster, volume: Path) -> None:
+    said: list[str] = []
+    launch = processes(cluster.store.parent)
+
+    def listen(component: str, command: list[str]) -> "subprocess.CompletedProcess[str]":
+        ended = launch(component, command)
+        said.append(f"{component}: {ended.stderr}")
+        return ended
+
+    # As many images a step as on one device.
+    four = compile_for(volume, {**SETTINGS, "train.devices": "cpu:4", "train.batch_size": "2"})
+    rest = {name: done for name, done in first.items() if name != "Trainer"}
+    trained = Cluster(cluster.store.parent, listen).run(four, {}, rest)
+    (log,) = said
+    assert log.startswith("Trainer: ")
+    assert "with 4 replica(s)" in log
+    several, single = (
+        read(cluster, run, "Trainer", "model_run", "history.json")["figures"] for run in (trained, first)
+    )
+    assert several["loss"][0] == pytest.approx(single["loss"][0], abs=1e-3)
 
 
 def test_a_later_run_takes_the_new_span_and_compares_with_what_serves(

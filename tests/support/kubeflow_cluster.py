@@ -61,12 +61,15 @@ class Cluster:
         self._cache: dict[str, dict[str, Json]] = {}
         self._ids = iter(range(1, 1_000_000))
 
-    def run(self, documents: list[Json], parameters: Mapping[str, Any]) -> dict[str, Done]:
+    def run(
+        self, documents: list[Json], parameters: Mapping[str, Any], earlier: Mapping[str, Done] | None = None
+    ) -> dict[str, Done]:
         """Runs a compiled pipeline.
 
         Args:
             documents: of its YAML.
             parameters: of the run.
+            earlier: what became of tasks that need not be run again.
         """
         spec = documents[0]
         assert spec["schemaVersion"] == "2.1.0", "the API server takes no other"
@@ -75,8 +78,10 @@ class Cluster:
         values = {name: parameters.get(name, parameter.get("defaultValue")) for name, parameter in declared.items()}
         assert None not in values.values(), "the API server refuses a run without a value for each parameter"
         run_root = f"{SCHEME}mlpipeline/v2/artifacts/{spec['pipelineInfo']['name']}/{uuid.uuid4()}"
-        done: dict[str, Done] = {}
+        done = dict(earlier or {})
         for name in _in_order(spec["root"]["dag"]["tasks"]):
+            if name in done:
+                continue
             task = spec["root"]["dag"]["tasks"][name]
             assert "triggerPolicy" not in task, "conditions are not played here"
             inputs = _inputs(task, values, done)
