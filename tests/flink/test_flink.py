@@ -25,7 +25,7 @@ pytestmark = pytest.mark.slow
 HERE = BeamSettings()
 PROCESSES = BeamSettings(mode="multi_processing", workers=2)
 ORIGINALS = {"train": 240, "eval": 4, "test": 6}
-SETTINGS = {"train.epochs": "1", "evaluate.min_patients": "3"}
+SETTINGS = {"model.image_size": "64", "train.epochs": "1", "evaluate.min_patients": "3"}
 VALIDATED = "RecordValidator.validated_examples"
 AUGMENTED = "Augmenter.augmented_examples"
 TRANSFORMED = "Transform.transformed_examples"
