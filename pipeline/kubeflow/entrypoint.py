@@ -199,7 +199,9 @@ def main(arguments: Sequence[str]) -> None:
     given, beam_args = parser.parse_known_args(arguments)
     # Beam reads the process's arguments as options of its own.
     del sys.argv[1:]
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    # TFX has given the root logger a handler by now, which would keep what a training tells of itself out of the log.
+    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", force=True)
+    logging.getLogger("lungseg").setLevel(logging.INFO)
     stopped = InterruptedError("it was told to stop (SIGTERM)")
     signal.signal(signal.SIGTERM, lambda *_: _end(ComponentError(given.component, stopped), 128 + signal.SIGTERM))
     try:
