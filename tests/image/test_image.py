@@ -27,6 +27,7 @@ IMPORTED = [
     "albumentations",
     "cv2",
     "fastavro",
+    "highdicom.seg",
     "matplotlib.pyplot",
     "numpy.testing",
     "pandas",
