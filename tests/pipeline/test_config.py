@@ -23,7 +23,7 @@ from pipeline.errors import UserError
 Lungseg = Callable[..., tuple[int, str, str]]
 
 NAMES = sorted(path.stem for path in PRESETS.glob("*.yaml"))
-DATA, ROOT = Path("/data"), Path("/root")
+DATA, ROOT = Path("/data"), Path("/runs")
 
 
 def load(name: str = "cpu", data: Path | None = DATA, **overrides: JsonValue) -> Config:

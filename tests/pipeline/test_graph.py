@@ -30,7 +30,7 @@ Nodes = dict[str, pipeline_pb2.PipelineNode]
 
 def load(preset: str = "demo", /, **overrides: JsonValue) -> Config:
     values = {key.replace("__", "."): value for key, value in overrides.items()}
-    return load_config(preset, values, data=Path("/data"), root=Path("/root"))
+    return load_config(preset, values, data=Path("/data"), root=Path("/runs"))
 
 
 def compiled(config: Config) -> pipeline_pb2.Pipeline:
@@ -132,7 +132,7 @@ EXTERNAL = {"north": Path("/sets/north"), "south": Path("/sets/old/south")}
 
 def with_external(*names: str) -> Config:
     external = {name: EXTERNAL[name] for name in names}
-    return load_config("demo", {}, data=Path("/data"), root=Path("/root"), external=external)
+    return load_config("demo", {}, data=Path("/data"), root=Path("/runs"), external=external)
 
 
 def test_external_sets_are_only_tested_on() -> None:
@@ -232,12 +232,12 @@ def test_a_search_leaves_a_training_without_one_in_the_cache() -> None:
 
 def test_everything_lies_under_the_root() -> None:
     pipeline = create_pipeline(load())
-    assert pipeline.pipeline_info.pipeline_root == "/root/artifacts"
+    assert pipeline.pipeline_info.pipeline_root == "/runs/artifacts"
     assert pipeline.enable_cache
 
 
-def test_metadata_and_beam_arguments() -> None:
-    connection = metadata.sqlite_metadata_connection_config("/root/metadata.sqlite")
+def test_metadata_and_beam_arguments(tmp_path: Path) -> None:
+    connection = metadata.sqlite_metadata_connection_config(str(tmp_path / "metadata.sqlite"))
     pipeline = create_pipeline(load(beam__mode="multi_processing", beam__workers=3), connection)
     assert pipeline.metadata_connection_config == connection
     assert pipeline.beam_pipeline_args == [
@@ -332,7 +332,7 @@ def test_dotted_paths_import(nodes: Nodes, component_id: str, name: str) -> None
 
 
 def test_baseline_and_pusher_share_the_serving_folder(nodes: Nodes) -> None:
-    assert serving(nodes).serving_dir == Path("/root/serving")
+    assert serving(nodes).serving_dir == Path("/runs/serving")
 
 
 def test_on_a_cluster_the_serving_folder_is_not_looked_at(tmp_path: Path) -> None:

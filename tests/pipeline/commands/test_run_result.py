@@ -81,7 +81,7 @@ def runs(folder: Path, *, passed: bool = True, probed: bool = True) -> list[Comp
 
 @pytest.fixture
 def config() -> Config:
-    return Config.model_validate({"name": "clinic", "root": "/root", "data": {"root": "/data"}})
+    return Config.model_validate({"name": "clinic", "root": "/runs", "data": {"root": "/data"}})
 
 
 def test_a_blessed_run(tmp_path: Path, config: Config) -> None:
