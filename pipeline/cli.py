@@ -325,6 +325,9 @@ def main() -> NoReturn:
     except UserError as error:
         _say(str(error))
         sys.exit(WRONG_INPUT)
+    except PermissionError as error:
+        _say(f"'{error.filename}' cannot be opened: {error.strerror}; get the right to it, or name another place")
+        sys.exit(WRONG_INPUT)
     except ComponentError as error:
         _say(str(error))
         sys.exit(NOT_BLESSED if isinstance(error.__cause__, DataError) else FAILED)

@@ -1,5 +1,6 @@
 """The command line: what it answers, with which exit code, and that it loads nothing slow to do so."""
 
+import errno
 import io
 import subprocess
 import sys
@@ -309,6 +310,12 @@ def failed(component_id: str, cause: Exception) -> ComponentError:
         (failed("DataGate", DataError("a leak: mend it")), 3, "lungseg: DataGate failed: a leak: mend it\n"),
         (UserError("no such thing"), 2, "lungseg: no such thing\n"),
         (failed("Trainer", ValueError("out of\nluck")), 1, "lungseg: Trainer failed: out of\n"),
+        (
+            PermissionError(errno.EACCES, "Permission denied", "/private/serving"),
+            2,
+            "lungseg: '/private/serving' cannot be opened: Permission denied; "
+            "get the right to it, or name another place\n",
+        ),
     ],
 )
 def test_errors_of_a_run(
