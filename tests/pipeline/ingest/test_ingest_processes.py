@@ -43,8 +43,11 @@ def test_interrupted_from_the_keyboard(tmp_path: Path, save: Callable[..., Path]
         os.link(first, first.with_name(f"{number}.png"))
         os.link(first_mask, first_mask.with_name(f"{number}.png"))
     output = tmp_path / "out"
+    # Shells start what runs in the background deaf to the keyboard, and tests with it.
     process = subprocess.Popen(
-        command("--input", tmp_path / "set", "--output", output), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        ["env", "--default-signal=INT", *command("--input", tmp_path / "set", "--output", output)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     )
     until = time.monotonic() + SECONDS
     while not list(output.glob(".span-1.partial/records-*")):
