@@ -46,6 +46,11 @@ def current_version(serving_dir: Path) -> int | None:
     return pointer.version
 
 
+def version_named(name: str) -> int | None:
+    """Return the version that a folder's name stands for; None where it is no number, as `007`."""
+    return int(name) if name.isdecimal() and str(int(name)) == name else None
+
+
 def baseline_key(candidate_key: str, serving_dir: Path) -> str:
     """Identify the model that a candidate has to stand comparison with, as a key for caches.
 
@@ -192,9 +197,9 @@ def _known(serving_dir: Path) -> str:
 
 
 def _versions(folder: Path) -> list[int]:
-    """List the names in a folder that are numbers, rising; `007` is no number."""
-    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
-    return sorted(int(name) for name in names if name.isdecimal() and str(int(name)) == name)
+    """List the versions in a folder, rising."""
+    numbers = [version_named(path.name) for path in folder.iterdir()] if folder.is_dir() else []
+    return sorted(number for number in numbers if number is not None)
 
 
 def _read_pointer(serving_dir: Path) -> ServingPointer | None:

@@ -6,9 +6,16 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 from pipeline.prediction.measurements import MEASUREMENTS_FILE
 from pipeline.prediction.predict import OutputError, Prediction
+
+_IN_WORDS: Final = {
+    "unreadable": "unreadable",
+    "other kind": "of a kind that the model was not trained on",
+    "other format": "whose masks this format cannot hold",
+}
 
 
 def summarize(prediction: Prediction, output: Path) -> str:
@@ -40,10 +47,3 @@ def name_undone(error: OutputError) -> Iterator[str]:
     yield f"{error}: make room or rights there and call it again, which does only what is missing"
     for label in error.undone:
         yield f"{label} is not done"
-
-
-_IN_WORDS = {
-    "unreadable": "unreadable",
-    "other kind": "of a kind that the model was not trained on",
-    "other format": "whose masks this format cannot hold",
-}

@@ -100,15 +100,15 @@ def _look(file: Path) -> _Looked:
 
 def _look_at_dicom(file: Path, head: bytes) -> _Looked:
     try:
-        return _read_series(head)
+        return _look_at_header(head)
     except ImageError:  # cut off within a long element
         try:
-            return _read_series(read_file(str(file)))
+            return _look_at_header(read_file(str(file)))
         except ImageError:
             return _Looked("radiograph")
 
 
-def _read_series(data: bytes) -> _Looked:
+def _look_at_header(data: bytes) -> _Looked:
     with hide_values():
         header = parse_header(data, _SERIES)
         if get_text(header, "SOPClassUID") == CTImageStorage or get_text(header, "Modality") == "CT":

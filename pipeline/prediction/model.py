@@ -80,11 +80,11 @@ def open_model(folder: Path) -> Model:
         UserError: There is no model, or it is damaged.
     """
     # Takes seconds: errors in the arguments come first.
-    from modules.serving.serving_dir import current_version, digest_of, is_model
+    from modules.serving.serving_dir import current_version, digest_of, is_model, version_named
 
     try:
         if is_model(folder):
-            serving_dir, version = folder.resolve().parent, _version_of(folder)
+            serving_dir, version = folder.resolve().parent, version_named(folder.resolve().name)
         else:
             current = current_version(folder)
             if current is None:
@@ -94,11 +94,6 @@ def open_model(folder: Path) -> Model:
     except (ReportFileError, ValueError) as error:
         raise UserError(str(error)) from error
     return Model(folder, PredictingModel(version=version, digest=digest, trained_on=_read_training_data(folder)))
-
-
-def _version_of(folder: Path) -> int | None:
-    name = folder.resolve().name
-    return int(name) if name.isdecimal() and str(int(name)) == name else None
 
 
 def _digest(folder: Path) -> str:

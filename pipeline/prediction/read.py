@@ -1,7 +1,7 @@
 """Reads an input whole, by the readers of the ingest and with their refusals.
 
 >>> scan = read(input_)
->>> [image.shape for image in scan.images()]
+>>> [scan.image(index).shape for index in range(scan.shape[0])]
 [(2048, 2500)]
 """
 
@@ -53,9 +53,9 @@ class Radiograph:
         """Numbers of slices (one), rows and columns."""
         return (1, *self.pixels.shape)
 
-    def images(self) -> Iterator[Pixels]:
-        """Yield the one image."""
-        yield self.pixels
+    def image(self, _: int) -> Pixels:
+        """Return the one image."""
+        return self.pixels
 
 
 @dataclass(frozen=True)
@@ -84,10 +84,9 @@ class Scan:
         voxel_mm3 = float(abs(np.linalg.det(self.volume.affine[:3, :3])))
         return Scale(row_mm=rows, column_mm=columns, slice_mm=slices, voxel_mm3=voxel_mm3, at="patient")
 
-    def images(self) -> Iterator[Pixels]:
-        """Yield the axial slices, from the feet to the head, in the lung window."""
-        for index in range(self.volume.slice_count):
-            yield apply_lung_window(self.volume.slice(index))
+    def image(self, index: int) -> Pixels:
+        """Return an axial slice, counted from the feet, in the lung window."""
+        return apply_lung_window(self.volume.slice(index))
 
     def to_voxels(self, slices: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Put axial slices, [slices, rows, columns] as displayed, into the order of the volume's voxels."""

@@ -7,7 +7,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import compress, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -84,7 +84,9 @@ class Step:
                 sources[input_.name] = self._read(input_)
             except ImageError as error:
                 refused[input_.name] = refuse(input_, error)
-        masks = self._segment(image for source in sources.values() for image in source.scan.images())
+        masks = self._segment(
+            scan.image(index) for scan in (source.scan for source in sources.values()) for index in range(scan.shape[0])
+        )
         for input_ in inputs:
             if input_.name in refused:
                 yield refused[input_.name]
@@ -108,10 +110,10 @@ class Step:
     def _segment(self, images: Iterator[Pixels]) -> Iterator[NDArray[np.bool_]]:
         """Yield a mask of each image; slices of one grey level, outside the scan, hold no lung."""
         while batch := list(islice(images, _BATCH)):
-            shown = [image for image in batch if image.min() < image.max()]
-            masks = iter(self.segmenter.segment(shown))
-            for image in batch:
-                yield next(masks) > 0 if image.min() < image.max() else np.zeros(image.shape, np.bool_)
+            shows = [bool(image.min() < image.max()) for image in batch]
+            masks = iter(self.segmenter.segment(list(compress(batch, shows))))
+            for image, shows_something in zip(batch, shows, strict=True):
+                yield next(masks) > 0 if shows_something else np.zeros(image.shape, np.bool_)
 
     def _finish(self, input_: Input, source: _Source, mask: NDArray[np.bool_]) -> Measurement:
         """Write a mask and its overlay, then the receipt."""
@@ -121,8 +123,7 @@ class Step:
         write_whole(self.output / result, self._encode(input_, scan, lungs))
         for overlay in further:
             index = widest_slice(mask)
-            image = next(islice(scan.images(), index, None))
-            write_whole(self.output / overlay, encode_overlay(image, _to_pixels(mask[index])))
+            write_whole(self.output / overlay, encode_overlay(scan.image(index), _to_pixels(mask[index])))
         measured = measure(lungs, scan.scale)
         doubted = "; ".join(doubts(measured["lung_fraction"], is_volume=input_.kind in VOLUMES))
         measurement = Measurement(

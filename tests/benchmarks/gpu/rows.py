@@ -17,7 +17,7 @@ class Row:
     """What to measure.
 
     Attributes:
-        network: one of `gpu_networks.NAMES`.
+        network: one of `gpu.networks.NAMES`.
         loop: `product`, `bare` or `torch`.
         precision: float32, bfloat16 or float16.
         compiled: whether XLA, or PyTorch's compiler, compiles the step.

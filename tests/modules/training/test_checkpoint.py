@@ -11,6 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from break_off import BreakOff
 from training_process import start
 
 from modules.training.checkpoint import checkpoint_key
@@ -94,16 +95,6 @@ def broken_off(fn_args: MakeArgs, tmp_path_factory: pytest.TempPathFactory) -> P
     return folder
 
 
-class Look(keras.callbacks.Callback):
-    """Looks which epoch would be the first, and breaks off before it."""
-
-    first = -1
-
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self.first = epoch
-        raise KeyboardInterrupt
-
-
 @pytest.mark.parametrize(
     ("change", "first"),
     [
@@ -119,7 +110,7 @@ class Look(keras.callbacks.Callback):
 def test_another_configuration_starts_anew(
     broken_off: Path, fn_args: MakeArgs, change: dict[str, Any], first: int
 ) -> None:
-    look = Look()
+    look = BreakOff(0)
     with pytest.raises(KeyboardInterrupt):
         train(read_job(fn_args(broken_off, **{**OPTIONS, **change})), look)
     assert look.first == first

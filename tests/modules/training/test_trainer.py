@@ -1,7 +1,8 @@
 """run_fn on a few tiny examples: what it writes, what it restores, and how it fails."""
 
+import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from logging.handlers import BufferingHandler
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,6 +12,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from break_off import BreakOff
 
 from modules.training import trainer
 from modules.training.callbacks import StopOnNaN
@@ -32,19 +34,26 @@ def history_of(args: Any) -> History:
     return TrainingHistory.read(args.model_run_dir).figures
 
 
-@pytest.fixture(scope="module")
-def run(fn_args: MakeArgs, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A finished run of two epochs: 6 examples in batches of 3."""
-    args = fn_args(tmp_path_factory.mktemp("run"))
+@contextlib.contextmanager
+def logged() -> Iterator[list[logging.LogRecord]]:
+    """Collects what trainings log; fixtures of modules have no `caplog`."""
     handler = BufferingHandler(capacity=10_000)
     log = logging.getLogger("lungseg.trainer")
     before = log.level
     log.addHandler(handler)
     log.setLevel(logging.DEBUG)
-    run_fn(args)
+    yield handler.buffer
     log.removeHandler(handler)
     log.setLevel(before)
-    return SimpleNamespace(args=args, records=handler.buffer)
+
+
+@pytest.fixture(scope="module")
+def run(fn_args: MakeArgs, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A finished run of two epochs: 6 examples in batches of 3."""
+    args = fn_args(tmp_path_factory.mktemp("run"))
+    with logged() as records:
+        run_fn(args)
+    return SimpleNamespace(args=args, records=records)
 
 
 @pytest.fixture
@@ -235,30 +244,20 @@ def mixed_args(fn_args: MakeArgs, transform_graph: Path) -> MakeArgs:
     return make
 
 
-@pytest.fixture(scope="module", params=[True, False], ids=["copies", "originals"])
-def mixed(request: pytest.FixtureRequest, mixed_trainings: dict[bool, Any]) -> Any:
-    return mixed_trainings[request.param]
-
-
 @pytest.fixture(scope="module")
 def mixed_trainings(mixed_args: MakeArgs, tmp_path_factory: pytest.TempPathFactory) -> dict[bool, Any]:
     """A training with copies, and one on originals alone: what came of them, and what they logged."""
     trainings = {}
-    log = logging.getLogger("lungseg.trainer")
-    before = log.level
-    log.setLevel(logging.DEBUG)
     for copies in (True, False):
-        handler = BufferingHandler(capacity=10_000)
-        log.addHandler(handler)
         args = mixed_args(tmp_path_factory.mktemp("mixed"), copies=copies)
-        trainings[copies] = SimpleNamespace(args=args, trained=train(read_job(args)), records=handler.buffer)
-        log.removeHandler(handler)
-    log.setLevel(before)
+        with logged() as records:
+            trainings[copies] = SimpleNamespace(args=args, trained=train(read_job(args)), records=records)
     return trainings
 
 
-def test_a_training_on_originals_has_as_many_steps(mixed: Any) -> None:
-    copies = mixed.args.custom_config["train"]["copies"]
+@pytest.mark.parametrize("copies", [True, False])
+def test_a_training_on_originals_has_as_many_steps(mixed_trainings: dict[bool, Any], copies: bool) -> None:
+    mixed = mixed_trainings[copies]
     details = [vars(record) for record in mixed.records if record.levelno == logging.DEBUG]
     steps = [(detail["epoch"], detail["step"], detail["steps"]) for detail in details]
     assert steps == [(epoch, step, 3) for epoch in (1, 2, 3) for step in (1, 2, 3)]
@@ -286,19 +285,6 @@ def test_a_training_on_originals_is_validated_by_originals(mixed_trainings: dict
     assert by_originals["loss"] == pytest.approx(trained.history["val_loss"][best], abs=1e-6)
     by_all = loop.evaluate(read_examples(args.eval_files, SIZE))
     assert by_all["loss"] != pytest.approx(trained.history["val_loss"][best], abs=1e-4)
-
-
-class BreakOff(keras.callbacks.Callback):
-    """Breaks off before an epoch, and tells which was the first."""
-
-    def __init__(self, epoch: int) -> None:
-        super().__init__()
-        self.epoch, self.first = epoch, -1
-
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self.first = epoch if self.first < 0 else self.first
-        if epoch >= self.epoch:
-            raise KeyboardInterrupt
 
 
 def test_a_training_on_originals_goes_on_from_its_own_checkpoint_alone(
