@@ -117,7 +117,7 @@ def _refuse_picture(levels: NDArray[Any], low: int, high: int) -> None:
 
 
 def _share_near(levels: NDArray[Any], level: int, reach: float) -> float:
-    return float(cv2.inRange(levels, level - reach, level + reach).mean() / 255)
+    return cv2.countNonZero(cv2.inRange(levels, level - reach, level + reach)) / levels.size
 
 
 def _refuse_ambiguous(mask: Pixels, alpha: NDArray[np.uint8] | None) -> None:
