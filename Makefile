@@ -28,12 +28,16 @@ system-packages: ## Chromium, Java, Maven, dicom3tools and Docker from Debian's 
 
 .PHONY: test
 test: lint ## Lint, types, unit and end-to-end tests
-	@$(RUN)/pytest $(PARALLEL) --cov --cov-report= -m "not slow"
+	@$(RUN)/pytest $(PARALLEL) --cov --cov-report= -m "not slow and not nightly"
 	@echo "Coverage: $$($(RUN)/coverage report --format=total) % of the lines, without what runs in processes of its own"
 
 .PHONY: test-slow
-test-slow: $(READY) ## What takes longer: several processes, devices and workers, a Flink cluster, kills, studies, releases
-	@$(RUN)/pytest $(PARALLEL) -m slow
+test-slow: $(READY) ## What takes longer: several processes, devices and workers, Kubeflow, a Flink cluster, kills, studies
+	@$(RUN)/pytest $(PARALLEL) -m "slow and not nightly"
+
+.PHONY: test-nightly
+test-nightly: $(READY) ## What takes long and seldom breaks: damaged files by the thousand, searches, the wheel's whole job
+	@$(RUN)/pytest $(PARALLEL) -m nightly
 
 .PHONY: flink-test
 flink-test: $(READY) ## The data stages on a Flink cluster of two task managers, one of which dies
@@ -41,7 +45,7 @@ flink-test: $(READY) ## The data stages on a Flink cluster of two task managers,
 
 .PHONY: test-fast
 test-fast: $(READY) ## The tests that run no pipeline and take no minute
-	@$(RUN)/pytest -m "not e2e and not slow"
+	@$(RUN)/pytest -m "not e2e and not slow and not nightly"
 
 .PHONY: lint
 lint: $(READY) ## Style, formatting and types

@@ -210,7 +210,6 @@ def test_a_model_that_misses_a_bound_is_not_pushed(second: Outcome, root: Path, 
     assert reran == {"BaselineResolver", "ExampleValidator", "DataGate", "Evaluator", "Pusher", "Reporter"}
 
 
-@pytest.mark.slow
 def test_a_worse_model_does_not_replace_the_one_that_serves(second: Outcome, root: Path, phantom_data: Path) -> None:
     worse = run_pipeline(root, phantom_data, *SETTINGS, "--set", "train.epochs=1", "--set", COMPARE)
     assert worse.code == 3, worse.output
@@ -220,7 +219,7 @@ def test_a_worse_model_does_not_replace_the_one_that_serves(second: Outcome, roo
     assert versions(root) == [second.result["pushed_version"]]
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_an_equal_model_replaces_it_and_can_be_taken_back(second: Outcome, root: Path, phantom_data: Path) -> None:
     # Another seed gives another model that is as good within the margin.
     equal = run_pipeline(root, phantom_data, *SETTINGS, "--set", "train.seed=8", "--set", COMPARE)

@@ -154,6 +154,7 @@ def test_the_result_is_that_of_a_local_run(first: Runs, local: tuple[Path, Outco
             assert metrics[metric]["value"] == expected, f"{metric} on {name}"
 
 
+@pytest.mark.nightly
 def test_the_trainer_trains_on_four_devices(first: Runs, cluster: Cluster, volume: Path) -> None:
     said: list[str] = []
     launch = processes(cluster.store.parent)

@@ -33,6 +33,7 @@ def searched(phantom_data: Path, tmp_path_factory: pytest.TempPathFactory) -> tu
     return root, run_pipeline(root, phantom_data, *SMALL, *LENIENT, *search, "--set", "train.epochs=2")
 
 
+@pytest.mark.nightly
 def test_a_search_feeds_the_training(searched: tuple[Path, Outcome]) -> None:
     root, outcome = searched
     assert outcome.code == 0, outcome.output
@@ -43,6 +44,7 @@ def test_a_search_feeds_the_training(searched: tuple[Path, Outcome]) -> None:
     assert list((root / "checkpoints").iterdir()) == []
 
 
+@pytest.mark.nightly
 def test_a_warm_start_begins_with_the_blessed_model(searched: tuple[Path, Outcome], phantom_data: Path) -> None:
     root, _ = searched
     cold = history_of(root)

@@ -67,7 +67,7 @@ def test_400_damaged_files(tmp_path: Path, kind: str) -> None:
     check(tmp_path, kind, range(400))
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("kind", FORMATS)
 def test_10_000_damaged_files(tmp_path: Path, kind: str) -> None:
     parts = [range(start, start + 5000) for start in (1000, 6000)]

@@ -76,7 +76,7 @@ def test_it_says_what_it_is(wheel: Path) -> None:
     assert len(metadata.get_all("Requires-Dist", [])) == len(required)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_it_does_the_whole_job(wheel: Path, environment: Path, tmp_path: Path) -> None:
     run(UV, "pip", "install", "--no-deps", "--python", environment / "bin/python", wheel, cwd=tmp_path)
     for command in COMMANDS:

@@ -66,7 +66,7 @@ def export(transform_graph: Path, tmp_path: Path) -> Export:
     return do
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_two_exports_of_one_model_by_two_processes_are_equal(
     export: Export, transform_graph: Path, tmp_path: Path
 ) -> None:

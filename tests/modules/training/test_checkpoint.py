@@ -134,7 +134,7 @@ def test_a_key_follows_from_everything() -> None:
     assert len({checkpoint_key(a=1), checkpoint_key(a=2), checkpoint_key(b=1), checkpoint_key(a="1")}) == 4
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_killed_three_times_it_ends_the_same(fn_args: MakeArgs, tmp_path: Path) -> None:
     """kill -9 at random moments of a training of six epochs in a process of its own."""
     settings = {"epochs": 6, "train": 400, "batch_size": 4, "learning_rate": 0.02, "model": {"filters": 4, "levels": 2}}

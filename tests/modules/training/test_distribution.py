@@ -206,7 +206,7 @@ def test_workers_train_like_one_device(train_on: Train, tmp_path: Path) -> None:
     assert [file.name for file in checkpoints] == ["checkpoint.npz"]
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     "settings",
     [
