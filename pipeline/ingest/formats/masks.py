@@ -63,15 +63,10 @@ def decode_mask(data: bytes, labels: Labels | None = None) -> Pixels:
     levels, offset = _narrow(grey.values, low, high)
     if grey.is_lossy:
         levels = _fold_ringing(levels)
-    regions = [level + offset for level in _region_levels(levels)]
-    if len(regions) > 2 and not _has_soft_edges(levels):
-        raise ImageError(
-            f"is a label map of {len(regions)} levels ({_enumerate(regions)}): name those that are lung with --labels"
-        )
-    if len(regions) >= 2:
-        low, high = regions[0], regions[-1]  # a stray pixel outside them does not move the threshold
-    _refuse_picture(levels, low - offset, high - offset)
-    mask = binarize(levels, (low + high) / 2 - offset)
+    lowest, highest = low - offset, high - offset
+    if not ((levels == lowest) | (levels == highest)).all():
+        lowest, highest = _find_two_levels(levels, offset)
+    mask = binarize(levels, (lowest + highest) / 2)
     _refuse_ambiguous(mask, grey.alpha)
     return mask
 
@@ -90,6 +85,26 @@ def _narrow(grey: NDArray[Any], low: int, high: int) -> tuple[NDArray[Any], int]
     return (grey - low).astype(np.uint16), low
 
 
+def _find_two_levels(levels: NDArray[Any], offset: int) -> tuple[int, int]:
+    """Return the level outside the lungs and that inside, of a mask that has others between them.
+
+    Args:
+        levels: Levels, less `offset`.
+        offset: What to add where levels are named.
+
+    Raises:
+        ImageError: It is a map of several labels, or no mask at all.
+    """
+    regions = _region_levels(levels)
+    if len(regions) > 2 and not _has_soft_edges(levels):
+        named = _enumerate([level + offset for level in regions])
+        raise ImageError(f"is a label map of {len(regions)} levels ({named}): name those that are lung with --labels")
+    # A stray pixel outside the regions does not move the threshold.
+    low, high = (regions[0], regions[-1]) if len(regions) >= 2 else (int(levels.min()), int(levels.max()))
+    _refuse_picture(levels, low, high, offset)
+    return low, high
+
+
 def _has_soft_edges(levels: NDArray[Any]) -> bool:
     """Tell whether what lies between the lowest and the highest level is edges, however wide, and no further label.
 
@@ -103,11 +118,12 @@ def _has_soft_edges(levels: NDArray[Any]) -> bool:
     return bool(middle.max() < _MOST_OF_EDGES * middle.sum())
 
 
-def _refuse_picture(levels: NDArray[Any], low: int, high: int) -> None:
+def _refuse_picture(levels: NDArray[Any], low: int, high: int, offset: int) -> None:
     """Raise ImageError where more pixels lie between the two levels than edges have."""
     reach = (high - low) * _NEAR
     settled_low, settled_high = _share_near(levels, low, reach), _share_near(levels, high, reach)
     between = 1 - settled_low - settled_high
+    low, high = low + offset, high + offset
     if between > _MOST_BETWEEN:
         raise ImageError(f"is no mask: {between:.0%} of its pixels are near neither of two levels ({low} and {high})")
     if settled_high < _LEAST_SETTLED * (1 - settled_low):
@@ -139,13 +155,10 @@ def _fold_ringing(grey: NDArray[Any]) -> NDArray[Any]:
 
 
 def _region_levels(levels: NDArray[Any]) -> list[int]:
-    """Return the levels that cover regions, ascending; where there are two levels, both, whatever they cover.
+    """Return the levels that cover regions, ascending.
 
     An antialiased edge changes from pixel to pixel, so that a pixel equal to its eight neighbours lies in a region.
     """
-    low, high = levels.min(), levels.max()
-    if ((levels == low) | (levels == high)).all():
-        return [int(low), int(high)]
     settled = cv2.compare(cv2.erode(levels, _WINDOW), cv2.dilate(levels, _WINDOW), cv2.CMP_EQ)
     depth = np.iinfo(levels.dtype).max + 1
     inside, everywhere = (cv2.calcHist([levels], [0], of, [depth], [0, depth]).ravel() for of in (settled, None))
