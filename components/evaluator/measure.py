@@ -12,7 +12,7 @@ from components.counters import count
 from components.threads import OrderedPool, count_cpus
 from modules.evaluation import overlap, surface_distance
 from modules.evaluation.bootstrap import BASELINE, CANDIDATE, Floats
-from modules.evaluation.measures import COLUMNS, LOWER_IS_BETTER, MEASURES
+from modules.evaluation.measures import COLUMNS, LOWER_IS_BETTER, MEASURES, SAID
 from modules.evaluation.slicing import MeasuredImage
 from schema.record import Pixels, Record, RecordError, decode
 
@@ -109,9 +109,14 @@ class _Measure(beam.DoFn):
         masks = [record.mask for record in records]
         outlines = np.array(list(self._pool.map(self._measure_outlines, masks, answers["mask_png"])))
         by_name = {**answers, **ratios, **dict(zip(_OUTLINES, outlines.T, strict=True))}
+        if "expected_dice" in answers:
+            by_name["expected_dice_error"] = np.abs(answers["expected_dice"] - ratios["dice"])
+        else:
+            by_name |= dict.fromkeys(SAID, np.full(len(records), np.nan))
         values = np.stack([by_name[name] for name in COLUMNS], axis=-1).astype(np.float64)
+        needed = [name not in SAID or "expected_dice" in answers for name in COLUMNS]
         for record, measured in zip(records, values, strict=True):
-            if not np.isfinite(measured).all():
+            if not np.isfinite(measured[needed]).all():
                 raise MeasureError(
                     f"set '{self._set}': record '{record.image_id}' has no finite figures: the model answers with NaN"
                 )

@@ -81,9 +81,10 @@ def draw_all(records: Mapping[tuple[str, str], Record], segmenter: Segmenter) ->
         records: By set and image_id.
         segmenter: The model.
     """
-    masks = segmenter.segment([record.image for record in records.values()])
+    answers = segmenter.segment([record.image for record in records.values()])
     return {
-        key: draw(record.image, record.mask, mask) for (key, record), mask in zip(records.items(), masks, strict=True)
+        key: draw(record.image, record.mask, answer.mask)
+        for (key, record), answer in zip(records.items(), answers, strict=True)
     }
 
 

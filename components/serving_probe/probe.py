@@ -63,6 +63,11 @@ STORED = "stored PNG"
 MAX_DIFFERENCE = 0.001
 """Share of the pixels that may differ: sums in another order may tip what lies at the threshold."""
 
+_SAID = {
+    "lung_fraction": tf.float32, "expected_dice": tf.float32, "review": tf.bool, "review_reason": tf.string,
+    "error": tf.string,
+}  # fmt: skip
+"""Outputs beside the mask."""
 _FRACTION_ERROR = 1e-5
 _LATENCY_BATCHES = (1, 8)
 _LATENCY_SECONDS = 1.5
@@ -78,11 +83,14 @@ class Failed(Exception):  # noqa: N818  # not an error of the program
 
 @dataclass(frozen=True)
 class Served:
-    """An image, and what came back: its mask as PNG, the share of lung, and what is wrong with the image."""
+    """An image, and what came back: its mask as PNG, the outputs beside it, and what is wrong with the image."""
 
     image: bytes
     mask: bytes
     fraction: float
+    expected_dice: float
+    review: bool
+    review_reason: str
     error: str
 
     def lung(self) -> Any:
@@ -120,6 +128,7 @@ class Probe:
             self._check("mask size", partial(self._for_each_mask, _check_size))
             self._check("mask pixels", partial(self._for_each_mask, _check_pixels))
             self._check("lung_fraction", partial(self._for_each_mask, _check_fraction))
+            self._check("expected_dice", partial(self._for_each_mask, _check_quality))
             for kind, file in self._broken.items():
                 self._check(f"refuses {kind}", partial(self._refuse, file))
             self._check("serves on", self._serve_again)
@@ -151,7 +160,7 @@ class Probe:
 
     def _check_signatures(self) -> None:
         for name, mask in ((SERVE, "mask_png"), (REST, "mask_bytes")):
-            outputs = {mask: tf.string, "lung_fraction": tf.float32, "error": tf.string}
+            outputs = {mask: tf.string, **_SAID}
             self._check(f"signature {name}", partial(self._signature, name, "image_bytes", outputs))
         for name in (EVALUATE, TRANSFORM):
             self._check(f"signature {name}", partial(self._signature, name, "examples", None))
@@ -204,10 +213,10 @@ class Probe:
     def _ask(self, files: Sequence[bytes]) -> list[Served]:
         answer = self._function(SERVE)(image_bytes=tf.constant(files, tf.string))
         _check_lengths(answer, len(files))
-        columns = [answer[name].numpy().tolist() for name in ("mask_png", "lung_fraction", "error")]
+        columns = [answer[name].numpy().tolist() for name in ("mask_png", *_SAID)]
         return [
-            Served(image, mask, fraction, error.decode())
-            for image, mask, fraction, error in zip(files, *columns, strict=True)
+            Served(image, mask, fraction, dice, review, reason.decode(), error.decode())
+            for image, mask, fraction, dice, review, reason, error in zip(files, *columns, strict=True)
         ]
 
     def _serve_each(self, kind: str, files: Sequence[bytes]) -> str:
@@ -286,6 +295,13 @@ def _check_fraction(served: Served) -> None:
     share = float(np.mean(served.lung() == 255))
     if not abs(served.fraction - share) <= _FRACTION_ERROR:
         raise Failed(f"is {served.fraction:.6f} for a mask with {share:.6f}")
+
+
+def _check_quality(served: Served) -> None:
+    if not 0 <= served.expected_dice <= 1:
+        raise Failed(f"is {served.expected_dice}, no number from 0 to 1")
+    if served.review != bool(served.review_reason):
+        raise Failed(f"review is {served.review}, with the reason '{served.review_reason}'")
 
 
 def _check_lengths(answer: dict[str, Any], length: int) -> None:

@@ -21,15 +21,24 @@ MEASURES: Final = (
     "asd_px",
     "nsd",
     "brier",
+    "expected_dice",
+    "expected_dice_error",
+    "review",
 )
 """Of one image. `hd95` and `asd` (95 % Hausdorff and average surface distance) are shares of the image's width, their
 `_px` pixels; `nsd` is the surface Dice at the tolerance of the settings; `brier` the mean squared error of the
-probabilities (Brier, 1950)."""
+probabilities (Brier, 1950). The last three are of what the model says of its own mask, and unknown of models that say
+nothing: the Dice that it expects, by how much it is wrong, and whether somebody should look at the mask, 1 or 0."""
 
-LOWER_IS_BETTER: Final = frozenset({"lung_area_error", "hd95", "hd95_px", "asd", "asd_px", "brier"})
+LOWER_IS_BETTER: Final = frozenset(
+    {"lung_area_error", "hd95", "hd95_px", "asd", "asd_px", "brier", "expected_dice_error", "review"}
+)
 
 POOLED: Final = ("true_positives", "false_positives", "false_negatives")
 """Pixels of one image that are added up over a slice for the pooled Dice."""
+
+SAID: Final = ("expected_dice", "expected_dice_error", "review")
+"""Those that are NaN where a model says nothing of its masks."""
 
 COLUMNS: Final = (*MEASURES, *POOLED)
 """Order of the numbers of one image."""

@@ -35,6 +35,9 @@ class ModelSettings(Settings):
     average_mirrored: bool = True
     """The exported model averages its answer with that for the mirrored image: twice the work, steadier outlines."""
 
+    review_below: Annotated[float, Field(ge=0, le=1)] = 0.85
+    """Expected Dice below which the exported model says that somebody should look at a mask."""
+
     @model_validator(mode="after")
     def _can_be_halved(self) -> "ModelSettings":
         if self.image_size % 2**self.levels:

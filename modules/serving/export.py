@@ -1,16 +1,21 @@
 """The exported model: a SavedModel that needs neither this project nor TFT nor Keras to be loaded.
 
-serving_default     image_bytes string [N]  -> mask_png string [N], lung_fraction float [N], error string [N]
+serving_default     image_bytes string [N]  -> mask_png string [N], lung_fraction float [N], expected_dice float [N],
+                    review bool [N], review_reason string [N], error string [N]
 rest                the same, with mask_bytes for mask_png: JSON holds no bytes, and what is named so TensorFlow Serving
                     encodes in base 64
-evaluate            examples string [N]     -> pixel counts and brier, float [N] each; mask_png string [N]
+evaluate            examples string [N]     -> pixel counts and brier, float [N] each; mask_png string [N];
+                    expected_dice float [N], review bool [N]
 transform_features  examples string [N]     -> what Transform makes of them
 
-A file that cannot be read costs the others of its request nothing: `error` says what is wrong with it and is empty for
-the others; its mask is an empty string, and its share of lung 0.
+`expected_dice` is what the Dice of the mask would probably be, `review` whether somebody should look at it, and
+`review_reason` why. A file that cannot be read costs the others of its request nothing: `error` says what is wrong with
+it and is empty for the others; its mask is an empty string, its share of lung and its expected Dice are 0, and it is
+to be reviewed.
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import keras
 import tensorflow as tf
@@ -18,6 +23,7 @@ from tensorflow_transform.saved.saved_transform_io_v2 import SavedModelLoader
 
 from modules.evaluation import overlap
 from modules.preprocessing import decode_mask, encoded_size, find_errors, parse_pixels
+from modules.quality.estimator import QualityEstimator
 from schema import features
 
 _CHUNK = 16
@@ -27,12 +33,34 @@ _THRESHOLD = 0.5
 """Of the probability, above which a pixel is lung."""
 
 _JUDGED = {**dict.fromkeys((*overlap.Counts._fields, "brier"), tf.float32), "mask_png": tf.string}
+_UNLIKE = "is unlike the images that the model was trained on"
+_DOUBTFUL = "has a mask whose expected Dice is low"
 
 Tensors = dict[str, tf.Tensor]
 
 
+class _Answers(NamedTuple):
+    """What the network says of images.
+
+    Attributes:
+        lung: Probabilities, float32 [N, size, size, 1].
+        expected_dice: Of the masks, 0-1, float32 [N].
+        is_known: Whether an image is of the kind that was trained on, bool [N].
+    """
+
+    lung: tf.Tensor
+    expected_dice: tf.Tensor
+    is_known: tf.Tensor
+
+
 def export_model(
-    model: keras.Model, transform_graph_dir: str, output_dir: str, *, average_mirrored: bool = False
+    model: keras.Model,
+    transform_graph_dir: str,
+    output_dir: str,
+    *,
+    quality: QualityEstimator | None = None,
+    average_mirrored: bool = False,
+    review_below: float = 0.0,
 ) -> None:
     """Write `model`, with the transform graph before it and the masks' encoding behind it, as SavedModel.
 
@@ -40,24 +68,33 @@ def export_model(
         model: from normalised images [N, size, size, 1] to logits of the same shape.
         transform_graph_dir: the SavedModel that Transform wrote.
         output_dir: where to write.
+        quality: tells how good the masks are; None where nobody knows: it finds nothing wrong with any.
         average_mirrored: answer with the mean of the probabilities for an image and for its mirror image.
+        review_below: expected Dice below which a mask is to be reviewed.
     """
     transform = SavedModelLoader(transform_graph_dir).apply_transform_model
-    probabilities = _probabilities_of(model, transform, average_mirrored)
+    quality = quality or QualityEstimator(model.input_shape[1])
+    ask = _ask(model, transform, quality, average_mirrored)
 
     def serving_default(image_bytes: tf.Tensor) -> Tensors:
         errors = find_errors(image_bytes)
         readable = tf.where(tf.equal(errors, ""))
         files = tf.gather_nd(image_bytes, readable)
+        answers = ask(files)
         masks, fractions = tf.map_fn(
             _encode_mask,
-            (probabilities(files), tf.map_fn(encoded_size, files, fn_output_signature=tf.int32)),
+            (answers.lung, tf.map_fn(encoded_size, files, fn_output_signature=tf.int32)),
             fn_output_signature=(tf.string, tf.float32),
         )
         total = tf.shape(image_bytes, tf.int64)
+        doubts = _find_doubts(answers, review_below)
+        reasons = tf.tensor_scatter_nd_update(tf.fill(total, "cannot be read"), readable, doubts)
         return {
             "mask_png": tf.scatter_nd(readable, masks, total),
             "lung_fraction": tf.scatter_nd(readable, fractions, total),
+            "expected_dice": tf.scatter_nd(readable, answers.expected_dice, total),
+            "review": tf.not_equal(reasons, ""),
+            "review_reason": reasons,
             "error": errors,
         }
 
@@ -67,19 +104,17 @@ def export_model(
 
     def evaluate(examples: tf.Tensor) -> Tensors:
         records = _parse(examples, (features.IMAGE, features.MASK))
-        return dict(
-            tf.map_fn(
-                _judge_mask,
-                (probabilities(records[features.IMAGE]), records[features.MASK]),
-                fn_output_signature=_JUDGED,
-            )
-        )
+        answers = ask(records[features.IMAGE])
+        judged = tf.map_fn(_judge_mask, (answers.lung, records[features.MASK]), fn_output_signature=_JUDGED)
+        review = tf.not_equal(_find_doubts(answers, review_below), "")
+        return {**judged, "expected_dice": answers.expected_dice, "review": review}
 
     def transform_features(examples: tf.Tensor) -> Tensors:
         return dict(transform(_parse(examples, (features.IMAGE, features.MASK, features.IS_AUGMENTED))))
 
     archive = keras.export.ExportArchive()
     archive.track(model)
+    archive.track(quality)
     for endpoint in (serving_default, rest, evaluate, transform_features):
         (argument,) = endpoint.__code__.co_varnames[: endpoint.__code__.co_argcount]
         signature = [tf.TensorSpec([None], tf.string, name=argument)]
@@ -87,36 +122,63 @@ def export_model(
     archive.write_out(output_dir, verbose=False)
 
 
-def _probabilities_of(
-    model: keras.Model, transform: Callable[[Tensors], Tensors], average_mirrored: bool
-) -> Callable[[tf.Tensor], tf.Tensor]:
-    """Make the function from encoded images, string [N], to lung probabilities, float32 [N, size, size, 1]."""
+def lung_probabilities(model: keras.Model, images: tf.Tensor, average_mirrored: bool) -> tf.Tensor:
+    """Let the network answer, as the exported model does.
+
+    Args:
+        model: From normalised images to logits.
+        images: Normalised, float32 [N, size, size, 1].
+        average_mirrored: As for `export_model`.
+
+    Returns:
+        Probabilities of lung, float32 [N, size, size, 1].
+    """
+    lung = tf.sigmoid(model(images, training=False))
+    if average_mirrored:
+        mirrored = tf.sigmoid(model(images[:, :, ::-1], training=False))
+        lung = (lung + mirrored[:, :, ::-1]) / 2
+    return lung
+
+
+def _ask(
+    model: keras.Model, transform: Callable[[Tensors], Tensors], quality: QualityEstimator, average_mirrored: bool
+) -> Callable[[tf.Tensor], _Answers]:
+    """Make the function from encoded images, string [N], to what the network says of them."""
     size = model.input_shape[1]
 
-    def probabilities_of_chunk(encoded: tf.Tensor) -> tf.Tensor:
+    def ask_chunk(encoded: tf.Tensor) -> _Answers:
         pixels = tf.map_fn(
             lambda serialized: parse_pixels(serialized, tf.float16, size),
             transform({features.IMAGE: encoded})[features.IMAGE],
             fn_output_signature=tf.float16,
         )
         images = tf.cast(pixels, tf.float32)
-        lung = tf.sigmoid(model(images, training=False))
-        if average_mirrored:
-            mirrored = tf.sigmoid(model(images[:, :, ::-1], training=False))
-            lung = (lung + mirrored[:, :, ::-1]) / 2
-        return lung
+        lung = lung_probabilities(model, images, average_mirrored)
+        return _Answers(lung, *quality(images, lung))
 
     @tf.function  # turns the loop into one of the graph; Keras exports endpoints as they stand
-    def probabilities(encoded: tf.Tensor) -> tf.Tensor:
+    def ask(encoded: tf.Tensor) -> _Answers:
         total = tf.shape(encoded)[0]
         chunks = (total + _CHUNK - 1) // _CHUNK
-        results = tf.TensorArray(tf.float32, size=chunks, element_shape=[None, size, size, 1], infer_shape=False)
+        shapes = _Answers([None, size, size, 1], [None], [None])
+        types = _Answers(tf.float32, tf.float32, tf.bool)
+        results = [
+            tf.TensorArray(dtype, size=chunks, element_shape=shape, infer_shape=False)
+            for dtype, shape in zip(types, shapes, strict=True)
+        ]
         for index in tf.range(chunks):
             chunk = encoded[index * _CHUNK : tf.minimum(total, (index + 1) * _CHUNK)]
-            results = results.write(index, probabilities_of_chunk(chunk))
-        return results.concat()
+            answers = ask_chunk(chunk)
+            results = [result.write(index, answer) for result, answer in zip(results, answers, strict=True)]
+        return _Answers(*[result.concat() for result in results])
 
-    return probabilities
+    return ask
+
+
+def _find_doubts(answers: _Answers, review_below: float) -> tf.Tensor:
+    """Say why masks are to be reviewed, string [N]; empty for those that are not."""
+    doubtful = tf.where(answers.expected_dice < review_below, _DOUBTFUL, "")
+    return tf.where(answers.is_known, doubtful, _UNLIKE)
 
 
 def _encode_mask(element: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:

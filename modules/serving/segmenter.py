@@ -1,14 +1,14 @@
 """Segments grey images with an exported model.
 
 >>> segmenter = Segmenter("serving/3")
->>> [mask] = segmenter.segment([image])
->>> mask.shape == image.shape
+>>> [segmented] = segmenter.segment([image])
+>>> segmented.mask.shape == image.shape
 True
 """
 
 import os
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 import cv2
 import numpy as np
@@ -20,14 +20,34 @@ _BATCH: Final = 8
 """Images a request."""
 _SIGNATURE: Final = "serving_default"
 _INPUT: Final = "image_bytes"
+_EXPECTED_DICE: Final = "expected_dice"
+_DOUBT: Final = "review_reason"
 
 
 class ModelError(ValueError):
     """A folder that holds no model of this pipeline; one line says why."""
 
 
+class Segmented(NamedTuple):
+    """What a model says of an image.
+
+    Attributes:
+        mask: Of the image's size, uint8, 255 inside the lungs and 0 outside.
+        expected_dice: What the Dice of the mask would probably be, 0-1; None where the model does not tell.
+        doubt: Why somebody should look at the mask; empty where nobody need.
+    """
+
+    mask: Pixels
+    expected_dice: float | None
+    doubt: str
+
+
 class Segmenter:
-    """A loaded model."""
+    """A loaded model.
+
+    Attributes:
+        tells_quality: Whether the model says how good its masks are; those of before do not.
+    """
 
     def __init__(self, model_dir: str | os.PathLike[str]) -> None:
         """Load the model.
@@ -47,23 +67,29 @@ class Segmenter:
             raise ModelError(
                 f"'{model_dir}' is no model of this pipeline: it has no signature {_SIGNATURE} that takes {_INPUT}"
             )
+        self.tells_quality: Final = {_EXPECTED_DICE, _DOUBT} <= set(serve.structured_outputs)
 
-    def segment(self, images: Sequence[Pixels]) -> list[Pixels]:
+    def segment(self, images: Sequence[Pixels]) -> list[Segmented]:
         """Segment images, a few at a time.
 
         Args:
             images: Grey values, uint8 [height, width] each.
-
-        Returns:
-            Masks of the same sizes, uint8, 255 inside the lungs and 0 outside.
         """
-        masks: list[Pixels] = []
+        segmented: list[Segmented] = []
         for start in range(0, len(images), _BATCH):
             encoded = [cv2.imencode(".png", image)[1].tobytes() for image in images[start : start + _BATCH]]
             # Through the model, which owns the variables that the signature reads.
             answer = self._model.signatures[_SIGNATURE](**{_INPUT: tf.constant(encoded)})
-            masks += [_decode(mask) for mask in answer["mask_png"].numpy()]
-        return masks
+            masks = [_decode(mask) for mask in answer["mask_png"].numpy()]
+            dice: Sequence[float | None] = [None] * len(masks)
+            doubts = [b""] * len(masks)
+            if self.tells_quality:
+                dice, doubts = answer[_EXPECTED_DICE].numpy().tolist(), answer[_DOUBT].numpy().tolist()
+            segmented += [
+                Segmented(mask, expected, doubt.decode())
+                for mask, expected, doubt in zip(masks, dice, doubts, strict=True)
+            ]
+        return segmented
 
 
 def _decode(png: bytes) -> Pixels:

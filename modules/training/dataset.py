@@ -12,6 +12,7 @@ import logging
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, Literal
 
 import tensorflow as tf
@@ -49,12 +50,7 @@ class Examples:
 
     def parse(self, record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Read image, float16, and share of lung, uint8 (0-255), [size, size, 1] each, of one record."""
-        spec = {name: tf.io.FixedLenFeature([], tf.string) for name in (features.IMAGE, features.MASK)}
-        parsed = tf.io.parse_single_example(record, spec)
-        return (
-            parse_pixels(parsed[features.IMAGE], tf.float16, self.size),
-            parse_pixels(parsed[features.MASK], tf.uint8, self.size),
-        )
+        return _parse(record, self.size)
 
 
 def read_examples(patterns: Sequence[str], size: int, copies: Literal["keep", "replace", "drop"] = "keep") -> Examples:
@@ -69,16 +65,7 @@ def read_examples(patterns: Sequence[str], size: int, copies: Literal["keep", "r
     Raises:
         ValueError: there are no files, no examples in them, or no originals where they are asked for.
     """
-    # A Beam worker that died may have left a folder beside the files.
-    files = [file for file in sorted(tf.io.gfile.glob(list(patterns))) if not tf.io.gfile.isdir(file)]
-    if not files:
-        raise ValueError(f"no files {', '.join(patterns)}")
-    records = tf.data.Dataset.from_tensor_slices(files).interleave(
-        lambda file: tf.data.TFRecordDataset(file, compression_type="GZIP"),
-        cycle_length=_FILES_AT_ONCE,
-        num_parallel_calls=tf.data.AUTOTUNE,
-        deterministic=True,
-    )
+    records = _read_records(patterns)
     everything, distinct, length = _count(records, _is_any if copies == "keep" else _is_original)
     if everything == 0:
         raise ValueError(f"no examples in {', '.join(patterns)}")
@@ -95,6 +82,45 @@ def read_examples(patterns: Sequence[str], size: int, copies: Literal["keep", "r
     _LOG.info("%d %s of %.0f kB%s", distinct, kind, length / distinct / 1e3, anew)
     buffer = total if fits else max(1, MEMORY_BYTES * distinct // length)
     return Examples(records.cache() if fits else records, distinct, total, length, buffer, size)
+
+
+def first_examples(patterns: Sequence[str], size: int, most: int, *, originals: bool = False) -> tf.data.Dataset:
+    """Read some records, without looking through all of them.
+
+    Args:
+        patterns: As for `read_examples`.
+        size: side of the images, pixels.
+        most: how many at most.
+        originals: leaves copies out.
+
+    Returns:
+        Images and shares of lung, as `Examples.parse` gives them.
+    """
+    records = _read_records(patterns)
+    return (records.filter(_is_original) if originals else records).take(most).map(partial(_parse, size=size))
+
+
+def _read_records(patterns: Sequence[str]) -> tf.data.Dataset:
+    """Read serialized examples, in the order of the files."""
+    # A Beam worker that died may have left a folder beside the files.
+    files = [file for file in sorted(tf.io.gfile.glob(list(patterns))) if not tf.io.gfile.isdir(file)]
+    if not files:
+        raise ValueError(f"no files {', '.join(patterns)}")
+    return tf.data.Dataset.from_tensor_slices(files).interleave(
+        lambda file: tf.data.TFRecordDataset(file, compression_type="GZIP"),
+        cycle_length=_FILES_AT_ONCE,
+        num_parallel_calls=tf.data.AUTOTUNE,
+        deterministic=True,
+    )
+
+
+def _parse(record: tf.Tensor, size: int) -> tuple[tf.Tensor, tf.Tensor]:
+    spec = {name: tf.io.FixedLenFeature([], tf.string) for name in (features.IMAGE, features.MASK)}
+    parsed = tf.io.parse_single_example(record, spec)
+    return (
+        parse_pixels(parsed[features.IMAGE], tf.float16, size),
+        parse_pixels(parsed[features.MASK], tf.uint8, size),
+    )
 
 
 def _count(records: tf.data.Dataset, is_kept: Callable[[tf.Tensor], tf.Tensor]) -> tuple[int, int, int]:

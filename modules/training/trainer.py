@@ -15,7 +15,10 @@ import tensorflow as tf
 
 from modules.network.unet import copy_weights, unet
 from modules.network.weights import read_weights, write_weights
-from modules.serving.export import export_model
+from modules.quality.estimator import QualityEstimator
+from modules.quality.grey_scale import find_grey_scale
+from modules.quality.learn import learn_quality
+from modules.serving.export import export_model, lung_probabilities
 from modules.training import losses
 from modules.training.callbacks import KeepBest, ProgressLog, StopOnNaN
 from modules.training.checkpoint import Checkpoint, checkpoint_key
@@ -105,11 +108,14 @@ def run_fn(fn_args: FnArgs) -> None:
     trained = train(job)
     if not trained.writes:
         return
+    transform_graph = f"{fn_args.transform_graph_path}/transform_fn"
     export_model(
         trained.model,
-        f"{fn_args.transform_graph_path}/transform_fn",
+        transform_graph,
         fn_args.serving_model_dir,
+        quality=_learn_quality(job, trained.model, transform_graph),
         average_mirrored=job.settings.model.average_mirrored,
+        review_below=job.settings.model.review_below,
     )
     write_weights(trained.model, job.settings.model, Path(fn_args.serving_model_dir))
     TrainingHistory(figures=trained.history).write(str(fn_args.model_run_dir))
@@ -188,6 +194,18 @@ def train(job: Job, *extra: keras.callbacks.Callback) -> Trained:
     alone = unet(job.settings.model)
     copy_weights(model, alone)
     return Trained(alone, history.history, checkpoint, chief)
+
+
+def _learn_quality(job: Job, model: keras.Model, transform_graph: str) -> QualityEstimator:
+    """Fit what tells how good the masks of the trained network are."""
+    size, mirrored = job.settings.model.image_size, job.settings.model.average_mirrored
+    return learn_quality(
+        lambda images: lung_probabilities(model, images, mirrored),
+        size,
+        job.train_files,
+        job.eval_files,
+        find_grey_scale(transform_graph),
+    )
 
 
 def _read_data(job: Job) -> tuple[Examples, Examples]:

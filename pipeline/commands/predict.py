@@ -10,6 +10,7 @@ from typing import Final
 
 from pipeline.prediction.measurements import MEASUREMENTS_FILE
 from pipeline.prediction.predict import OutputError, Prediction
+from schema.reports.prediction import Measurement
 
 _IN_WORDS: Final = {
     "unreadable": "unreadable",
@@ -34,12 +35,20 @@ def summarize(prediction: Prediction, output: Path) -> str:
 
 def complaints(prediction: Prediction) -> Iterator[str]:
     """Yield a line for each mask that is doubtful, then for each input that is refused."""
-    for row in prediction.measurements:
+    segmented = [row for row in prediction.measurements if row.status == "segmented"]
+    if segmented and all(row.expected_dice is None for row in segmented):
+        yield "the model does not tell how good its masks are: it was exported by an earlier version"
+    for row in segmented:
         if row.review:
-            yield f"{row.file} {row.review_reason}"
+            yield f"{row.file} {_doubt(row)}"
     for row in prediction.measurements:
         if row.status == "refused":
             yield f"{row.file} {row.reason}"
+
+
+def _doubt(row: Measurement) -> str:
+    expected = "" if row.expected_dice is None else f" (expected Dice {row.expected_dice:.2f})"
+    return f"{row.review_reason}{expected}"
 
 
 def name_undone(error: OutputError) -> Iterator[str]:

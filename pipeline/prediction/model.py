@@ -3,7 +3,7 @@
 >>> model = open_model(Path("run/serving"))
 >>> model.identity.version, model.identity.trained_on.modality
 (3, 'radiographs')
->>> [mask] = model.load().segment([image])
+>>> [segmented] = model.load().segment([image])
 """
 
 from dataclasses import dataclass

@@ -5,6 +5,7 @@
 ['segmented', 'refused']
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import compress, islice
@@ -33,7 +34,7 @@ from schema.record import Pixels
 from schema.reports.prediction import Cause, Measurement
 
 if TYPE_CHECKING:
-    from modules.serving.segmenter import Segmenter
+    from modules.serving.segmenter import Segmented, Segmenter
 
 _BATCH: Final = 8
 
@@ -84,7 +85,7 @@ class Step:
                 sources[input_.name] = self._read(input_)
             except ImageError as error:
                 refused[input_.name] = refuse(input_, error)
-        masks = self._segment(
+        answers = self._segment(
             scan.image(index) for scan in (source.scan for source in sources.values()) for index in range(scan.shape[0])
         )
         for input_ in inputs:
@@ -93,7 +94,7 @@ class Step:
                 continue
             source = sources[input_.name]
             try:
-                yield self._finish(input_, source, np.stack(list(islice(masks, source.scan.shape[0]))))
+                yield self._finish(input_, source, list(islice(answers, source.scan.shape[0])))
             except ImageError as error:
                 yield refuse(input_, error)
 
@@ -107,17 +108,19 @@ class Step:
             check_headers(_headers(scan), is_series=input_.kind == "series")
         return _Source(scan, before)
 
-    def _segment(self, images: Iterator[Pixels]) -> Iterator[NDArray[np.bool_]]:
-        """Yield a mask of each image; slices of one grey level, outside the scan, hold no lung."""
+    def _segment(self, images: Iterator[Pixels]) -> Iterator["Segmented"]:
+        """Yield the answer to each image; slices of one grey level, outside the scan, hold no lung."""
+        from modules.serving.segmenter import Segmented
+
         while batch := list(islice(images, _BATCH)):
             shows = [bool(image.min() < image.max()) for image in batch]
-            masks = iter(self.segmenter.segment(list(compress(batch, shows))))
+            answers = iter(self.segmenter.segment(list(compress(batch, shows))))
             for image, shows_something in zip(batch, shows, strict=True):
-                yield next(masks) > 0 if shows_something else np.zeros(image.shape, np.bool_)
+                yield next(answers) if shows_something else Segmented(np.zeros(image.shape, np.uint8), None, "")
 
-    def _finish(self, input_: Input, source: _Source, mask: NDArray[np.bool_]) -> Measurement:
+    def _finish(self, input_: Input, source: _Source, answers: Sequence["Segmented"]) -> Measurement:
         """Write a mask and its overlay, then the receipt."""
-        scan = source.scan
+        scan, mask = source.scan, np.stack([answer.mask > 0 for answer in answers])
         lungs = split_lungs(mask, right_at_left=scan.right_at_left)
         result, *further = result_files(input_, self.format_, self.overlays)
         write_whole(self.output / result, self._encode(input_, scan, lungs))
@@ -125,12 +128,16 @@ class Step:
             index = widest_slice(mask)
             write_whole(self.output / overlay, encode_overlay(scan.image(index), _to_pixels(mask[index])))
         measured = measure(lungs, scan.scale)
-        doubted = "; ".join(doubts(measured["lung_fraction"], is_volume=input_.kind in VOLUMES))
+        expected_dice, doubt = judge_slices(answers)
+        doubted = "; ".join(
+            filter(None, (doubt, *doubts(measured["lung_fraction"], is_volume=input_.kind in VOLUMES)))
+        )
         measurement = Measurement(
             file=input_.label,
             status="segmented",
             kind=input_.kind,
             result=result,
+            expected_dice=expected_dice,
             review=bool(doubted),
             review_reason=doubted,
             model_version=self.model.label,
@@ -167,6 +174,23 @@ def result_files(input_: Input, format_: OutputFormat, overlays: Overlays) -> li
     extension = EXTENSIONS[choose_format(input_.kind, format_)]
     files = [f"{input_.name}_mask{extension}"]
     return files if overlays is Overlays.NONE else [*files, f"{input_.name}_overlay.png"]
+
+
+def judge_slices(slices: Sequence["Segmented"]) -> tuple[float | None, str]:
+    """Return the expected Dice of an image or a volume, and why somebody should look at it; empty if nobody need.
+
+    Each slice of a volume counts as much as it holds lung; what is doubted is what most of the lungs share.
+    """
+    if len(slices) == 1:
+        return slices[0].expected_dice, slices[0].doubt
+    told = [(slice_, size) for slice_ in slices if slice_.expected_dice is not None and (size := slice_.mask.sum())]
+    if not told:
+        return None, ""
+    sizes = [size for _, size in told]
+    verdicts: Counter[str] = Counter()
+    for slice_, size in told:
+        verdicts[slice_.doubt] += int(size)
+    return float(np.average([slice_.expected_dice for slice_, _ in told], weights=sizes)), verdicts.most_common(1)[0][0]
 
 
 def _headers(scan: Radiograph | Scan) -> list[Dataset]:

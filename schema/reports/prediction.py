@@ -67,6 +67,8 @@ class Measurement(Part):
     slice_spacing_mm: float | None = None
     spacing_at: Literal["patient", "detector"] | None = None
     """Where the spacing is true; at the detector, a radiograph shows the lungs enlarged."""
+    expected_dice: float | None = None
+    """What the Dice of the mask would probably be, 0-1, as the model estimates; None where it does not tell."""
     review: bool | None = None
     """Whether somebody should look at the mask."""
     review_reason: str = ""

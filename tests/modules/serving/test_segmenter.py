@@ -20,7 +20,7 @@ def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_segments_as_many_images_as_there_are(model_dir: Path, count: int) -> None:
     random = np.random.default_rng(1)
     images = [random.integers(0, 256, (5 + number, 9), np.uint8) for number in range(count)]
-    masks = Segmenter(model_dir).segment(images)
+    masks = [segmented.mask for segmented in Segmenter(model_dir).segment(images)]
     assert len(masks) == count
     assert {mask.dtype for mask in masks} <= {np.dtype(np.uint8)}
     assert all(np.array_equal(mask, (image > 127) * 255) for image, mask in zip(images, masks, strict=True))

@@ -49,9 +49,9 @@ def test_nothing_is_withdrawn(lungseg: Lungseg, root: Path) -> None:
 
 def test_the_version_that_was_put_back_segments(lungseg: Lungseg, root: Path) -> None:
     blank = tf.zeros([1, 1], tf.uint8).numpy()
-    assert open_model(root / "serving").load().segment([blank])[0].tolist() == [[40]]
+    assert open_model(root / "serving").load().segment([blank])[0].mask.tolist() == [[40]]
     lungseg("promote", "--to", 2)
-    assert open_model(root / "serving").load().segment([blank])[0].tolist() == [[20]]
+    assert open_model(root / "serving").load().segment([blank])[0].mask.tolist() == [[20]]
 
 
 def test_an_unknown_version(lungseg: Lungseg, root: Path) -> None:

@@ -155,15 +155,14 @@ def test_the_newest_model_of_a_serving_folder(images: Path, tmp_path: Path) -> N
     (serving / "11").mkdir()  # a push that has not come to its end
     segment = open_model(serving).load().segment
     image = np.array([[0, 254, 255]], np.uint8)
-    assert segment([image])[0].tolist() == [[0, 0, 255]]
-    assert open_model(serving / "9").load().segment([image])[0].tolist() == [[255, 255, 255]]
+    assert segment([image])[0].mask.tolist() == [[0, 0, 255]]
+    assert open_model(serving / "9").load().segment([image])[0].mask.tolist() == [[255, 255, 255]]
 
 
 def test_one_call_keeps_order_and_sizes(model: Path) -> None:
     shapes = [(3, 5), (7, 2), (1, 1)]
-    masks = (
-        open_model(model).load().segment([np.full(shape, 100 * index, np.uint8) for index, shape in enumerate(shapes)])
-    )
+    images = [np.full(shape, 100 * index, np.uint8) for index, shape in enumerate(shapes)]
+    masks = [segmented.mask for segmented in open_model(model).load().segment(images)]
     assert [mask.shape for mask in masks] == shapes
     assert [mask.dtype for mask in masks] == [np.uint8] * 3
     assert [bool(mask.any()) for mask in masks] == [False, False, True]

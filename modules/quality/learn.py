@@ -1,0 +1,114 @@
+"""Fits the quality estimator of a trained network, on validation images and on copies of them under stress.
+
+>>> learn_quality(network, 128, train_files, eval_files, GreyScale(black=-2.1, white=2.3))
+<QualityEstimator name=quality, built=True>
+"""
+
+import logging
+import math
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from typing import Final
+
+import numpy as np
+import tensorflow as tf
+
+from modules.evaluation import overlap
+from modules.quality.cues import cues, reduce
+from modules.quality.estimator import Atlases, Judged, QualityEstimator, fit_estimator
+from modules.quality.grey_scale import GreyScale
+from modules.quality.stress import Floats, draw_stress
+from modules.training.dataset import first_examples
+
+_MOST_KNOWN: Final = 120
+"""Training images, copies among them, that tell what images look like."""
+_MOST_ORIGINALS: Final = 60
+"""Validation images that copies under stress are made of."""
+_MOST_STRESSED: Final = 240
+"""Copies under stress, about; each original has as many as the others."""
+_MOST_OF_EACH: Final = 12
+_BATCH: Final = 16
+_HALF: Final = 127
+_SEED: Final = 11
+
+_LOG = logging.getLogger("lungseg.trainer")
+
+_Pair = tuple[Floats, Floats]
+"""A normalised image and its mask, [size, size] each."""
+
+Network = Callable[[tf.Tensor], tf.Tensor]
+"""From normalised images to probabilities of lung, float32 [N, size, size, 1] both."""
+
+
+def learn_quality(
+    network: Network, size: int, train_files: Sequence[str], eval_files: Sequence[str], scale: GreyScale
+) -> QualityEstimator:
+    """Fit the estimator.
+
+    Args:
+        network: What the exported model asks.
+        size: Side of its images, pixels.
+        train_files: What the network has learned from: it tells what images look like, but not how good masks are.
+        eval_files: What it has not learned from.
+        scale: Of the images.
+    """
+
+    def known() -> Iterator[_Pair]:
+        return _read(first_examples(train_files, size, _MOST_KNOWN))
+
+    def originals() -> Iterator[_Pair]:
+        return _read(first_examples(eval_files, size, _MOST_ORIGINALS, originals=True))
+
+    atlases = _draw_atlases(known())
+    of_known, of_originals = (_judge(network, pairs, atlases) for pairs in (known(), originals()))
+    total = len(of_originals.dice)
+    copies = min(_MOST_OF_EACH, math.ceil(_MOST_STRESSED / total))
+    shows_lungs, is_other = [], []
+
+    def stressed() -> Iterator[_Pair]:
+        random = np.random.default_rng(_SEED)
+        for image, mask in originals():
+            for _ in range(copies):
+                copy = draw_stress(scale.restore(image), mask, random)
+                shows_lungs.append(bool(copy.mask.any()))
+                is_other.append(copy.is_chest is False)
+                yield scale.normalise(copy.image), copy.mask
+
+    of_stressed = _judge(network, stressed(), atlases)
+    _LOG.info("quality: fitted on %d originals and %d copies of them under stress", total, len(is_other))
+    return fit_estimator(
+        size,
+        atlases,
+        of_originals,
+        # What shows no lungs has no mask that could be better or worse.
+        Judged(of_stressed.cues[shows_lungs], of_stressed.dice[shows_lungs]),
+        likely=np.concatenate([of_known.cues, of_originals.cues]),
+        unlikely=of_stressed.cues[is_other],
+    )
+
+
+def _read(examples: tf.data.Dataset) -> Iterator[_Pair]:
+    for image, share in examples.as_numpy_iterator():
+        yield image[..., 0].astype(np.float32), (share[..., 0] > _HALF).astype(np.float32)
+
+
+def _draw_atlases(pairs: Iterator[_Pair]) -> Atlases:
+    reduced = [[np.asarray(reduce(pixels[np.newaxis]))[0] for pixels in pair] for pair in pairs]
+    return Atlases(*np.mean(reduced, axis=0, dtype=np.float64).astype(np.float32))
+
+
+def _judge(network: Network, pairs: Iterator[_Pair], atlases: Atlases) -> Judged:
+    """Let the network answer, and find the cues and the Dice of its masks."""
+
+    @tf.function(reduce_retracing=True)
+    def ask(images: tf.Tensor, truth: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        lung = network(images)
+        return cues(images, lung, *map(tf.constant, atlases)), overlap.dice(overlap.count(truth, lung > 0.5))
+
+    found: list[Floats] = []
+    dice: list[Floats] = []
+    while batch := list(islice(pairs, _BATCH)):
+        answers = ask(*(tf.constant(np.stack(pixels)[..., np.newaxis]) for pixels in zip(*batch, strict=True)))
+        for values, answer in zip((found, dice), answers, strict=True):
+            values.append(answer.numpy())
+    return Judged(np.concatenate(found), np.concatenate(dice).astype(np.float64))
