@@ -127,6 +127,27 @@ def test_tolerations_that_kubernetes_would_refuse(toleration: JsonValue, problem
         configuration(**{"kubeflow.placement": placement})
 
 
+UNMOUNTABLE = (
+    "'my.claim' cannot be mounted, since Kubeflow gives its name to a volume of the pod: name one of up to 63 small "
+    "letters, digits and '-'"
+)
+
+
+@pytest.mark.parametrize(("key", "value", "where"), [
+    ("kubeflow.volumes", {"/lungseg": "my.claim"}, "kubeflow.volumes"),
+    ("kubeflow.secrets", [{"name": "my.claim", "mount_path": "/secret"}], "kubeflow.secrets.0"),
+])  # fmt: skip
+def test_a_name_that_no_volume_can_have(key: str, value: JsonValue, where: str) -> None:
+    with pytest.raises(UserError) as caught:
+        configuration(**{key: value})
+    assert str(caught.value) == f"configuration: {where}: {UNMOUNTABLE}"
+
+
+def test_a_secret_for_the_environment_may_have_dots() -> None:
+    secrets: JsonValue = [{"name": "my.secret", "env": {"key": "KEY"}}]
+    configuration(**{"kubeflow.secrets": secrets})
+
+
 def test_parameters_of_a_run_have_defaults(spec: Spec) -> None:
     declared = spec["root"]["inputDefinitions"]["parameters"]
     assert {name: parameter["defaultValue"] for name, parameter in declared.items()} == {
