@@ -23,9 +23,6 @@ from schema import features
 
 ENTRY_POINT: Final = ("python", "-m", "pipeline.kubeflow.entrypoint")
 
-_READ_ANEW: Final = ("ExampleGen", "ExternalExampleGen", "ImportSchemaGen", "BaselineResolver", "Pusher")
-"""Steps that look at files that no artifact stands for; a cache would serve what they saw the last time."""
-
 _BACKOFF: Final = {"backoffDuration": "30s", "backoffFactor": 2.0}
 
 # Argo's rule for the names of templates and tasks, which Kubeflow takes from ours as they are.
@@ -74,9 +71,9 @@ def compile_documents(config: Config, image: str) -> list[Spec]:
     _refuse_unknown(spec, config.kubeflow)
     _adapt_containers(spec, config.kubeflow)
     _declare_parameters(spec, config)
-    for name, task in _tasks(spec).items():
-        if name in _READ_ANEW:
-            task.pop("cachingOptions", None)
+    for task in _tasks(spec).values():
+        # Its key holds the ids of the inputs, and each run makes new ones from ExampleGen on: nothing would be found.
+        task.pop("cachingOptions", None)
         if config.kubeflow.retries:
             task["retryPolicy"] = {"maxRetryCount": config.kubeflow.retries, **_BACKOFF}
     if config.kubeflow.pipeline_root:
