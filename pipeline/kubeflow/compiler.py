@@ -23,7 +23,11 @@ from schema import features
 
 ENTRY_POINT: Final = ("python", "-m", "pipeline.kubeflow.entrypoint")
 
-_BACKOFF: Final = {"backoffDuration": "30s", "backoffFactor": 2.0}
+_RETRY_DEADLINE: Final = "2592000s"
+"""After 30 days, longer than any training, no attempt begins any more. Where none is named, Kubeflow hands on one of 0
+seconds, which count from the start of the first attempt, so that a second one never begins."""
+
+_BACKOFF: Final = {"backoffDuration": "30s", "backoffFactor": 2.0, "backoffMaxDuration": _RETRY_DEADLINE}
 
 # Argo's rule for the names of templates and tasks, which Kubeflow takes from ours as they are.
 _NAME = re.compile(r"[a-zA-Z0-9][-a-zA-Z0-9]*")
@@ -143,7 +147,7 @@ def _adapt_containers(spec: Spec, settings: KubeflowSettings) -> None:
         container, name = executor["container"], label.removesuffix("_executor")
         # The entry point runs the driver of ExampleGen; the backend does not know this hook.
         container.pop("lifecycle", None)
-        container["command"] = [*ENTRY_POINT, name]
+        container["command"] = [*ENTRY_POINT, f"--retries={settings.retries}", name]
         if name in settings.resources:
             container["resources"] = _resources(settings.resources[name])
     schema_gen = _tasks(spec)["ImportSchemaGen"]["inputs"]["parameters"]

@@ -78,7 +78,8 @@ class KubeflowSettings(Settings):
     pipeline_root: Annotated[str, Field(pattern=r"^(minio|s3|gs)://.+")] | None = None
     """Where Kubeflow keeps what the steps hand on; by default where its installation says."""
     retries: Annotated[int, Field(ge=0)] = 2
-    """How often a step that fails, or whose node is taken away, is tried again; a training goes on where it was."""
+    """How often a step that fails is started again in its pod, unless it would fail again for sure; also, how often the
+    installation may start another pod, if it does (pipeline/kubeflow/README.md). A training goes on where it was."""
     volumes: dict[MountPath, str] = Field(default={"/lungseg": "lungseg"})
     """Persistent volume claims, named without dots, by the folder at which every step sees them."""
     resources: dict[str, Resources] = Field(default={})
