@@ -164,11 +164,17 @@ class Step:
                 else:
                     made.set_float_custom_property(SECONDS, seconds)
                     told = tfx_utils.to_runtime_artifact(made, names)
-                    told.uri = self._remote.get(made.uri, made.uri)
+                    told.uri = self._remote_uri(key, made.uri)
                 written.artifacts[key].artifacts.append(told)
         fileio.makedirs(os.path.dirname(self._output_file))
         with fileio.open(self._output_file, "wb") as file:
             file.write(json_format.MessageToJson(written).encode())
+
+    def _remote_uri(self, key: str, uri: str) -> str:
+        """Return where Kubeflow will have an output; with any other URI, the step that takes it would not start."""
+        if uri not in self._remote:
+            raise ValueError(f"its output '{key}' is at '{uri}', which Kubeflow cannot hand on: leave its uri as given")
+        return self._remote[uri]
 
 
 def local_path(uri: str) -> str:

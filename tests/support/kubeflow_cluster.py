@@ -6,8 +6,8 @@
 
 As in a cluster, a step sees the artifacts as files only while it runs: the launcher fetches its inputs from the store
 before, and stores its outputs after it has ended well. Inputs come without types, an output `executor-logs` is added,
-URIs are of an object store, no driver is run, and which pods are replaced depends on the release. Nothing is
-cached, since nothing is ever found.
+URIs are of an object store, no driver is run, metadata come back in other types, and which pods are replaced depends on
+the release. Nothing is cached, since nothing is ever found.
 """
 
 import json
@@ -120,6 +120,8 @@ class Cluster:
         shutil.rmtree(self.copies, ignore_errors=True)
         for artifacts in inputs["artifacts"].values():
             for artifact in artifacts["artifacts"]:
+                if not artifact["uri"].startswith(("gs://", "s3://", "minio://")):
+                    raise StepError(f"unrecognized uri format: {artifact['uri']}")
                 if self.path(artifact).exists():
                     shutil.copytree(self.path(artifact), self._copy(artifact["uri"]))
         output_file = outputs["outputFile"]
@@ -141,7 +143,11 @@ class Cluster:
                 "name": str(next(self._ids)),
                 "uri": stated.get("uri", artifact["uri"]),
                 "type": {"instanceSchema": ""},
-                "metadata": {**stated.get("metadata", {}), "display_name": key, "store_session_info": "{}"},
+                "metadata": {
+                    **{name: _given_back(value) for name, value in stated.get("metadata", {}).items()},
+                    "display_name": key,
+                    "store_session_info": "{}",
+                },
             }
             self._store(self._copy(artifact["uri"]), self.path(published[key]))
         return published
@@ -211,6 +217,14 @@ def _wait(process: "subprocess.Popen[str]", now: Callable[[], bool]) -> None:
 def _child(process: "subprocess.Popen[str]") -> int:
     (child,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     return int(child)
+
+
+def _given_back(value: Any) -> Any:
+    """A value of metadata as the store gives it back."""
+    assert value is not None, "the store refuses null, after the work is done"
+    if isinstance(value, list | dict):
+        return {"list" if isinstance(value, list) else "struct": value}
+    return float(value) if isinstance(value, int) else value
 
 
 def _component(spec: Json, task: Json) -> Json:

@@ -91,3 +91,11 @@ def test_without_a_deadline_no_pod_is_replaced(tmp_path: Path, compiled: Json) -
     del spec["root"]["dag"]["tasks"][STEP]["retryPolicy"]["backoffMaxDuration"]
     with pytest.raises(StepError, match="its pod vanished"):
         run(tmp_path, spec, "OnError", "if start == 1: time.sleep(60)", vanishing(tmp_path))
+
+
+def test_a_path_in_the_place_of_a_uri_stops_the_step_that_takes_it(tmp_path: Path) -> None:
+    """As Kubeflow's launcher does, before the step's own process begins."""
+    model = {"artifacts": [{"name": "1", "uri": "/lungseg/serving/1", "type": {"instanceSchema": ""}, "metadata": {}}]}
+    cluster = Cluster(tmp_path, processes(tmp_path))
+    with pytest.raises(StepError, match="unrecognized uri format: /lungseg/serving/1"):
+        cluster._run_pod(STEP, {}, {"artifacts": {"model": model}}, {})

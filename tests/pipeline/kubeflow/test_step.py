@@ -136,6 +136,27 @@ def test_what_a_killed_attempt_left_is_gone(call: Call, tmp_path: Path, place: s
     assert not left.exists()
 
 
+def test_metadata_as_the_store_gives_them_back(call: Call) -> None:
+    seen: list[types.Artifact] = []
+    given = {"blessed": 1.0, "splits": {"list": ["train", "eval"]}, "shares": {"struct": {"train": 0.8}}, "name": "x"}
+    _, code = call(lambda inputs, *_: seen.extend(inputs["model"]), executor_input(**given))
+    assert code == 0
+    (model,) = seen
+    assert model.get_int_custom_property("blessed") == 1
+    assert model.get_string_custom_property("name") == "x"
+
+
+def test_an_output_that_kubeflow_cannot_hand_on(call: Call, capfd: pytest.CaptureFixture[str]) -> None:
+    def move(_: Any, outputs: Any, __: Any) -> None:
+        outputs["blessing"][0].uri = "/lungseg/blessing"
+
+    assert call(move) == ({}, 1)
+    assert capfd.readouterr().err.splitlines()[-1] == (
+        "lungseg: Step failed: its output 'blessing' is at '/lungseg/blessing', which Kubeflow cannot hand on: "
+        "leave its uri as given"
+    )
+
+
 def test_a_failure_names_component_and_cause(call: Call, capfd: pytest.CaptureFixture[str]) -> None:
     def fail(*_: Any) -> None:
         raise ValueError("the data are upside down\n  turn them round")
