@@ -138,6 +138,14 @@ def test_being_told_to_stop(starts: Path, tmp_path: Path, do: str, code: int) ->
     assert count(starts) == 1
 
 
+def test_what_it_starts_is_the_step_itself() -> None:
+    command = [sys.executable, "-m", "pipeline.kubeflow.entrypoint", "--retries=2", "Trainer"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "step.py: error: the following arguments are required: --executor_class_path" in done.stderr
+    assert done.stderr.endswith("lungseg: Trainer is not started again: what it was given is wrong (code 2)\n")
+
+
 def test_it_imports_little() -> None:
     listed = "import sys; import pipeline.kubeflow.entrypoint; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", listed], capture_output=True, text=True, check=True)
