@@ -20,10 +20,10 @@ from pipeline.cli_options import (
     read_beam,
     read_config,
 )
-from pipeline.errors import ComponentError, UserError
+from pipeline.errors import FAILED, NOT_BLESSED, WRONG_INPUT, ComponentError, UserError
 from pipeline.kubeflow.cli import app as kubeflow
 
-OK, FAILED, WRONG_INPUT, NOT_BLESSED = 0, 1, 2, 3
+OK = 0
 
 _DEMO_IMAGES, _DEMO_SEED, _DEMO_SIZE = 240, 1, 256
 

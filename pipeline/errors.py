@@ -1,6 +1,12 @@
 """What went wrong, told in one line."""
 
 import re
+from typing import Final
+
+FAILED: Final = 1
+WRONG_INPUT: Final = 2
+NOT_BLESSED: Final = 3
+"""Exit codes; the last one also where the DataGate stops a run."""
 
 # Beam puts the class before an error's message and the name of its step behind it.
 _BEAM_FRAME = re.compile(r"^(?:[A-Za-z_]\w*\.)+\w+: | \[while running.*")

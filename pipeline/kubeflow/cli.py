@@ -15,7 +15,8 @@ from pipeline.kubeflow.cron import CRON_EXAMPLE, check_cron, cron_in_words, when
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from pipeline.kubeflow.client import Client, Job, Schedule
+    from pipeline.kubeflow.client import Client, Job
+    from pipeline.kubeflow.schedule import Schedule
 
 
 app = typer.Typer(help="Compile the pipeline for Kubeflow Pipelines, run it there, schedule it.", no_args_is_help=True)
@@ -37,6 +38,10 @@ Namespace = Annotated[
 TokenFile = Annotated[Path | None, typer.Option(metavar="FILE", help="Holds a bearer token.")]
 CookiesFile = Annotated[Path | None, typer.Option(metavar="FILE", help="Holds the cookies of a login, NAME=VALUE.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what would be sent, and change nothing.")]
+EndRuns = Annotated[
+    bool,
+    typer.Option("--end-runs", help="Runs under way may end with the old schedule, as before Kubeflow Pipelines 2.16."),
+]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The schedule's name.")]
 
 
@@ -101,13 +106,15 @@ def set_(
     namespace: Namespace = None,
     token_file: TokenFile = None,
     cookies_file: CookiesFile = None,
+    end_runs: EndRuns = False,
     dry_run: DryRun = False,
 ) -> None:
     """Start runs at set times, from this very file; one run at a time, missed times left out."""
     with _console() as console:
         cron = check_cron(cron)
         job = _job(pipeline, experiment, param, pipeline_root)
-        change = _connect(console, host, namespace, token_file, cookies_file, dry_run).set_schedule(name, cron, job)
+        client = _connect(console, host, namespace, token_file, cookies_file, dry_run)
+        change = client.set_schedule(name, cron, job, end_runs=end_runs)
         if change == "unchanged" or not dry_run:
             what = f"{job.package.name}, version {job.package.version}"
             _say(console, f"schedule {name} {change}: {cron_in_words(cron)}: {what}")
@@ -160,10 +167,11 @@ def delete(
     namespace: Namespace = None,
     token_file: TokenFile = None,
     cookies_file: CookiesFile = None,
+    end_runs: EndRuns = False,
 ) -> None:
-    """Remove a schedule; runs under way go on (before Kubeflow Pipelines 2.16 they end with it)."""
+    """Remove a schedule; runs under way go on."""
     with _console() as console:
-        _connect(console, host, namespace, token_file, cookies_file).delete(name)
+        _connect(console, host, namespace, token_file, cookies_file).delete(name, end_runs=end_runs)
         _say(console, f"schedule {name} deleted")
 
 

@@ -6,19 +6,26 @@ job = Job(package, parse_parameters(package, {"epochs": "3"}), experiment="lungs
 print(client.submit(job).url)
 """
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import cached_property
 from typing import Any, Literal
 
 import kfp_server_api as api
 
 from pipeline.errors import UserError
 from pipeline.kubeflow.package import Package
+from pipeline.kubeflow.schedule import (
+    Schedule,
+    content_of,
+    cron_of,
+    has_run_under_way,
+    is_active,
+    pipeline_of,
+)
+from pipeline.kubeflow.server import Server, ask_server, list_all
 from pipeline.kubeflow.transport import Access, RefusedError, connect
-
-_PAGE = 100
 
 _SET_ACTIVE, _SET_PAUSED = "Set by lungseg, active", "Set by lungseg, paused"
 """Descriptions of a recurring run: what it is to be once it stands alone under its name."""
@@ -44,19 +51,6 @@ class Run:
     """In Kubeflow's user interface."""
 
 
-@dataclass(frozen=True)
-class Schedule:
-    """A recurring run, as the server tells it."""
-
-    name: str
-    cron: str | None
-    """None where it has another kind of trigger."""
-    active: bool
-    version: str
-    parameters: Mapping[str, Any]
-    created: datetime | None
-
-
 Change = Literal["created", "unchanged", "replaced"]
 
 
@@ -69,7 +63,7 @@ class Client:
         Raises:
             UserError: The address is none, or a file with the login cannot be used.
         """
-        client = connect(access, tell)
+        self._client = client = connect(access, tell)
         self._host, self._namespace = client.configuration.host, access.namespace
         self._pipelines, self._uploads = api.PipelineServiceApi(client), api.PipelineUploadServiceApi(client)
         self._experiments, self._runs = api.ExperimentServiceApi(client), api.RunServiceApi(client)
@@ -77,13 +71,14 @@ class Client:
 
     def submit(self, job: Job) -> Run:
         """Upload what is new, and start a run of exactly this version in the experiment."""
+        self._check_namespace()
         reference = self._upload(job.package, self._pipeline_id(job.package))
         now = datetime.now(timezone.utc)
         wanted = api.V2beta1Run(display_name=f"{job.package.name} {now:%Y-%m-%d %H:%M:%S}", **self._how(job, reference))
         run = self._runs.run_service_create_run(wanted)
         return Run(run.run_id, f"{self._host}/#/runs/details/{run.run_id}")
 
-    def set_schedule(self, name: str, cron: str, job: Job) -> Change:
+    def set_schedule(self, name: str, cron: str, job: Job, *, end_runs: bool = False) -> Change:
         """Make the schedule `name` start exactly this version, one run at a time, missed times left out.
 
         Kubeflow cannot edit a recurring run, so another one takes over: it is created paused, the old one is paused,
@@ -92,29 +87,31 @@ class Client:
         stands in the description of the newest.
 
         Raises:
-            UserError: A schedule of another pipeline has that name.
+            UserError: A schedule of another pipeline has that name; or a run of the old one is under way, which the
+                server would end with it since it is older than 2.16, and `end_runs` does not allow that.
         """
+        self._check_namespace()
         found, pipeline_id = self._named(name), self._pipeline_id(job.package)
-        if any(_pipeline_of(schedule) != pipeline_id for schedule in found):
+        if any(pipeline_of(schedule) != pipeline_id for schedule in found):
             raise UserError(f"{self._host}: the schedule '{name}' is one of another pipeline: choose another --name")
         reference = self._upload(job.package, pipeline_id)
-        active = not found or any(map(_is_active, found)) or (len(found) > 1 and found[-1].description == _SET_ACTIVE)
+        active = not found or any(map(is_active, found)) or (len(found) > 1 and found[-1].description == _SET_ACTIVE)
         wanted = api.V2beta1RecurringRun(
             display_name=name,
             description=_SET_ACTIVE if active else _SET_PAUSED,
             mode="DISABLE" if found else "ENABLE",
-            trigger=api.V2beta1Trigger(cron_schedule=api.V2beta1CronSchedule(cron=cron)),
-            max_concurrency="1",
-            no_catchup=True,
+            **self._when(cron),
             **self._how(job, reference),
         )
-        same = [schedule for schedule in found if _content(schedule, job.package) == _content(wanted, job.package)]
+        same = [schedule for schedule in found if content_of(schedule, job.package) == content_of(wanted, job.package)]
         if same and len(found) == 1:
             return "unchanged"
+        others = [schedule for schedule in found if schedule not in same[-1:]]
+        self._check_runs(others, end_runs=end_runs)
         keep = same[-1] if same else self._recurring.recurring_run_service_create_recurring_run(wanted)
         if not found:
             return "created"
-        self._settle(keep, [schedule for schedule in found if schedule is not keep], active=active)
+        self._settle(keep, others, active=active)
         return "replaced"
 
     def schedules(self) -> list[Schedule]:
@@ -125,24 +122,54 @@ class Client:
 
     def pause(self, name: str) -> None:
         """Start no more runs; those under way go on."""
-        *others, newest = self._existing(name)
-        self._settle(newest, others, active=False)
+        self._switch(name, active=False)
 
     def resume(self, name: str) -> None:
         """Start runs again. Kubeflow makes up for the last of the times missed, at once."""
-        *others, newest = self._existing(name)
-        self._settle(newest, others, active=True)
+        self._switch(name, active=True)
 
-    def delete(self, name: str) -> None:
-        """Remove the schedule; runs under way go on (before Kubeflow Pipelines 2.16 they end)."""
-        for run in self._existing(name):
+    def delete(self, name: str, *, end_runs: bool = False) -> None:
+        """Remove the schedule; runs under way go on.
+
+        Raises:
+            UserError: One would not, since the server is older than 2.16, and `end_runs` does not allow that.
+        """
+        found = self._existing(name)
+        self._check_runs(found, end_runs=end_runs)
+        for run in found:
             self._delete(run)
+
+    @cached_property
+    def _server(self) -> Server:
+        return ask_server(self._client)
+
+    def _check_namespace(self) -> None:
+        """Refuse before anything is uploaded: without a namespace, a pipeline would be there for all, and no run."""
+        if self._namespace is None and self._server.multi_user:
+            raise UserError(f"{self._host}: several users share it: name your namespace with --namespace")
+
+    def _check_runs(self, schedules: list[Any], *, end_runs: bool) -> None:
+        """Refuse to delete a schedule that would take a run under way with it."""
+        if not schedules or end_runs or self._server.keeps_runs:
+            return
+        for schedule in schedules:
+            if has_run_under_way(schedule, self._runs):
+                raise UserError(
+                    f"{self._host}: a run of the schedule '{schedule.display_name}' is under way, and would end with "
+                    f"it, as before Kubeflow Pipelines 2.16 (here: {self._server.version}): wait for it, or use "
+                    "`schedule set` or `delete` with --end-runs"
+                )
+
+    def _switch(self, name: str, *, active: bool) -> None:
+        *others, newest = self._existing(name)
+        self._check_runs(others, end_runs=False)
+        self._settle(newest, others, active=active)
 
     def _settle(self, keep: Any, others: list[Any], *, active: bool) -> None:
         """Leave `keep` alone under its name: the others stop before it starts, and go when it has."""
-        for other in filter(_is_active, others):
+        for other in filter(is_active, others):
             self._recurring.recurring_run_service_disable_recurring_run(other.recurring_run_id)
-        if active != _is_active(keep):
+        if active != is_active(keep):
             enable = self._recurring.recurring_run_service_enable_recurring_run
             disable = self._recurring.recurring_run_service_disable_recurring_run
             (enable if active else disable)(keep.recurring_run_id)
@@ -159,14 +186,15 @@ class Client:
 
     def _recurring_runs(self, name: str | None = None) -> Iterator[Any]:
         call = self._recurring.recurring_run_service_list_recurring_runs
-        return _all(call, "recurring_runs", name, namespace=self._namespace)
+        called = ("display_name", name) if name else None
+        return list_all(call, "recurring_runs", called, namespace=self._namespace)
 
     def _existing(self, name: str) -> list[Any]:
         found = self._named(name)
         if not found:
             names = ", ".join(sorted({schedule.name for schedule in self.schedules()})) or "none"
             raise UserError(f"{self._host}: has no schedule '{name}'; there: {names}")
-        if len({_pipeline_of(run) for run in found}) > 1:
+        if len({pipeline_of(run) for run in found}) > 1:
             raise UserError(
                 f"{self._host}: several pipelines have a schedule '{name}': use Kubeflow's own user interface"
             )
@@ -176,8 +204,8 @@ class Client:
         reference = run.pipeline_version_reference
         return Schedule(
             name=run.display_name,
-            cron=_cron(run),
-            active=_is_active(run),
+            cron=cron_of(run),
+            active=is_active(run),
             version=self._version_name(reference, names) if reference else "-",
             parameters=(run.runtime_config and run.runtime_config.parameters) or {},
             created=run.created_at,
@@ -198,7 +226,7 @@ class Client:
 
     def _pipeline_id(self, package: Package) -> str | None:
         call = self._pipelines.pipeline_service_list_pipelines
-        pipeline = next(_all(call, "pipelines", package.name, namespace=self._namespace), None)
+        pipeline = next(list_all(call, "pipelines", ("display_name", package.name), namespace=self._namespace), None)
         return pipeline and pipeline.pipeline_id
 
     def _upload(self, package: Package, pipeline_id: str | None) -> Any:
@@ -212,13 +240,19 @@ class Client:
             found = None
         else:
             call = self._pipelines.pipeline_service_list_pipeline_versions
-            found = next(_all(call, "pipeline_versions", package.version, pipeline_id=pipeline_id), None)
+            called = ("display_name", package.version)
+            found = next(list_all(call, "pipeline_versions", called, pipeline_id=pipeline_id), None)
         version = found or self._uploads.upload_pipeline_version(
             str(package.path), name=package.version, pipelineid=pipeline_id
         )
         return api.V2beta1PipelineVersionReference(
             pipeline_id=pipeline_id, pipeline_version_id=version.pipeline_version_id
         )
+
+    @staticmethod
+    def _when(cron: str) -> dict[str, Any]:
+        trigger = api.V2beta1Trigger(cron_schedule=api.V2beta1CronSchedule(cron=cron))
+        return {"trigger": trigger, "max_concurrency": "1", "no_catchup": True}
 
     def _how(self, job: Job, reference: Any) -> dict[str, Any]:
         """Return what a run and a recurring run have in common."""
@@ -231,47 +265,8 @@ class Client:
 
     def _experiment_id(self, name: str) -> str:
         call = self._experiments.experiment_service_list_experiments
-        found = next(_all(call, "experiments", name, namespace=self._namespace), None)
+        found = next(list_all(call, "experiments", ("display_name", name), namespace=self._namespace), None)
         experiment = found or self._experiments.experiment_service_create_experiment(
             api.V2beta1Experiment(display_name=name, namespace=self._namespace)
         )
         return str(experiment.experiment_id)
-
-
-def _all(call: Callable[..., Any], kind: str, name: str | None = None, **options: Any) -> Iterator[Any]:
-    """Yield what a list call of the API finds, page after page; with a name, only what is called so."""
-    if name is not None:
-        same = {"operation": "EQUALS", "key": "display_name", "string_value": name}
-        options["filter"] = json.dumps({"predicates": [same]})
-    token: str | None = ""
-    while token is not None:
-        page = call(page_size=_PAGE, page_token=token, **options)
-        yield from getattr(page, kind) or ()
-        token = page.next_page_token or None
-
-
-def _is_active(run: Any) -> bool:
-    return bool(run.status == "ENABLED")
-
-
-def _pipeline_of(run: Any) -> str | None:
-    return run.pipeline_version_reference and run.pipeline_version_reference.pipeline_id
-
-
-def _cron(run: Any) -> str | None:
-    schedule = run.trigger and run.trigger.cron_schedule
-    return schedule.cron if schedule else None
-
-
-def _content(run: Any, package: Package) -> tuple[Any, ...]:
-    """All that tells two schedules of one name apart; a default counts like the same value given."""
-    reference, config = run.pipeline_version_reference, run.runtime_config or api.V2beta1RuntimeConfig()
-    return (
-        reference.pipeline_version_id,
-        run.experiment_id,
-        {**package.defaults, **(config.parameters or {})},
-        config.pipeline_root or None,
-        _cron(run),
-        str(run.max_concurrency),
-        bool(run.no_catchup),
-    )

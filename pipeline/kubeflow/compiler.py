@@ -23,10 +23,11 @@ from schema import features
 
 ENTRY_POINT: Final = ("python", "-m", "pipeline.kubeflow.entrypoint")
 
-_READ_ANEW: Final = ("ExampleGen", "ExternalExampleGen", "ImportSchemaGen", "BaselineResolver", "Pusher")
-"""Steps that look at files that no artifact stands for; a cache would serve what they saw the last time."""
+_RETRY_DEADLINE: Final = "2592000s"
+"""After 30 days, longer than any training, no attempt begins any more. Where none is named, Kubeflow hands on one of 0
+seconds, which count from the start of the first attempt, so that a second one never begins."""
 
-_BACKOFF: Final = {"backoffDuration": "30s", "backoffFactor": 2.0}
+_BACKOFF: Final = {"backoffDuration": "30s", "backoffFactor": 2.0, "backoffMaxDuration": _RETRY_DEADLINE}
 
 # Argo's rule for the names of templates and tasks, which Kubeflow takes from ours as they are.
 _NAME = re.compile(r"[a-zA-Z0-9][-a-zA-Z0-9]*")
@@ -74,9 +75,9 @@ def compile_documents(config: Config, image: str) -> list[Spec]:
     _refuse_unknown(spec, config.kubeflow)
     _adapt_containers(spec, config.kubeflow)
     _declare_parameters(spec, config)
-    for name, task in _tasks(spec).items():
-        if name in _READ_ANEW:
-            task.pop("cachingOptions", None)
+    for task in _tasks(spec).values():
+        # Its key holds the ids of the inputs, and each run makes new ones from ExampleGen on: nothing would be found.
+        task.pop("cachingOptions", None)
         if config.kubeflow.retries:
             task["retryPolicy"] = {"maxRetryCount": config.kubeflow.retries, **_BACKOFF}
     if config.kubeflow.pipeline_root:
@@ -146,7 +147,7 @@ def _adapt_containers(spec: Spec, settings: KubeflowSettings) -> None:
         container, name = executor["container"], label.removesuffix("_executor")
         # The entry point runs the driver of ExampleGen; the backend does not know this hook.
         container.pop("lifecycle", None)
-        container["command"] = [*ENTRY_POINT, name]
+        container["command"] = [*ENTRY_POINT, f"--retries={settings.retries}", name]
         if name in settings.resources:
             container["resources"] = _resources(settings.resources[name])
     schema_gen = _tasks(spec)["ImportSchemaGen"]["inputs"]["parameters"]

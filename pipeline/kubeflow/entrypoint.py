@@ -1,228 +1,117 @@
-"""What the container of a step runs: `python -m pipeline.kubeflow.entrypoint COMPONENT ...`.
+"""What the container of a step runs: `python -m pipeline.kubeflow.entrypoint --retries=N COMPONENT ...`.
 
-TFX's own entry point is made for another product, and fails on open-source Kubeflow Pipelines in each step. This one
-takes its place:
-
-    1  Kubeflow adds an output `executor-logs`, of a type that TFX does not know       it is dropped
-    2  inputs come without their types                                                 taken from what was compiled
-    3  URIs are of object stores that neither TensorFlow nor Beam can open             mapped to the launcher's copies
-    4  nobody runs the driver of ExampleGen, which resolves the span                   it is run here
-    5  TFX overwrites what the driver found, and the span is lost                      it is merged
-    6  there is no way to hand on "no artifact"                                        one marked as absent is dropped
-    7  the run's parameters cannot reach into JSON                                     `pipeline.kubeflow.parameters`
-    8  a path of the machine that compiled means nothing here                          the schema is this package's own
-
-It uses parts of TFX that are not meant for others, so it runs with one version of TFX alone, and says so otherwise.
+It runs the step (`pipeline.kubeflow.step`) as a process of its own, and again where that fails. Kubeflow cannot be
+relied on for it: some of its releases start another pod where one failed, others where one vanished, and no pipeline
+can choose. This module imports little, since it stays in memory beside the step.
 """
 
 import argparse
-import logging
 import os
 import signal
+import subprocess
 import sys
 import time
-import traceback
 from collections.abc import Sequence
-from importlib import metadata
-from typing import Any, Final, NoReturn
+from contextlib import suppress
+from typing import Final
 
-from tfx import types
-from google.protobuf import json_format
-from kfp.pipeline_spec import pipeline_spec_pb2
-from tfx.components.example_gen import base_example_gen_executor
-from tfx.dsl.components.base import base_beam_executor, base_executor
-from tfx.dsl.io import fileio
-from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_entrypoint_utils as tfx_utils
-from tfx.orchestration.kubeflow.v2.file_based_example_gen import driver
-from tfx.utils import import_utils
+from pipeline.errors import NOT_BLESSED, WRONG_INPUT
 
-from components.artifacts import SECONDS
-from components.example_gen import executor
-from components.example_gen.driver import check_spans
-from pipeline.errors import ComponentError, UserError
-from pipeline.kubeflow.parameters import apply_parameters
-from schema import features
+_STEP: Final = ("-m", "pipeline.kubeflow.step")
 
-TFX_VERSION: Final = "1.21.0"
-"""The one whose internals this module was written for."""
+_STOPPED: Final = 128 + signal.SIGTERM
+_FINAL: Final = {
+    WRONG_INPUT: "what it was given is wrong",
+    NOT_BLESSED: "its data are over a limit",
+}
+"""Why a step that ends with this code would fail again."""
 
-_LOCAL_COPIES: Final = {"minio://": "/minio/", "s3://": "/s3/", "gs://": "/gcs/"}
-"""Where Kubeflow's launcher puts what lies in an object store, and takes it from."""
-_LOGS: Final = "executor-logs"
-_ABSENT: Final = "absent"
-
-ExecutorInput = pipeline_spec_pb2.ExecutorInput
-Artifacts = dict[str, list[types.Artifact]]
+_FIRST_PAUSE, _LONGEST_PAUSE = 10.0, 300.0
+"""Seconds before the second attempt, of which each later pause is the double, and at most."""
+_TICK = 0.1
 
 
-class Step:
-    """One step of a run: what Kubeflow's launcher hands over, and what it takes back."""
+class Attempts:
+    """Runs a step until it ends well, fails for good, has failed too often, or is told to stop."""
 
-    def __init__(self, component: str, executor_class: str, invocation: str, inputs_spec: str) -> None:
-        """Read what Kubeflow hands over.
+    def __init__(self, retries: int, step: Sequence[str]) -> None:
+        """Take what to run; nothing is started yet.
 
         Args:
-            component: Id of the step.
-            executor_class: Path of the executor's class.
-            invocation: Kubeflow's ExecutorInput, JSON.
-            inputs_spec: The component's inputs as compiled (ComponentInputsSpec), JSON.
+            retries: How often to start it again, 0 or more.
+            step: The component's id, then its arguments.
         """
-        self.component = component
-        self._executor_class = import_utils.import_class_by_path(executor_class)
-        self._input = json_format.Parse(invocation, ExecutorInput(), ignore_unknown_fields=True)
-        self._spec = json_format.Parse(inputs_spec, pipeline_spec_pb2.ComponentInputsSpec(), ignore_unknown_fields=True)
-        self._output_file = local_path(self._input.outputs.output_file)
-        self._input.outputs.output_file = self._output_file
-        self._remote: dict[str, str] = {}
-        self._mend_inputs()
-        self._mend_outputs()
-        self._mend_parameters()
+        self._retries, self._step = retries, step
+        self._process: subprocess.Popen[bytes] | None = None
+        self._stopped = False
 
-    def run(self, beam_args: list[str]) -> None:
-        """Run the executor and write what came of it for the launcher."""
-        if issubclass(self._executor_class, base_example_gen_executor.BaseExampleGenExecutor):
-            self._run_driver()
-        names: dict[int, str] = {}
-        inputs = tfx_utils.parse_raw_artifact_dict(self._input.inputs.artifacts, names)
-        outputs = tfx_utils.parse_raw_artifact_dict(self._input.outputs.artifacts, names)
-        properties = tfx_utils.parse_execution_properties(self._input.inputs.parameter_values, {}, self._spec)
-        start = time.monotonic()
-        self._executor(beam_args).Do(inputs, outputs, properties)
-        self._write(outputs, names, time.monotonic() - start)
+    def run(self) -> int:
+        """Return the exit code of the last attempt; 128 and the signal's number where one killed it."""
+        for attempt in range(1, self._retries + 2):
+            code = self._run_once()
+            if self._stopped or code in {0, _STOPPED}:
+                break
+            if code in _FINAL:
+                self._say(f"is not started again: {_FINAL[code]} (code {code})")
+                break
+            if attempt <= self._retries:
+                pause = min(_FIRST_PAUSE * 2 ** (attempt - 1), _LONGEST_PAUSE)
+                self._say(
+                    f"attempt {attempt} of {self._retries + 1} {_in_words(code)}: starts again in {pause:g} seconds"
+                )
+                if not self._sleep(pause):
+                    return _STOPPED
+        return code
 
-    def _mend_inputs(self) -> None:
-        for key, artifacts in self._input.inputs.artifacts.items():
-            there = [artifact for artifact in artifacts.artifacts if not dict(artifact.metadata).get(_ABSENT)]
-            for artifact in there:
-                artifact.type.CopyFrom(self._spec.artifacts[key].artifact_type)
-                artifact.uri = local_path(artifact.uri)
-            del artifacts.artifacts[:]
-            artifacts.artifacts.extend(there)
+    def stop(self, *_: object) -> None:
+        """Hand SIGTERM on to the attempt under way, and start no other; a handler of signals."""
+        self._stopped = True
+        if self._process is not None:
+            self._process.terminate()
 
-    def _mend_outputs(self) -> None:
-        if _LOGS in self._input.outputs.artifacts:
-            del self._input.outputs.artifacts[_LOGS]
-        for artifacts in self._input.outputs.artifacts.values():
-            for artifact in artifacts.artifacts:
-                path = local_path(artifact.uri)
-                self._remote[path] = artifact.uri
-                artifact.uri = path
-                # What an attempt that was killed has left is no part of this one.
-                if fileio.exists(path):
-                    fileio.rmtree(path)
-                fileio.makedirs(path)
+    def _run_once(self) -> int:
+        self._process = subprocess.Popen([sys.executable, *_STEP, *self._step], start_new_session=True)  # noqa: S603
+        if self._stopped:  # between both lines
+            self._process.terminate()
+        code = self._process.wait()
+        # What it has started itself must not work on beside the next attempt.
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        return code if code >= 0 else 128 - code
 
-    def _mend_parameters(self) -> None:
-        values = self._input.inputs.parameter_values
-        properties = json_format.MessageToDict(self._input.inputs)["parameterValues"] if values else {}
-        apply_parameters(self.component, properties)
-        if self.component == "ImportSchemaGen":
-            properties["schema_file"] = str(features.SCHEMA_FILE)
-        values.clear()
-        for name, value in properties.items():
-            json_format.ParseDict(value, values[name])
+    def _sleep(self, seconds: float) -> bool:
+        """Return whether it slept to the end; a signal's handler does not end a long sleep."""
+        end = time.monotonic() + seconds
+        while not self._stopped and time.monotonic() < end:
+            time.sleep(min(_TICK, seconds))
+        return not self._stopped
 
-    def _run_driver(self) -> None:
-        """Have TFX resolve span, version and fingerprint, and hand them on to the executor and its output."""
-        values = self._input.inputs.parameter_values
-        if issubclass(self._executor_class, executor.Executor):
-            check_spans(tfx_utils.parse_execution_properties(values, {}, self._spec))
-        fileio.makedirs(os.path.dirname(self._output_file))
-        driver._run_driver(self._input, self._spec)
-        with fileio.open(self._output_file, "rb") as file:
-            found = json_format.Parse(file.read(), pipeline_spec_pb2.ExecutorOutput(), ignore_unknown_fields=True)
-        for name, value in found.parameter_values.items():
-            values[name].CopyFrom(value)
-        for key, artifacts in found.artifacts.items():
-            for artifact, resolved in zip(
-                self._input.outputs.artifacts[key].artifacts, artifacts.artifacts, strict=True
-            ):
-                artifact.metadata.MergeFrom(resolved.metadata)
-        fileio.remove(self._output_file)
-
-    def _executor(self, beam_args: list[str]) -> base_executor.BaseExecutor:
-        folder = os.path.dirname(self._output_file)
-        context: dict[str, Any] = {"unique_id": os.path.basename(folder), "tmp_dir": os.path.join(folder, ".temp")}
-        if issubclass(self._executor_class, base_beam_executor.BaseBeamExecutor):
-            beam = base_beam_executor.BaseBeamExecutor.Context(beam_pipeline_args=beam_args, **context)
-            return self._executor_class(beam)
-        return self._executor_class(base_executor.BaseExecutor.Context(extra_flags=beam_args, **context))
-
-    def _write(self, outputs: Artifacts, names: dict[int, str], seconds: float) -> None:
-        """Write what came of the step; the launcher reads it after the process has ended well."""
-        written = pipeline_spec_pb2.ExecutorOutput()
-        for key, artifacts in self._input.outputs.artifacts.items():
-            for handed in artifacts.artifacts:
-                made = next(iter(outputs[key]), None)
-                if made is None:
-                    fileio.makedirs(handed.uri)  # for the launcher to find
-                    told = pipeline_spec_pb2.RuntimeArtifact(name=handed.name, uri=self._remote[handed.uri])
-                    told.metadata[_ABSENT] = 1
-                else:
-                    made.set_float_custom_property(SECONDS, seconds)
-                    told = tfx_utils.to_runtime_artifact(made, names)
-                    told.uri = self._remote.get(made.uri, made.uri)
-                written.artifacts[key].artifacts.append(told)
-        fileio.makedirs(os.path.dirname(self._output_file))
-        with fileio.open(self._output_file, "wb") as file:
-            file.write(json_format.MessageToJson(written).encode())
+    def _say(self, line: str) -> None:
+        print(f"lungseg: {self._step[0]} {line}", file=sys.stderr, flush=True)  # noqa: T201
 
 
-def local_path(uri: str) -> str:
-    """Where Kubeflow's launcher has its copy of what lies at a URI; a path stays as it is."""
-    for scheme, folder in _LOCAL_COPIES.items():
-        if uri.startswith(scheme):
-            return folder + uri.removeprefix(scheme)
-    return uri
+def _in_words(code: int) -> str:
+    killed = {128 + number: number.name for number in signal.Signals}
+    return f"was killed ({killed[code]})" if code in killed else f"failed (code {code})"
 
 
-def check_tfx(version: str) -> None:
-    """Raise UserError where TFX is not the one that this module was written for."""
-    if version != TFX_VERSION:
-        raise UserError(
-            f"TFX {version} is installed, but Kubeflow's entry point was written for {TFX_VERSION}: install that, or "
-            "read pipeline/kubeflow/entrypoint.py against the new one, run the tests of Kubeflow, and change the number"
-        )
-
-
-def main(arguments: Sequence[str]) -> None:
-    """Run a step.
+def main(arguments: Sequence[str]) -> int:
+    """Run a step, more than once if need be.
 
     Args:
-        arguments: The component's id, then the flags that TFX compiles into a step; what is left is Beam's.
+        arguments: `--retries=N`, then those of `pipeline.kubeflow.step`.
+
+    Returns:
+        The exit code for the container.
     """
     parser = argparse.ArgumentParser(allow_abbrev=False)
-    parser.add_argument("component")
-    parser.add_argument("--executor_class_path", required=True)
-    parser.add_argument("--json_serialized_invocation_args", required=True)
-    parser.add_argument("--json_serialized_inputs_spec_args", default="{}")
-    given, beam_args = parser.parse_known_args(arguments)
-    # Beam reads the process's arguments as options of its own.
-    del sys.argv[1:]
-    # TFX has given the root logger a handler by now, which would keep what a training tells of itself out of the log.
-    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", force=True)
-    logging.getLogger("lungseg").setLevel(logging.INFO)
-    stopped = InterruptedError("it was told to stop (SIGTERM)")
-    signal.signal(signal.SIGTERM, lambda *_: _end(ComponentError(given.component, stopped), 128 + signal.SIGTERM))
-    try:
-        check_tfx(metadata.version("tfx"))
-        step = Step(
-            given.component,
-            given.executor_class_path,
-            given.json_serialized_invocation_args,
-            given.json_serialized_inputs_spec_args,
-        )
-        step.run(beam_args)
-    except Exception as error:
-        traceback.print_exc()
-        _end(ComponentError(given.component, error), 1)
-
-
-def _end(error: ComponentError, code: int) -> NoReturn:
-    """End the process at once, with the cause in its last line; threads of Beam or TensorFlow are not waited for."""
-    print(f"lungseg: {error}", file=sys.stderr, flush=True)  # noqa: T201
-    os._exit(code)
+    parser.add_argument("--retries", type=int, required=True)
+    parser.add_argument("step", nargs=argparse.REMAINDER)
+    given = parser.parse_args(arguments)
+    attempts = Attempts(given.retries, given.step)
+    signal.signal(signal.SIGTERM, attempts.stop)
+    return attempts.run()
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(main(sys.argv[1:]))

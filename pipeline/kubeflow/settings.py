@@ -1,8 +1,9 @@
 """Where and with what the steps run on Kubeflow: the section `kubeflow` of a configuration."""
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from schema.settings import Settings
 
@@ -58,11 +59,17 @@ class Secret(Settings):
     """A secret of the cluster, by name; its content never passes through here."""
 
     name: str
-    """What the cluster calls it."""
+    """What the cluster calls it; without dots if it is mounted."""
     mount_path: MountPath | None = None
     """Where its keys appear as files."""
     env: dict[str, str] = Field(default={})
     """Environment variable by key of the secret."""
+
+    @model_validator(mode="after")
+    def _can_name_a_volume(self) -> "Secret":
+        if self.mount_path is not None:
+            _check_volume_name(self.name)
+        return self
 
 
 class KubeflowSettings(Settings):
@@ -71,9 +78,10 @@ class KubeflowSettings(Settings):
     pipeline_root: Annotated[str, Field(pattern=r"^(minio|s3|gs)://.+")] | None = None
     """Where Kubeflow keeps what the steps hand on; by default where its installation says."""
     retries: Annotated[int, Field(ge=0)] = 2
-    """How often a step that fails, or whose node is taken away, is tried again; a training goes on where it was."""
+    """How often a step that fails is started again in its pod, unless it would fail again for sure; also, how often the
+    installation may start another pod, if it does (pipeline/kubeflow/README.md). A training goes on where it was."""
     volumes: dict[MountPath, str] = Field(default={"/lungseg": "lungseg"})
-    """Persistent volume claims by the folder at which every step sees them."""
+    """Persistent volume claims, named without dots, by the folder at which every step sees them."""
     resources: dict[str, Resources] = Field(default={})
     """What the step of a component asks the cluster for, by component."""
     placement: dict[str, Placement] = Field(default={})
@@ -82,3 +90,19 @@ class KubeflowSettings(Settings):
     """What every step is given of the cluster's secrets."""
     shared_memory: Quantity | None = "8Gi"
     """Of `/dev/shm` for the training, through which several GPUs talk to each other (NCCL)."""
+
+    @field_validator("volumes")
+    @classmethod
+    def _claims_can_name_volumes(cls, volumes: dict[str, str]) -> dict[str, str]:
+        for claim in volumes.values():
+            _check_volume_name(claim)
+        return volumes
+
+
+def _check_volume_name(name: str) -> None:
+    """Refuse what Kubernetes takes as a claim's or a secret's name, but not as the name of the pod's volume."""
+    if not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", name):
+        raise ValueError(
+            f"'{name}' cannot be mounted, since Kubeflow gives its name to a volume of the pod: name one of up to 63 "
+            "small letters, digits and '-'"
+        )

@@ -3,15 +3,13 @@
 import hashlib
 import json
 import shutil
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import tensorflow as tf
 import yaml
 from command_line import Outcome, lungseg, run_pipeline
-from kubeflow_cluster import Cluster, Done, Json, StepError, processes
+from kubeflow_cluster import Cluster, Done, Json, Moments, StepError, processes
 
 from schema import record
 
@@ -48,15 +46,21 @@ def documents(volume: Path) -> list[Json]:
 
 
 @pytest.fixture(scope="module")
-def kill() -> dict[str, Callable[[], bool]]:
-    """Which steps to kill, and when."""
+def fail() -> Moments:
+    """Of which steps to kill the process, and when."""
     return {}
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory, kill: dict[str, Callable[[], bool]]) -> Cluster:
+def vanish() -> Moments:
+    """Of which steps to kill the pod, and when."""
+    return {}
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory, fail: Moments, vanish: Moments) -> Cluster:
     folder = tmp_path_factory.mktemp("cluster")
-    return Cluster(folder, processes(folder, kill))
+    return Cluster(folder, processes(folder, fail, vanish), policy="OnError")
 
 
 @pytest.fixture(scope="module")
@@ -76,11 +80,12 @@ def second(
     first: Runs,
     local: tuple[Path, Outcome],
     cluster: Cluster,
-    kill: dict[str, Callable[[], bool]],
+    fail: Moments,
+    vanish: Moments,
     documents: list[Json],
     volume: Path,
 ) -> Runs:
-    """A later run, with a new span and other parameters, in which steps are killed and tried again."""
+    """A later run, with a new span and other parameters, in which a step fails and a pod vanishes."""
     images = volume / "new-images"
     assert lungseg("phantoms", "--output", images, "--count", 60, "--size", 128, "--seed", 5).returncode == 0
     for path in (*images.glob("images/*"), *images.glob("masks/*")):
@@ -90,8 +95,8 @@ def second(
     arguments = ("--layout", "folder", "--input", images, "--output", volume / "data", "--size", 128)
     done = lungseg("ingest", *arguments, "--span", 2)
     assert done.returncode == 0, done.stderr
-    kill["Augmenter"] = lambda: any(cluster.copies.glob("**/augmented_examples/**/*"))
-    kill["Trainer"] = lambda: any((volume / "checkpoints").glob("**/*.npz"))
+    fail["Augmenter"] = lambda: any(cluster.copies.glob("**/augmented_examples/**/*"))
+    vanish["Trainer"] = lambda: any((volume / "checkpoints").glob("**/*.npz"))
     (volume / "rules.yaml").write_text("rules: [{metric: dice_mean, at_least: 0.4}]\n")
     rules = str(volume / "rules.yaml")
     return cluster.run(documents, {"epochs": 3, "seed": 9, "spans": 2, "thresholds": rules})
@@ -125,7 +130,6 @@ def read(cluster: Cluster, run: Runs, component: str, output: str, file: str) ->
 
 
 def test_the_whole_graph_ends_with_a_pushed_model(first: Runs, cluster: Cluster, volume: Path) -> None:
-    assert not any(done.cached for done in first.values())
     assert first["Evaluator"].outputs["blessing"]["metadata"]["blessed"] == 1
     assert first["ServingProbe"].outputs["infra_blessing"]["metadata"]["blessed"] == 1
     assert first["Pusher"].outputs["pushed_model"]["metadata"]["pushed_version"] == "1"
@@ -156,21 +160,11 @@ def test_the_result_is_that_of_a_local_run(first: Runs, local: tuple[Path, Outco
 
 @pytest.mark.nightly
 def test_the_trainer_trains_on_four_devices(first: Runs, cluster: Cluster, volume: Path) -> None:
-    said: list[str] = []
-    launch = processes(cluster.store.parent)
-
-    def listen(component: str, command: list[str]) -> "subprocess.CompletedProcess[str]":
-        ended = launch(component, command)
-        said.append(f"{component}: {ended.stderr}")
-        return ended
-
     # As many images a step as on one device.
     four = compile_for(volume, {**SETTINGS, "train.devices": "cpu:4", "train.batch_size": "2"})
     rest = {name: done for name, done in first.items() if name != "Trainer"}
-    trained = Cluster(cluster.store.parent, listen).run(four, {}, rest)
-    (log,) = said
-    assert log.startswith("Trainer: ")
-    assert "with 4 replica(s)" in log
+    trained = Cluster(cluster.store.parent, processes(cluster.store.parent)).run(four, {}, rest)
+    assert "with 4 replica(s)" in trained["Trainer"].log
     several, single = (
         read(cluster, run, "Trainer", "model_run", "history.json")["figures"] for run in (trained, first)
     )
@@ -180,7 +174,6 @@ def test_the_trainer_trains_on_four_devices(first: Runs, cluster: Cluster, volum
 def test_a_later_run_takes_the_new_span_and_compares_with_what_serves(
     second: Runs, cluster: Cluster, volume: Path
 ) -> None:
-    assert not any(done.cached for done in second.values())
     assert second["ExampleGen"].outputs["examples"]["metadata"]["spans"] == "1,2"
     evaluation = read(cluster, second, "Evaluator", "evaluation", "evaluation.json")
     assert evaluation["baseline"] == "version 1"
@@ -200,11 +193,12 @@ def test_parameters_of_the_run_reach_the_steps(second: Runs, cluster: Cluster) -
     assert [(rule["metric"], rule["bound"]) for rule in rules] == [("dice_mean", 0.4)]
 
 
-def test_what_is_killed_and_tried_again_leaves_nothing_behind(second: Runs, cluster: Cluster, volume: Path) -> None:
-    assert {name: done.attempts for name, done in second.items() if done.attempts == 2} == {
-        "Augmenter": 2,
-        "Trainer": 2,
-    }
+def test_what_is_killed_and_started_again_leaves_nothing_behind(second: Runs, cluster: Cluster, volume: Path) -> None:
+    assert {name: done.pods for name, done in second.items() if done.pods > 1} == {"Trainer": 2}
+    again = "lungseg: Augmenter attempt 1 of 3 was killed (SIGKILL): starts again in 0 seconds"
+    assert again in second["Augmenter"].log.splitlines()
+    assert not any("starts again" in done.log for name, done in second.items() if name != "Augmenter")
+    assert "going on after epoch" in second["Trainer"].log
     metadata = second["Augmenter"].outputs["augmented_examples"]["metadata"]
     written = sum(int(value) for name, value in metadata.items() if name.endswith(("_originals", "_copies")))
     image_ids = [record_.image_id for record_ in records(examples_of(second, cluster))]

@@ -6,23 +6,32 @@
 
 As in a cluster, a step sees the artifacts as files only while it runs: the launcher fetches its inputs from the store
 before, and stores its outputs after it has ended well. Inputs come without types, an output `executor-logs` is added,
-URIs are of an object store, no driver is run, and a cached task is recognised by inputs, image and command.
+URIs are of an object store, no driver is run, metadata come back in other types, and which pods are replaced depends on
+the release. Nothing is cached, since nothing is ever found.
 """
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 SCHEME = "minio://"
 Json = dict[str, Any]
-Launch = Callable[[str, list[str]], "subprocess.CompletedProcess[str]"]
-"""Runs a step's command line in what stands for its pod: component and command in, what became of it out."""
+Launch = Callable[[str, list[str]], "subprocess.CompletedProcess[str] | None"]
+"""Runs a step's command line in what stands for its pod: component and command in, what became of it out; None where
+the pod vanished."""
+Policy = Literal["OnFailure", "OnError"]
+"""Argo's, for which pods get another one: those that failed (Kubeflow Pipelines 2.14 to 2.16) or vanished (2.17)."""
+Moments = dict[str, Callable[[], bool]]
+"""By component, when something is to happen to it; it happens once."""
 
 
 @dataclass(frozen=True)
@@ -30,35 +39,35 @@ class Done:
     """What became of a task.
 
     Attributes:
-        cached: whether it was not run.
-        attempts: how often it was run.
+        pods: how many it took.
+        log: standard error of the last one.
         outputs: name, uri and metadata of the artifact by key.
     """
 
-    cached: bool
-    attempts: int
+    pods: int
+    log: str
     outputs: dict[str, Json]
 
 
 class StepError(Exception):
-    """A step ended with a code other than 0; the message is what it last wrote to standard error."""
+    """A step ended badly; the message is what it last wrote to standard error, or what the launcher says."""
 
 
 class Cluster:
-    """A cluster with an artifact store and a cache, which outlive a run."""
+    """A cluster with an artifact store, which outlives a run."""
 
-    def __init__(self, folder: Path, launch: Launch, mount: str | None = None) -> None:
+    def __init__(self, folder: Path, launch: Launch, mount: str | None = None, policy: Policy = "OnError") -> None:
         """Takes what to work with.
 
         Args:
             folder: for the store, and for the launcher's copies in the pod.
             launch: runs a command.
             mount: where the command sees those copies; by default where they are.
+            policy: of the installation.
         """
         self.store, self.copies = folder / "store", folder / "minio"
         self._mount = mount or str(self.copies)
-        self._launch = launch
-        self._cache: dict[str, dict[str, Json]] = {}
+        self._launch, self._policy = launch, policy
         self._ids = iter(range(1, 1_000_000))
 
     def run(
@@ -86,38 +95,41 @@ class Cluster:
             assert "triggerPolicy" not in task, "conditions are not played here"
             inputs = _inputs(task, values, done)
             container = spec["deploymentSpec"]["executors"][_component(spec, task)["executorLabel"]]["container"]
-            key = json.dumps([inputs, container], sort_keys=True)
-            if task.get("cachingOptions", {}).get("enableCache") and key in self._cache:
-                done[name] = Done(cached=True, attempts=0, outputs=self._cache[key])
-                continue
-            retries = task.get("retryPolicy", {}).get("maxRetryCount", 0)
-            done[name] = self._run_task(name, container, inputs, _outputs(spec, task, f"{run_root}/{name}"), retries)
-            self._cache[key] = done[name].outputs
+            outputs = _outputs(spec, task, f"{run_root}/{name}")
+            done[name] = self._run_task(name, container, inputs, outputs, task.get("retryPolicy", {}))
         return done
 
     def path(self, artifact: Json) -> Path:
         """Where the store has an artifact."""
         return self.store / artifact["uri"].removeprefix(SCHEME)
 
-    def _run_task(self, name: str, container: Json, inputs: Json, outputs: Json, retries: int) -> Done:
-        for attempt in range(1, retries + 2):
-            shutil.rmtree(self.copies, ignore_errors=True)
-            for artifacts in inputs["artifacts"].values():
-                for artifact in artifacts["artifacts"]:
-                    if self.path(artifact).exists():
-                        shutil.copytree(self.path(artifact), self._copy(artifact["uri"]))
-            output_file = outputs["outputFile"]
-            self._copy(output_file).parent.mkdir(parents=True)
-            seen = f"{self._mount}/{output_file.removeprefix(SCHEME)}"
-            invocation = json.dumps({"inputs": inputs, "outputs": {**outputs, "outputFile": seen}})
-            command = [
-                *container["command"],
-                *(argument.replace("{{$}}", invocation) for argument in container["args"]),
-            ]
-            ended = self._launch(name, command)
-            if ended.returncode == 0:
-                return Done(cached=False, attempts=attempt, outputs=self._publish(outputs))
-        raise StepError((ended.stderr.strip().splitlines() or [f"code {ended.returncode}"])[-1])
+    def _run_task(self, name: str, container: Json, inputs: Json, outputs: Json, retry: Json) -> Done:
+        # Counted from the start of the first pod; where none is named, it is over at once.
+        deadline = time.monotonic() + float(retry.get("backoffMaxDuration", "0s").removesuffix("s"))
+        for pod in range(1, retry.get("maxRetryCount", 0) + 2):
+            ended = self._run_pod(name, container, inputs, outputs)
+            if ended and ended.returncode == 0:
+                return Done(pods=pod, log=ended.stderr, outputs=self._publish(outputs))
+            if self._policy != ("OnFailure" if ended else "OnError") or time.monotonic() >= deadline:
+                break
+        raise StepError((ended.stderr.strip().splitlines() or ["it said nothing"])[-1] if ended else "its pod vanished")
+
+    def _run_pod(
+        self, name: str, container: Json, inputs: Json, outputs: Json
+    ) -> "subprocess.CompletedProcess[str] | None":
+        shutil.rmtree(self.copies, ignore_errors=True)
+        for artifacts in inputs["artifacts"].values():
+            for artifact in artifacts["artifacts"]:
+                if not artifact["uri"].startswith(("gs://", "s3://", "minio://")):
+                    raise StepError(f"unrecognized uri format: {artifact['uri']}")
+                if self.path(artifact).exists():
+                    shutil.copytree(self.path(artifact), self._copy(artifact["uri"]))
+        output_file = outputs["outputFile"]
+        self._copy(output_file).parent.mkdir(parents=True)
+        seen = f"{self._mount}/{output_file.removeprefix(SCHEME)}"
+        invocation = json.dumps({"inputs": inputs, "outputs": {**outputs, "outputFile": seen}})
+        arguments = (argument.replace("{{$}}", invocation) for argument in container["args"])
+        return self._launch(name, [*container["command"], *arguments])
 
     def _publish(self, outputs: Json) -> dict[str, Json]:
         written = json.loads(self._copy(outputs["outputFile"]).read_text()).get("artifacts", {})
@@ -131,7 +143,11 @@ class Cluster:
                 "name": str(next(self._ids)),
                 "uri": stated.get("uri", artifact["uri"]),
                 "type": {"instanceSchema": ""},
-                "metadata": {**stated.get("metadata", {}), "display_name": key, "store_session_info": "{}"},
+                "metadata": {
+                    **{name: _given_back(value) for name, value in stated.get("metadata", {}).items()},
+                    "display_name": key,
+                    "store_session_info": "{}",
+                },
             }
             self._store(self._copy(artifact["uri"]), self.path(published[key]))
         return published
@@ -149,38 +165,66 @@ class Cluster:
         return self.copies / uri.removeprefix(SCHEME)
 
 
-def processes(folder: Path, kill: dict[str, Callable[[], bool]] | None = None) -> Launch:
-    """Runs each step as a process on this machine, which sees the launcher's copies in the cluster's folder.
+def processes(folder: Path, fail: Moments | None = None, vanish: Moments | None = None, step: str = "") -> Launch:
+    """Runs each pod as processes on this machine, which see the launcher's copies in the cluster's folder.
 
     Args:
         folder: of the cluster.
-        kill: by component, when to kill it; once each.
+        fail: when to kill the process that does a step's work.
+        vanish: when to kill all that runs in a step's pod.
+        step: a program that does the work in the place of a step.
     """
+    step = step or (
+        "import sys; from pipeline.kubeflow import step; "
+        f"step._LOCAL_COPIES = {{{SCHEME!r}: {str(folder / 'minio')!r} + '/'}}; step.main(sys.argv[1:])"
+    )
     program = (
-        "import sys; from pipeline.kubeflow import entrypoint; "
-        f"entrypoint._LOCAL_COPIES = {{{SCHEME!r}: {str(folder / 'minio')!r} + '/'}}; entrypoint.main(sys.argv[1:])"
+        f"import sys; from pipeline.kubeflow import entrypoint; entrypoint._STEP = ('-c', {step!r}); "
+        "entrypoint._FIRST_PAUSE = 0.0; sys.exit(entrypoint.main(sys.argv[1:]))"
     )
 
-    def launch(component: str, command: list[str]) -> "subprocess.CompletedProcess[str]":
+    def launch(component: str, command: list[str]) -> "subprocess.CompletedProcess[str] | None":
         python, *rest = command
         assert python == "python"
         if rest[:2] == ["-m", "pipeline.kubeflow.entrypoint"]:
             rest[:2] = ["-c", program]
-        pipe = subprocess.PIPE
-        with subprocess.Popen([sys.executable, *rest], stdout=pipe, stderr=pipe, text=True) as process:
-            now = (kill or {}).pop(component, None)
-            while now:
-                try:
-                    process.communicate(timeout=0.05)
-                    raise AssertionError(f"{component} was over before it could be killed")
-                except subprocess.TimeoutExpired:
-                    if now():
-                        process.kill()
-                        break
+        pipe, vanishes = subprocess.PIPE, component in (vanish or {})
+        arguments = [sys.executable, *rest]
+        with subprocess.Popen(arguments, stdout=pipe, stderr=pipe, text=True, start_new_session=True) as process:
+            if now := (fail or {}).pop(component, None):
+                _wait(process, now)
+                os.kill(_child(process), signal.SIGKILL)
+            if now := (vanish or {}).pop(component, None):
+                _wait(process, now)
+                groups = (process.pid, _child(process))  # the first would start the second again
+                for group in groups:
+                    os.killpg(group, signal.SIGKILL)
             output, errors = process.communicate()
-        return subprocess.CompletedProcess(command, process.returncode, output, errors)
+        return None if vanishes else subprocess.CompletedProcess(command, process.returncode, output, errors)
 
     return launch
+
+
+def _wait(process: "subprocess.Popen[str]", now: Callable[[], bool]) -> None:
+    while not now():
+        try:
+            process.communicate(timeout=0.05)
+        except subprocess.TimeoutExpired:
+            continue
+        raise AssertionError("the pod was over before anything could happen to it")
+
+
+def _child(process: "subprocess.Popen[str]") -> int:
+    (child,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    return int(child)
+
+
+def _given_back(value: Any) -> Any:
+    """A value of metadata as the store gives it back."""
+    assert value is not None, "the store refuses null, after the work is done"
+    if isinstance(value, list | dict):
+        return {"list" if isinstance(value, list) else "struct": value}
+    return float(value) if isinstance(value, int) else value
 
 
 def _component(spec: Json, task: Json) -> Json:

@@ -32,6 +32,7 @@ ANSWERS = {
     "pipeline_versions": "V2beta1ListPipelineVersionsResponse",
     "experiments": "V2beta1ListExperimentsResponse",
     "recurringRuns": "V2beta1ListRecurringRunsResponse",
+    "runs": "V2beta1ListRunsResponse",
 }
 """Model by what it lists."""
 
@@ -81,6 +82,11 @@ class Kubeflow:
     experiments: list[Item] = field(default_factory=list)
     runs: list[Item] = field(default_factory=list)
     recurring: list[Item] = field(default_factory=list)
+    tag: str = "2.17.0"
+    """Of its release; empty: it does not say."""
+    multi_user: bool = False
+    behind_ui: bool = False
+    """Whether Kubeflow's user interface tells of the server's health."""
     page: int = 100
     """The most that one answer lists."""
     most_active: int = 0
@@ -129,6 +135,10 @@ class Kubeflow:
                 return serve(self, request, *match.groups())
         raise RefusalError(404, "Not Found")
 
+    def _health(self, _: Request) -> Item:
+        tag = {"apiServerTagName" if self.behind_ui else "tag_name": self.tag} if self.tag else {}
+        return {**tag, "multi_user": self.multi_user}
+
     def _list_pipelines(self, request: Request) -> Item:
         return self._list("pipelines", self.pipelines, request)
 
@@ -146,11 +156,17 @@ class Kubeflow:
         return self._list("experiments", self.experiments, request)
 
     def _create_experiment(self, request: Request) -> Item:
+        if self.multi_user and not request.body.get("namespace"):
+            raise RefusalError(400, "Invalid input error: Namespace cannot be empty")
         return self._add(self.experiments, "V2beta1Experiment", "experiment_id", request.body)
 
     def _create_run(self, request: Request) -> Item:
         self._check_job(request.body)
         return self._add(self.runs, "V2beta1Run", "run_id", request.body)
+
+    def _list_runs(self, request: Request) -> Item:
+        runs = [run for run in self.runs if run["experiment_id"] == request.query["experiment_id"]]
+        return self._list("runs", runs, request)
 
     def _list_recurring(self, request: Request) -> Item:
         return self._list("recurringRuns", self.recurring, request)
@@ -161,6 +177,8 @@ class Kubeflow:
 
     def _delete_recurring(self, _: Request, run_id: str) -> Item:
         self.recurring.remove(self._get(self.recurring, "recurring_run_id", run_id))
+        if self.tag.startswith(("2.14", "2.15")):  # with the Kubernetes object goes what it owns
+            self.runs = [run for run in self.runs if run.get("recurring_run_id") != run_id]
         return {}
 
     def _create_recurring(self, request: Request) -> Item:
@@ -206,7 +224,7 @@ class Kubeflow:
         for predicate in json.loads(request.query.get("filter") or "{}").get("predicates", []):
             check(predicate, "V2beta1Predicate")
             assert predicate["operation"] == "EQUALS"
-            items = [item for item in items if item[predicate["key"]] == predicate["string_value"]]
+            items = [item for item in items if item.get(predicate["key"]) == predicate["string_value"]]
         if request.query.get("namespace"):
             items = [item for item in items if item.get("namespace", "team") == request.query["namespace"]]
         start = int(request.query["page_token"] or 0)
@@ -229,6 +247,7 @@ class Kubeflow:
 
 
 ROUTES: tuple[tuple[str, str, Callable[..., Item]], ...] = (
+    ("GET", "/healthz", Kubeflow._health),
     ("GET", "/pipelines", Kubeflow._list_pipelines),
     ("POST", "/pipelines", Kubeflow._create_pipeline),
     ("POST", "/pipelines/upload_version", Kubeflow._upload),
@@ -236,6 +255,7 @@ ROUTES: tuple[tuple[str, str, Callable[..., Item]], ...] = (
     ("GET", "/pipelines/([^/]+)/versions/([^/]+)", Kubeflow._get_version),
     ("GET", "/experiments", Kubeflow._list_experiments),
     ("POST", "/experiments", Kubeflow._create_experiment),
+    ("GET", "/runs", Kubeflow._list_runs),
     ("POST", "/runs", Kubeflow._create_run),
     ("GET", "/recurringruns", Kubeflow._list_recurring),
     ("POST", "/recurringruns", Kubeflow._create_recurring),

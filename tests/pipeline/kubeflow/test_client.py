@@ -11,8 +11,9 @@ import pytest
 import yaml
 
 from pipeline.errors import UserError
-from pipeline.kubeflow.client import Client, Job, Schedule
+from pipeline.kubeflow.client import Client, Job
 from pipeline.kubeflow.package import read_package
+from pipeline.kubeflow.schedule import Schedule
 from pipeline.kubeflow.transport import Access
 
 Kubeflow = Any
@@ -296,6 +297,98 @@ def test_delete_leaves_runs_under_way(kubeflow: Kubeflow, client: Client, write_
     client.delete("weekly")
     assert kubeflow.recurring == []
     assert kubeflow.requests[-1].query == {"propagation_policy": "ORPHAN"}
+
+
+@pytest.mark.parametrize("behind_ui", [False, True])
+def test_several_users_need_a_namespace(
+    kubeflow: Kubeflow, client: Client, write_pipeline: WritePipeline, behind_ui: bool
+) -> None:
+    """Or a pipeline for all to see would be left behind."""
+    kubeflow.multi_user, kubeflow.behind_ui = True, behind_ui
+    expected = f"{kubeflow.host}: several users share it: name your namespace with --namespace"
+    for start in (lambda: client.submit(job(write_pipeline())), lambda: client.set_schedule(*changed(write_pipeline))):
+        with pytest.raises(UserError, match=f"^{re.escape(expected)}$"):
+            start()
+    assert kubeflow.writes() == []
+    Client(Access(kubeflow.host, namespace="clinic")).submit(job(write_pipeline()))
+    assert len(kubeflow.runs) == 1
+
+
+def test_a_gateway_that_keeps_the_servers_health_to_itself(
+    kubeflow: Kubeflow, client: Client, write_pipeline: WritePipeline
+) -> None:
+    kubeflow.intercept = lambda request: kubeflow.refuse(403) if request.path == "/healthz" else None
+    client.submit(job(write_pipeline()))
+    assert len(kubeflow.runs) == 1
+
+
+class TestRunsUnderWay:
+    """Before 2.16 they end with the schedule that started them."""
+
+    @pytest.fixture(autouse=True)
+    def started(self, kubeflow: Kubeflow, client: Client, write_pipeline: WritePipeline) -> None:
+        client.set_schedule(*changed(write_pipeline))
+        run = {"display_name": "weekly 1", "experiment_id": "experiment-3", "recurring_run_id": "recurring_run-4"}
+        kubeflow.runs.append({**run, "run_id": "over", "state": "SUCCEEDED"})
+        kubeflow.runs.append({**run, "run_id": "new"})
+        kubeflow.runs.append({**run, "run_id": "another", "state": "RUNNING", "recurring_run_id": "another"})
+
+    def change(self, client: Client, write: WritePipeline, how: str, *, end_runs: bool = False) -> None:
+        if how == "set":
+            client.set_schedule(*changed(write, image="lungseg:2"), end_runs=end_runs)
+        else:
+            client.delete("weekly", end_runs=end_runs)
+
+    @pytest.mark.parametrize("how", ["set", "delete"])
+    @pytest.mark.parametrize(("tag", "behind_ui"), [("2.14.0", False), ("2.15.2", True), ("", False)])
+    @pytest.mark.parametrize("state", ["RUNNING", "PENDING", None])
+    def test_keep_an_older_server_from_deleting(
+        self,
+        kubeflow: Kubeflow,
+        client: Client,
+        write_pipeline: WritePipeline,
+        how: str,
+        tag: str,
+        behind_ui: bool,
+        state: str | None,
+    ) -> None:
+        kubeflow.tag, kubeflow.behind_ui = tag, behind_ui
+        if state:
+            kubeflow.runs[1]["state"] = state
+        client = Client(Access(kubeflow.host))
+        expected = (
+            f"{kubeflow.host}: a run of the schedule 'weekly' is under way, and would end with it, as before Kubeflow "
+            f"Pipelines 2.16 (here: {tag or 'unknown'}): wait for it, or use `schedule set` or `delete` with --end-runs"
+        )
+        with pytest.raises(UserError, match=f"^{re.escape(expected)}$"):
+            self.change(client, write_pipeline, how)
+        assert kubeflow.states() == [(digest(write_pipeline()), "ENABLED")]
+        assert len(kubeflow.runs) == 3
+        assert client.set_schedule(*changed(write_pipeline)) == "unchanged"
+        self.change(client, write_pipeline, how, end_runs=True)
+        assert [run["run_id"] for run in kubeflow.runs] == (["another"] if tag else ["over", "new", "another"])
+
+    @pytest.mark.parametrize("how", ["set", "delete"])
+    @pytest.mark.parametrize(("tag", "state"), [("2.14.0", "FAILED"), ("2.16.0", "RUNNING"), ("v3.0.1", "RUNNING")])
+    def test_are_no_obstacle(
+        self, kubeflow: Kubeflow, write_pipeline: WritePipeline, how: str, tag: str, state: str
+    ) -> None:
+        kubeflow.tag, kubeflow.runs[1]["state"] = tag, state
+        self.change(Client(Access(kubeflow.host)), write_pipeline, how)
+        assert "recurring_run-4" not in [recurring["recurring_run_id"] for recurring in kubeflow.recurring]
+
+    @pytest.mark.parametrize("action", ["pause", "resume"])
+    def test_of_a_change_that_broke_off_are_not_ended_in_passing(
+        self, kubeflow: Kubeflow, write_pipeline: WritePipeline, action: str
+    ) -> None:
+        kubeflow.intercept = lambda request: kubeflow.refuse(500) if request.path.endswith(":disable") else None
+        client = Client(Access(kubeflow.host))
+        with pytest.raises(UserError):
+            self.change(client, write_pipeline, "set")
+        kubeflow.intercept, kubeflow.tag = (lambda _: None), "2.15.0"
+        with pytest.raises(UserError, match=r"is under way, and would end with it"):
+            getattr(Client(Access(kubeflow.host)), action)("weekly")
+        assert len(kubeflow.recurring) == 2
 
 
 class TestDryRun:

@@ -14,7 +14,7 @@ from kfp.kubernetes import kubernetes_executor_config_pb2
 from kfp.pipeline_spec import pipeline_spec_pb2
 from pydantic import JsonValue
 
-from pipeline.config import Config, load_config
+from pipeline.config import PRESETS, Config, load_config
 from pipeline.errors import UserError
 from pipeline.kubeflow.compiler import check, compile_documents, compile_pipeline
 
@@ -40,9 +40,11 @@ PLACED: dict[str, JsonValue] = {
 }
 
 
+FOLDERS: dict[str, Any] = {"data": Path("/lungseg/data"), "root": Path("/lungseg")}
+
+
 def configuration(**overrides: JsonValue) -> Config:
-    folders = {"data": Path("/lungseg/data"), "root": Path("/lungseg")}
-    return load_config("demo", {**overrides}, external={"elsewhere": Path("/lungseg/elsewhere")}, **folders)
+    return load_config("demo", {**overrides}, external={"elsewhere": Path("/lungseg/elsewhere")}, **FOLDERS)
 
 
 @pytest.fixture(autouse=True)
@@ -86,20 +88,30 @@ def test_is_of_the_schema_that_the_backend_takes(spec: Spec) -> None:
 def test_each_step_runs_our_entry_point(spec: Spec) -> None:
     for label, executor in spec["deploymentSpec"]["executors"].items():
         container = executor["container"]
-        assert container["command"] == ["python", "-m", "pipeline.kubeflow.entrypoint", label.removesuffix("_executor")]
+        name = label.removesuffix("_executor")
+        assert container["command"] == ["python", "-m", "pipeline.kubeflow.entrypoint", "--retries=1", name]
         assert container["image"] == "registry/lungseg:1"
         assert "lifecycle" not in container
 
 
-def test_nothing_that_looks_at_folders_is_cached(spec: Spec) -> None:
-    tasks = spec["root"]["dag"]["tasks"]
-    anew = {name for name, task in tasks.items() if not task.get("cachingOptions", {}).get("enableCache")}
-    assert anew == {"ExampleGen", "ExternalExampleGen", "ImportSchemaGen", "BaselineResolver", "Pusher"}
+def test_nothing_is_looked_for_in_the_cache(spec: Spec) -> None:
+    assert not any("cachingOptions" in task for task in spec["root"]["dag"]["tasks"].values())
 
 
-def test_steps_are_tried_again(spec: Spec) -> None:
+@pytest.mark.parametrize("preset", sorted(path.stem for path in PRESETS.glob("*.yaml")))
+def test_pods_are_replaced_until_a_deadline(preset: str) -> None:
+    spec, _ = compile_documents(load_config(preset, {"kubeflow.retries": 1}, **FOLDERS), "lungseg:1")
     for task in spec["root"]["dag"]["tasks"].values():
-        assert task["retryPolicy"] == {"maxRetryCount": 1, "backoffDuration": "30s", "backoffFactor": 2.0}
+        policy = dict(task["retryPolicy"])
+        deadline = policy.pop("backoffMaxDuration")
+        assert policy == {"maxRetryCount": 1, "backoffDuration": "30s", "backoffFactor": 2.0}
+        assert int(deadline.removesuffix("s")) > 7 * 24 * 3600, "a training over a week is still tried again"
+
+
+def test_without_retries_nothing_is_tried_again() -> None:
+    spec, _ = compile_documents(configuration(**{"kubeflow.retries": 0}), "lungseg:1")
+    assert not any("retryPolicy" in task for task in spec["root"]["dag"]["tasks"].values())
+    assert "--retries=0" in spec["deploymentSpec"]["executors"]["Trainer_executor"]["container"]["command"]
 
 
 @pytest.mark.parametrize(("option", "overrides"), [
@@ -108,9 +120,8 @@ def test_steps_are_tried_again(spec: Spec) -> None:
     ("--external elsewhere", {"external": {"elsewhere": Path("/lungsegs")}}),
 ])  # fmt: skip
 def test_a_folder_that_no_step_sees(option: str, overrides: dict[str, Any]) -> None:
-    folders = {"data": Path("/lungseg/data"), "root": Path("/lungseg"), **overrides}
     with pytest.raises(UserError) as caught:
-        compile_documents(load_config("demo", {}, **folders), "lungseg:1")
+        compile_documents(load_config("demo", {}, **{**FOLDERS, **overrides}), "lungseg:1")
     folder = next(iter(overrides.values()))
     folder = folder["elsewhere"] if isinstance(folder, dict) else folder
     expected = f"{option}: '{folder}' is on no volume that the steps see: name a folder below one of these: /lungseg"
@@ -125,6 +136,27 @@ def test_tolerations_that_kubernetes_would_refuse(toleration: JsonValue, problem
     placement: JsonValue = {"Trainer": {"tolerations": [toleration]}}
     with pytest.raises(UserError, match=problem):
         configuration(**{"kubeflow.placement": placement})
+
+
+UNMOUNTABLE = (
+    "'my.claim' cannot be mounted, since Kubeflow gives its name to a volume of the pod: name one of up to 63 small "
+    "letters, digits and '-'"
+)
+
+
+@pytest.mark.parametrize(("key", "value", "where"), [
+    ("kubeflow.volumes", {"/lungseg": "my.claim"}, "kubeflow.volumes"),
+    ("kubeflow.secrets", [{"name": "my.claim", "mount_path": "/secret"}], "kubeflow.secrets.0"),
+])  # fmt: skip
+def test_a_name_that_no_volume_can_have(key: str, value: JsonValue, where: str) -> None:
+    with pytest.raises(UserError) as caught:
+        configuration(**{key: value})
+    assert str(caught.value) == f"configuration: {where}: {UNMOUNTABLE}"
+
+
+def test_a_secret_for_the_environment_may_have_dots() -> None:
+    secrets: JsonValue = [{"name": "my.secret", "env": {"key": "KEY"}}]
+    configuration(**{"kubeflow.secrets": secrets})
 
 
 def test_parameters_of_a_run_have_defaults(spec: Spec) -> None:

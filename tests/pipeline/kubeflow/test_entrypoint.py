@@ -1,176 +1,152 @@
-"""The entry point of a step, blocker by blocker, with executors that are made up."""
+"""What starts a step: again where it failed, and not where that cannot help."""
 
-import json
-import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
-from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 import pytest
-from tfx import types
-from tfx.dsl.components.base import base_executor
-from tfx.types import standard_artifacts
 
-from pipeline.errors import UserError
 from pipeline.kubeflow import entrypoint
 
-Json = dict[str, Any]
-Call = Callable[..., tuple[Json, int]]
-
-SPEC = {
-    "artifacts": {"model": {"artifactType": {"instanceSchema": "title: tfx.Model\ntype: object\n"}}},
-    "parameters": {"count": {"parameterType": "NUMBER_INTEGER"}},
-}
-
-
-class Recorder(base_executor.BaseExecutor):
-    """Does what the test says."""
-
-    do: Callable[..., None] = staticmethod(lambda *_: None)
-
-    def Do(self, input_dict: Any, output_dict: Any, exec_properties: Any) -> None:  # noqa: N802
-        type(self).do(input_dict, output_dict, exec_properties)
-
-
-class Ended(BaseException):
-    """Stands for the end of the process."""
+Run = Callable[[str, int], int]
 
 
 @pytest.fixture
-def call(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Call:
-    """Runs a step that does `do`; returns what it has written and its exit code."""
-    monkeypatch.setattr(entrypoint, "_LOCAL_COPIES", {"minio://": f"{tmp_path}/minio/"})
-    monkeypatch.setattr("sys.argv", ["entrypoint"])
-    ends: list[int] = []
-
-    def end(code: int) -> None:
-        ends.append(code)
-        raise Ended
-
-    monkeypatch.setattr(os, "_exit", end)
-
-    def run(do: Callable[..., None], inputs: Json | None = None, component: str = "Step") -> tuple[Json, int]:
-        monkeypatch.setattr(Recorder, "do", staticmethod(do))
-        blessing = {"instanceSchema": "title: tfx.ModelBlessing\ntype: object\n"}
-        logs = {"schemaTitle": "system.Artifact"}
-        invocation = {
-            "inputs": inputs or {},
-            "outputs": {
-                "artifacts": {
-                    "blessing": {"artifacts": [{"name": "b", "uri": "minio://store/blessing", "type": blessing}]},
-                    "executor-logs": {"artifacts": [{"name": "l", "uri": "minio://store/logs", "type": logs}]},
-                },
-                "outputFile": f"{tmp_path}/minio/store/output.json",
-            },
-        }
-        previous = signal.getsignal(signal.SIGTERM)
-        try:
-            entrypoint.main([
-                component,
-                "--executor_class_path", f"{__name__}.Recorder",
-                "--json_serialized_invocation_args", json.dumps(invocation),
-                "--json_serialized_inputs_spec_args", json.dumps(SPEC),
-                "--beam_plugins=tfx",
-            ])  # fmt: skip
-        except Ended:
-            pass
-        finally:
-            signal.signal(signal.SIGTERM, previous)
-        written = tmp_path / "minio/store/output.json"
-        return json.loads(written.read_text()) if written.exists() else {}, ends[0] if ends else 0
-
-    return run
+def starts(tmp_path: Path) -> Path:
+    """A file with a line for each start of the step."""
+    return tmp_path / "starts"
 
 
-def executor_input(**metadata_: Any) -> Json:
-    """An input as Kubeflow hands it over: without a type."""
-    model = {"name": "12", "uri": "minio://store/model", "type": {"instanceSchema": ""}, "metadata": metadata_}
-    return {"parameterValues": {"count": 3.0}, "artifacts": {"model": {"artifacts": [model]}}}
+@pytest.fixture
+def run(starts: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs a step that executes `do`, in which `start` counts from 1, without pauses; returns the exit code."""
+    monkeypatch.setattr(entrypoint, "_FIRST_PAUSE", 0.0)
+
+    def call(do: str, retries: int) -> int:
+        monkeypatch.setattr(entrypoint, "_STEP", ("-c", program(starts, do)))
+        return entrypoint.Attempts(retries, ["Trainer", "--flag={}"]).run()
+
+    return call
 
 
-def test_a_step(call: Call, tmp_path: Path) -> None:
-    seen: list[Any] = []
-
-    def do(inputs: Any, outputs: Any, properties: Any) -> None:
-        seen.extend((inputs["model"][0], outputs["blessing"][0].uri, sorted(outputs), properties))
-        outputs["blessing"][0].set_int_custom_property("blessed", 1)
-
-    start = time.monotonic()
-    written, code = call(do, executor_input(version=3.0))
-    took = time.monotonic() - start
-    model, uri, outputs, properties = seen
-    assert code == 0
-    assert isinstance(model, standard_artifacts.Model)
-    assert model.uri == f"{tmp_path}/minio/store/model"
-    assert model.get_int_custom_property("version") == 3
-    assert uri == f"{tmp_path}/minio/store/blessing"
-    assert outputs == ["blessing"], "the logs are no output of the component"
-    assert properties == {"count": 3}
-    (blessing,) = written["artifacts"]["blessing"]["artifacts"]
-    assert blessing["uri"] == "minio://store/blessing"
-    assert blessing["metadata"]["blessed"] == 1
-    assert 0 <= blessing["metadata"]["seconds"] <= took
+def program(starts: Path, do: str) -> str:
+    return (
+        "import os, signal, sys, time\n"
+        "assert sys.argv[1:] == ['Trainer', '--flag={}']\n"
+        f"with open({str(starts)!r}, 'a+') as file:\n"
+        "    print('start', file=file)\n"
+        "    file.seek(0)\n"
+        f"    start = len(file.readlines())\n{do}"
+    )
 
 
-def test_no_artifact_is_handed_on(call: Call) -> None:
-    written, code = call(lambda _, outputs, __: outputs["blessing"].clear())
-    assert code == 0
-    (blessing,) = written["artifacts"]["blessing"]["artifacts"]
-    assert blessing["metadata"] == {"absent": 1}
-    seen: list[types.Artifact] = []
-    call(lambda inputs, *_: seen.extend(inputs["model"]), executor_input(absent=1.0))
-    assert seen == []
+def count(starts: Path) -> int:
+    return len(starts.read_text().splitlines())
 
 
-def test_what_a_killed_attempt_left_is_gone(call: Call, tmp_path: Path) -> None:
-    left = tmp_path / "minio/store/blessing/half"
-    left.parent.mkdir(parents=True)
-    left.touch()
-    call(lambda *_: None)
-    assert left.parent.is_dir()
-    assert not left.exists()
+def test_a_step_that_ends_well_runs_once(run: Run, starts: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run("", 2) == 0
+    assert count(starts) == 1
+    assert capfd.readouterr() == ("", "")
 
 
-def test_a_failure_names_component_and_cause(call: Call, capfd: pytest.CaptureFixture[str]) -> None:
-    def fail(*_: Any) -> None:
-        raise ValueError("the data are upside down\n  turn them round")
-
-    written, code = call(fail, component="Trainer")
-    assert (written, code) == ({}, 1)
-    errors = capfd.readouterr().err
-    assert errors.splitlines()[-1] == "lungseg: Trainer failed: the data are upside down"
-    assert "Traceback" in errors
-
-
-def test_being_told_to_stop(call: Call, capfd: pytest.CaptureFixture[str]) -> None:
-    written, code = call(lambda *_: os.kill(os.getpid(), signal.SIGTERM), component="Trainer")
-    assert (written, code) == ({}, 143)
-    assert capfd.readouterr().err.splitlines()[-1] == "lungseg: Trainer failed: it was told to stop (SIGTERM)"
+def test_a_step_that_fails_is_started_again(run: Run, starts: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    kill = "if start == 1: sys.exit(1)\nif start == 2: os.kill(os.getpid(), signal.SIGKILL)"
+    assert run(kill, 3) == 0
+    assert count(starts) == 3
+    assert capfd.readouterr().err.splitlines() == [
+        "lungseg: Trainer attempt 1 of 4 failed (code 1): starts again in 0 seconds",
+        "lungseg: Trainer attempt 2 of 4 was killed (SIGKILL): starts again in 0 seconds",
+    ]
 
 
-def test_the_schema_is_that_of_the_package(call: Call) -> None:
-    seen: list[Any] = []
-    inputs = {"parameterValues": {"schema_file": "schema.pbtxt"}}
-    call(lambda *arguments: seen.append(arguments[2]["schema_file"]), inputs, component="ImportSchemaGen")
-    assert Path(seen[0]).is_file()
+def test_what_an_attempt_has_started_ends_with_it(run: Run, tmp_path: Path) -> None:
+    work = f"import time\nwhile True:\n    time.sleep(0.02)\n    open({str(tmp_path / 'alive')!r}, 'w').close()"
+    do = (
+        f"import subprocess; subprocess.Popen([sys.executable, '-c', {work!r}])\n"
+        f"while not os.path.exists({str(tmp_path / 'alive')!r}): time.sleep(0.02)\n"
+        "sys.exit(1)"
+    )
+    assert run(do, 0) == 1
+    (tmp_path / "alive").unlink(missing_ok=True)
+    time.sleep(0.3)
+    assert not (tmp_path / "alive").exists()
 
 
-@pytest.mark.parametrize(("uri", "path"), [
-    ("minio://mlpipeline/v2/a", "/minio/mlpipeline/v2/a"),
-    ("s3://bucket/a", "/s3/bucket/a"),
-    ("gs://bucket/a", "/gcs/bucket/a"),
-    ("/lungseg/serving/1", "/lungseg/serving/1"),
-])  # fmt: skip
-def test_where_the_launcher_has_its_copies(uri: str, path: str) -> None:
-    assert entrypoint.local_path(uri) == path
+@pytest.mark.parametrize("retries", [0, 2])
+@pytest.mark.parametrize(("end", "code"), [("sys.exit(7)", 7), ("os.kill(os.getpid(), signal.SIGSEGV)", 139)])
+def test_a_step_that_fails_each_time_ends_with_its_code(
+    run: Run, starts: Path, retries: int, end: str, code: int
+) -> None:
+    assert run(end, retries) == code
+    assert count(starts) == retries + 1
 
 
-def test_tfx_is_the_one_that_this_was_written_for() -> None:
-    entrypoint.check_tfx(metadata.version("tfx"))
-    with pytest.raises(
-        UserError, match=r"^TFX 1\.22\.0 is installed, but .* was written for 1\.21\.0: install that, or"
-    ):
-        entrypoint.check_tfx("1.22.0")
+@pytest.mark.parametrize(("code", "why"), [(2, "what it was given is wrong"), (3, "its data are over a limit")])
+def test_what_would_fail_again_is_not_started_again(
+    run: Run, starts: Path, capfd: pytest.CaptureFixture[str], code: int, why: str
+) -> None:
+    assert run(f"sys.exit({code})", 2) == code
+    assert count(starts) == 1
+    assert capfd.readouterr().err == f"lungseg: Trainer is not started again: {why} (code {code})\n"
+
+
+def test_a_step_that_was_told_to_stop_alone_is_not_started_again(run: Run, starts: Path) -> None:
+    assert run("os.kill(os.getpid(), signal.SIGTERM)", 2) == 143
+    assert count(starts) == 1
+
+
+def test_pauses_grow_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+
+    def sleep(_: object, seconds: float) -> bool:
+        pauses.append(seconds)
+        return True
+
+    monkeypatch.setattr(entrypoint.Attempts, "_sleep", sleep)
+    monkeypatch.setattr(entrypoint.Attempts, "_run_once", lambda _: 1)
+    assert entrypoint.Attempts(7, ["Trainer"]).run() == 1
+    assert pauses == [10, 20, 40, 80, 160, 300, 300]
+
+
+@pytest.mark.parametrize(
+    ("do", "code"),
+    [
+        # A training keeps its checkpoint first.
+        ("signal.signal(signal.SIGTERM, lambda *_: sys.exit(5)); ready(); time.sleep(60)", 5),
+        ("ready(); time.sleep(60)", 143),
+        # In the pause before the next attempt.
+        ("ready(); sys.exit(1)", 143),
+    ],
+)
+def test_being_told_to_stop(starts: Path, tmp_path: Path, do: str, code: int) -> None:
+    ready = tmp_path / "ready"
+    step = program(starts, f"def ready(): open({str(ready)!r}, 'w').close()\n{do}")
+    parent = (
+        f"import sys; from pipeline.kubeflow import entrypoint; entrypoint._STEP = ('-c', {step!r}); "
+        "sys.exit(entrypoint.main(sys.argv[1:]))"
+    )
+    with subprocess.Popen([sys.executable, "-c", parent, "--retries=2", "Trainer", "--flag={}"]) as process:
+        while not ready.exists():
+            time.sleep(0.02)
+        time.sleep(0.2)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=30) == code
+    assert count(starts) == 1
+
+
+def test_what_it_starts_is_the_step_itself() -> None:
+    command = [sys.executable, "-m", "pipeline.kubeflow.entrypoint", "--retries=2", "Trainer"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "step.py: error: the following arguments are required: --executor_class_path" in done.stderr
+    assert done.stderr.endswith("lungseg: Trainer is not started again: what it was given is wrong (code 2)\n")
+
+
+def test_it_imports_little() -> None:
+    listed = "import sys; import pipeline.kubeflow.entrypoint; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", listed], capture_output=True, text=True, check=True)
+    assert {"tfx", "tensorflow", "numpy", "pydantic"}.isdisjoint(done.stdout.split())

@@ -118,6 +118,22 @@ def test_schedules_made_by_hand_are_listed(
     assert re.search(rf"hand +│ {re.escape(words)} +│ active", output)
 
 
+def test_a_schedule_whose_run_is_under_way(kubeflow: Kubeflow, lungseg: Lungseg, write_pipeline: WritePipeline) -> None:
+    kubeflow.tag = "2.15.2"
+    options = ("--name", "weekly", "--cron", CRON, "--host", kubeflow.host)
+    lungseg("kubeflow", "schedule", "set", write_pipeline(), *options)
+    recurring = kubeflow.recurring[0]
+    run = {"experiment_id": recurring["experiment_id"], "recurring_run_id": recurring["recurring_run_id"]}
+    kubeflow.runs.append({**run, "run_id": "run", "display_name": "weekly 1", "state": "RUNNING"})
+    again = ("kubeflow", "schedule", "set", write_pipeline(image="lungseg:2"), *options)
+    code, _, errors = lungseg(*again)
+    assert code == 2
+    assert "--end-runs" in errors
+    assert lungseg(*again, "--end-runs")[0] == 0
+    assert kubeflow.runs == []
+    assert lungseg("kubeflow", "schedule", "delete", "weekly", "--host", kubeflow.host, "--end-runs")[0] == 0
+
+
 def test_dry_runs_print_and_send_nothing(kubeflow: Kubeflow, lungseg: Lungseg, write_pipeline: WritePipeline) -> None:
     path = write_pipeline()
     code, output, errors = lungseg("kubeflow", "submit", path, "--host", kubeflow.host, "--dry-run")
