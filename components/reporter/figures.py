@@ -30,6 +30,7 @@ _FORMS = {
     "hd95_px": _Form(1, 1, 1, "px", "px"),
     "asd_px": _Form(1, 2, 2, "px", "px"),
     "brier": _Form(1, 4, 4),
+    "review": _Form(100, 1, 2, "%", "pp"),
 }
 _QUANTILES = {0.5: "median", 0.05: "5th percentile", 0.0: "worst image"}
 _LABELS = {
@@ -45,6 +46,9 @@ _LABELS = {
     "nsd": "Surface Dice",
     "lung_area_error": "Lung area error",
     "brier": "Brier score",
+    "expected_dice": "Expected Dice",
+    "expected_dice_error": "Error of the expected Dice",
+    "review": "To be reviewed",
 }
 
 

@@ -20,7 +20,7 @@ from schema.reports.run_report import Comparison, DescribedSlice, RunReport
 from schema.reports.statistics import DISTANCE_NAMES
 
 TABLE: Final = (DICE, "dice_median", "dice_p5", "dice_worst", "iou_mean", "hd95", "hd95_px", "asd", "nsd", "precision",
-                "recall", "pixel_accuracy", "lung_area_error", "brier")  # fmt: skip
+                "recall", "pixel_accuracy", "lung_area_error", "brier", "expected_dice", "review")  # fmt: skip
 """Statistics of the full table of slices."""
 
 _ROWS_A_BLOCK: Final = 10

@@ -129,9 +129,7 @@ class Step:
             write_whole(self.output / overlay, encode_overlay(scan.image(index), _to_pixels(mask[index])))
         measured = measure(lungs, scan.scale)
         expected_dice, doubt = judge_slices(answers)
-        doubted = "; ".join(
-            filter(None, (doubt, *doubts(measured["lung_fraction"], is_volume=input_.kind in VOLUMES)))
-        )
+        doubted = "; ".join(filter(None, (doubt, *doubts(measured["lung_fraction"], is_volume=input_.kind in VOLUMES))))
         measurement = Measurement(
             file=input_.label,
             status="segmented",

@@ -252,6 +252,34 @@ def test_a_baseline_of_another_version(evaluate: Evaluate, good: Artifact, examp
         evaluate(good, examples, baseline_model=[old])
 
 
+def test_a_baseline_that_says_nothing_of_its_masks(
+    evaluate: Evaluate, good: Artifact, examples: Artifact, transform_graph: Path, tmp_path: Path
+) -> None:
+    before = export(tmp_path / "before", transform_graph, 0.0)
+    loaded = tf.saved_model.load(f"{before.uri}/Format-Serving")
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
+    def silent(examples: tf.Tensor) -> dict[str, tf.Tensor]:
+        answer = dict(loaded.signatures["evaluate"](examples=examples))
+        del answer["expected_dice"], answer["review"]
+        return answer
+
+    loaded.silent = silent
+    tf.saved_model.save(loaded, str(tmp_path / "silent/Format-Serving"), signatures={"evaluate": silent})
+    before.uri = str(tmp_path / "silent")
+    evaluation, _, images = read(evaluate(good, examples, baseline_model=[before]))
+    (whole,) = [slice_ for slice_ in evaluation.slices if slice_.slice == "overall"]
+    assert whole.baseline is not None
+    assert whole.difference is not None
+    assert whole.metrics["expected_dice"].value == pytest.approx(0.5)
+    assert whole.metrics["review"].value == 0
+    for name in ("expected_dice", "expected_dice_error", "review"):
+        assert name not in whole.baseline
+        assert name not in whole.difference
+    assert "dice_mean" in whole.baseline
+    assert images["baseline_review"].isna().all()
+
+
 def measured(image_id: str, is_augmented: bool, dice: float, hd95: float) -> MeasuredImage:
     values = np.zeros((1, len(COLUMNS)))
     values[0, COLUMNS.index("dice")], values[0, COLUMNS.index("hd95")] = dice, hd95

@@ -41,7 +41,7 @@ CHECKS = [
     "evaluate", "transform_features",
     "serves stored PNG", "serves 16-bit PNG", "serves JPEG", "serves PNG of half the size", "serves PNG of one row",
     "serves colour JPEG", "serves colour PNG", "serves wide PNG",
-    "batch", "empty batch", "mask format", "mask size", "mask pixels", "lung_fraction",
+    "batch", "empty batch", "mask format", "mask size", "mask pixels", "lung_fraction", "expected_dice",
     "refuses a truncated PNG", "refuses an empty file", "refuses random bytes", "serves on",
     "training graph",
 ]  # fmt: skip
@@ -133,7 +133,7 @@ def test_an_export_passes(run: Run, exported: Path, caplog: pytest.LogCaptureFix
     for latency in result.latency:
         assert 0 < latency.median_ms <= latency.p95_ms
     (line,) = [record.getMessage() for record in caplog.records]
-    assert line == f"26 checks passed, one image in {result.latency[0].median_ms:.0f} ms"
+    assert line == f"27 checks passed, one image in {result.latency[0].median_ms:.0f} ms"
 
 
 def test_an_export_without_weights_does_not(
@@ -230,6 +230,9 @@ class Bad(tf.Module):
         return {
             "mask_png": tf.repeat(tf.io.encode_png(pixels), total),
             "lung_fraction": tf.fill([total], 0.25),
+            "expected_dice": tf.fill([total], 1.25),
+            "review": tf.fill([total], True),
+            "review_reason": tf.fill([total], ""),
             "error": tf.fill([total], ""),
         }
 
@@ -259,6 +262,7 @@ def test_what_a_bad_model_does_wrong(bad: Path, originals: list[bytes]) -> None:
         "mask size": "32 x 24 pixels for an image of 20 x 40",
         "mask pixels": "a mask holds 7, not only 0 and 255",
         "lung_fraction": "is 0.250000 for a mask with 0.968750",
+        "expected_dice": "is 1.25, no number from 0 to 1",
         "refuses a truncated PNG": "answered with a mask",
         "refuses an empty file": "answered with a mask",
         "refuses random bytes": "answered with a mask",

@@ -89,6 +89,7 @@ def transformed_example(image: NDArray[Any], mask: NDArray[Any]) -> bytes:
         name: tf.train.Feature(bytes_list=tf.train.BytesList(value=[tf.io.serialize_tensor(array).numpy()]))
         for name, array in pixels.items()
     }
+    values[features.IS_AUGMENTED] = tf.train.Feature(int64_list=tf.train.Int64List(value=[0]))
     return bytes(tf.train.Example(features=tf.train.Features(feature=values)).SerializeToString())
 
 

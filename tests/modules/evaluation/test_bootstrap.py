@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from modules.evaluation import overlap as metrics
 from modules.evaluation.bootstrap import BASELINE, CANDIDATE, DIFFERENCE, BootstrapAccumulator, _quantile
-from modules.evaluation.measures import COLUMNS, LOWER_IS_BETTER, MEASURES, POOLED, STATISTICS, Statistic
+from modules.evaluation.measures import COLUMNS, LOWER_IS_BETTER, MEASURES, POOLED, SAID, STATISTICS, Statistic
 from schema.reports.estimate import Estimate
 
 
@@ -39,7 +39,7 @@ def images_of(*rows: Any) -> BootstrapAccumulator:
 
 def test_the_names_are_those_that_are_measured() -> None:
     outlines = {"hd95", "hd95_px", "asd", "asd_px", "nsd"}
-    assert set(MEASURES) == set(metrics.OVERLAP) | outlines | {"brier"}
+    assert set(MEASURES) == set(metrics.OVERLAP) | outlines | {"brier", *SAID}
     assert set(POOLED) < set(metrics.Counts._fields)
     assert set(MEASURES) >= LOWER_IS_BETTER
     assert {f"dice_{end}" for end in ("mean", "median", "p5", "worst", "pooled", "drop")} < set(STATISTICS)

@@ -24,6 +24,15 @@ COUNTS = Counts._fields
 Png = Callable[[NDArray[Any]], bytes]
 
 
+SAID = {
+    "lung_fraction": tf.float32, "expected_dice": tf.float32, "review": tf.bool, "review_reason": tf.string,
+    "error": tf.string,
+}  # fmt: skip
+JUDGED = {
+    **dict.fromkeys((*COUNTS, "brier", "expected_dice"), tf.float32), "mask_png": tf.string, "review": tf.bool,
+}  # fmt: skip
+
+
 def signature(function: Any) -> tuple[dict[str, tf.TensorSpec], dict[str, tf.TensorSpec]]:
     return function.structured_input_signature[1], function.structured_outputs
 
@@ -35,9 +44,9 @@ def spec(dtype: tf.DType) -> tuple[list[None], tf.DType]:
 @pytest.mark.parametrize(
     ("name", "argument", "outputs"),
     [
-        ("serving_default", "image_bytes", {"mask_png": tf.string, "lung_fraction": tf.float32, "error": tf.string}),
-        ("rest", "image_bytes", {"mask_bytes": tf.string, "lung_fraction": tf.float32, "error": tf.string}),
-        ("evaluate", "examples", {**dict.fromkeys((*COUNTS, "brier"), tf.float32), "mask_png": tf.string}),
+        ("serving_default", "image_bytes", {"mask_png": tf.string, **SAID}),
+        ("rest", "image_bytes", {"mask_bytes": tf.string, **SAID}),
+        ("evaluate", "examples", JUDGED),
         ("transform_features", "examples", {"image": tf.string, "mask": tf.string, "is_augmented": tf.int64}),
     ],
 )
@@ -176,19 +185,14 @@ def test_a_request_of_broken_files_alone(signatures: SimpleNamespace) -> None:
     answer = signatures.serving_default(image_bytes=tf.constant([b"", b"x"]))
     assert answer["mask_png"].numpy().tolist() == [b"", b""]
     assert answer["error"].numpy().tolist() == [b"is empty", b"is neither a PNG nor a JPEG file"]
+    assert answer["review_reason"].numpy().tolist() == [b"cannot be read"] * 2
 
 
 def test_no_images_give_no_masks(signatures: SimpleNamespace) -> None:
     answer = signatures.serving_default(image_bytes=tf.constant([], tf.string))
-    assert {name: value.shape.as_list() for name, value in answer.items()} == {
-        "mask_png": [0],
-        "lung_fraction": [0],
-        "error": [0],
-    }
+    assert {name: value.shape.as_list() for name, value in answer.items()} == {key: [0] for key in ("mask_png", *SAID)}
     counts = signatures.evaluate(examples=tf.constant([], tf.string))
-    assert {name: value.shape.as_list() for name, value in counts.items()} == {
-        key: [0] for key in (*COUNTS, "brier", "mask_png")
-    }
+    assert {name: value.shape.as_list() for name, value in counts.items()} == {key: [0] for key in JUDGED}
 
 
 ALONE = """

@@ -7,16 +7,19 @@ import cv2
 import numpy as np
 import pytest
 import tensorflow as tf
+import threshold_model
 from medical_files import dicom_file
 from pictures import read_picture
 from predicting import inputs_of, read_table, results_in
 
+from modules.serving.segmenter import Segmented, Segmenter
 from pipeline.cli_options import OutputFormat
 from pipeline.commands.predict import complaints
 from pipeline.errors import UserError
 from pipeline.prediction.model import open_model
 from pipeline.prediction.png import outlined
 from pipeline.prediction.predict import OutputError, Prediction, predict
+from pipeline.prediction.step import judge_slices
 
 
 class Brighter(tf.Module):
@@ -120,16 +123,57 @@ def test_images_that_cannot_be_read_are_listed_and_the_others_done(model: Path, 
     assert masks == list("acdefghij")
 
 
+UNTOLD = "the model does not tell how good its masks are: it was exported by an earlier version"
+
+
 def test_doubtful_masks_are_named(model: Path, tmp_path: Path) -> None:
     ramp = np.tile(np.arange(100, dtype=np.uint8), (50, 1))
     for name, image in {"empty": ramp, "small": ramp + 29, "good": ramp + 78, "large": ramp + 127}.items():
         cv2.imwrite(str(tmp_path / f"{name}.png"), image)
     images = [tmp_path / f"{name}.png" for name in ("empty", "small", "good", "large")]
     assert told(predict(model, tmp_path / "out", inputs_of(*images))) == [
+        UNTOLD,
         f"{tmp_path}/empty.png has an empty mask: no lung was found",
         f"{tmp_path}/small.png has a mask of 1.0% of the image, where lungs cover 2% to 65%: look at its overlay",
         f"{tmp_path}/large.png has a mask of 99.0% of the image, where lungs cover 2% to 65%: look at its overlay",
     ]
+
+
+def answer(lung: int, expected_dice: float | None, doubt: str = "") -> Segmented:
+    mask = np.zeros((4, 4), np.uint8)
+    mask.ravel()[:lung] = 255
+    return Segmented(mask, expected_dice, doubt)
+
+
+def test_an_image_is_judged_by_its_own_answer() -> None:
+    assert judge_slices([answer(3, 0.7, "is odd")]) == (0.7, "is odd")
+    assert judge_slices([answer(0, 0.9)]) == (0.9, "")
+    assert judge_slices([answer(3, None)]) == (None, "")
+
+
+def test_slices_count_as_much_as_they_hold_lung() -> None:
+    slices = [answer(0, 0.1, "is odd"), answer(12, 0.9), answer(4, 0.5, "is odd"), answer(0, None)]
+    assert judge_slices(slices) == (pytest.approx(0.8), "")
+    assert judge_slices([*slices, answer(16, 0.8, "is odd")]) == (pytest.approx(0.8), "is odd")
+    assert judge_slices([answer(0, 0.1, "is odd"), answer(0, None)]) == (None, "")
+
+
+def test_what_the_model_says_of_its_mask_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = threshold_model.save(tmp_path / "model")
+    half = np.tile(np.array([0, 255], np.uint8), (10, 5))
+    for name in ("a", "b"):
+        cv2.imwrite(str(tmp_path / f"{name}.png"), half)
+    prediction = predict(model, tmp_path / "out", inputs_of(tmp_path / "a.png"))
+    [row] = prediction.measurements
+    assert (row.expected_dice, row.review, row.review_reason) == (0.75, False, "")
+    assert told(prediction) == []
+
+    monkeypatch.setattr(Segmenter, "segment", lambda self, images: [Segmented(half, 0.4, "is odd")])
+    prediction = predict(model, tmp_path / "out", inputs_of(tmp_path / "b.png"))
+    [row] = prediction.measurements
+    assert (row.expected_dice, row.review, row.review_reason) == (0.4, True, "is odd")
+    assert told(prediction) == [f"{tmp_path}/b.png is odd (expected Dice 0.40)"]
+    assert prediction.report.review == 1
 
 
 def test_progress_reaches_the_end(model: Path, images: Path, tmp_path: Path) -> None:

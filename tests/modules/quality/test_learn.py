@@ -1,0 +1,74 @@
+"""The estimator as it is fitted after a training: on bright discs, which the network finds by their brightness."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from modules.quality.estimator import QualityEstimator
+from modules.quality.grey_scale import GreyScale, find_grey_scale
+from modules.quality.learn import learn_quality
+from modules.training.dataset import first_examples
+from schema.record import Record
+
+SIZE = 16
+SCALE = GreyScale(black=-2.0, white=4.0)
+
+
+def network(images: tf.Tensor) -> tf.Tensor:
+    return tf.sigmoid(4 * (images - 1))
+
+
+@pytest.fixture(scope="module")
+def files(write_examples: Callable[..., str], tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str, str]:
+    folder = tmp_path_factory.mktemp("discs")
+    names = ("train", "eval", "unseen")
+    return tuple(write_examples(folder / f"{name}.gz", 30, seed=seed) for seed, name in enumerate(names))
+
+
+def learn(files: tuple[str, str, str]) -> QualityEstimator:
+    train, evaluation, _ = files
+    return learn_quality(network, SIZE, [train], [evaluation], SCALE)
+
+
+def ask(estimator: QualityEstimator, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    images = images.astype(np.float32)
+    dice, is_known = estimator(tf.constant(images), network(tf.constant(images)))
+    return np.asarray(dice), np.asarray(is_known)
+
+
+def test_it_tells_good_from_bad_and_known_from_strange(files: tuple[str, str, str]) -> None:
+    estimator = learn(files)
+    pairs = list(first_examples([files[2]], SIZE, 20).as_numpy_iterator())
+    images = np.stack([image for image, _ in pairs]).astype(np.float32)
+    truth = np.stack([share for _, share in pairs]) > 127
+    found = network(images).numpy() > 0.5
+    dice = 2 * (truth & found).sum((1, 2, 3)) / (truth.sum((1, 2, 3)) + found.sum((1, 2, 3)))
+
+    expected, is_known = ask(estimator, images)
+    assert is_known.mean() > 0.9
+    assert abs(expected.mean() - dice.mean()) < 0.1
+    noisy, _ = ask(estimator, images + np.random.default_rng(1).normal(0, 1.5, images.shape))
+    assert noisy.mean() < expected.mean() - 0.1
+    _, of_inverted = ask(estimator, 2 - images)
+    _, of_noise = ask(estimator, np.random.default_rng(2).normal(1, 1.5, images.shape))
+    assert of_inverted.mean() < 0.2
+    assert of_noise.mean() < 0.2
+
+
+def test_it_is_the_same_again(files: tuple[str, str, str]) -> None:
+    weights = [[weight.tobytes() for weight in learn(files).get_weights()] for _ in range(2)]
+    assert weights[0] == weights[1]
+
+
+def test_the_grey_scale_of_a_transform(
+    transform_graph: Path, normalise: Callable[[Record], np.ndarray], scene: Callable[..., Record]
+) -> None:
+    scale = find_grey_scale(str(transform_graph / "transform_fn"))
+    record = scene(3)
+    normalised = normalise(record)[..., 0]
+    assert scale.black < normalised.min()
+    assert scale.normalise(scale.restore(normalised)) == pytest.approx(normalised, abs=1e-3)
+    assert scale.restore(normalised).mean() == pytest.approx(record.image.mean() / 255, abs=0.02)
