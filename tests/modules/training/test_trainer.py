@@ -98,7 +98,8 @@ def test_progress_is_logged(run: Any) -> None:
     assert messages[:2] == ["6 examples of 1 kB", "4 examples of 1 kB"]
     assert messages[2] == "learning rate 0.00075 (0.002 for 8 images a step, here 3), reached in 0 steps, then cosine"
     assert messages[3] == "training on 6 examples with 1 replica(s), 2 steps an epoch, float32"
-    epochs = messages[4:]
+    assert messages[-1] == "quality: fitted on 4 originals and 48 copies of them under stress"
+    epochs = messages[4:-1]
     history = history_of(run.args)
     for index, message in enumerate(epochs):
         assert message.startswith(f"epoch {index + 1} of 2: ")
