@@ -26,7 +26,8 @@ class Executor(base.Executor[ServingFolderSettings]):
             settings: Of which the folder is read; the keys are the cache's.
 
         Raises:
-            ValueError: The serving folder's pointer is damaged, or names what is no model.
+            ValueError: The serving folder's pointer is damaged, or names what is no model or no longer the model
+                that was put there.
         """
         model = outputs["model"]
         version = current_version(settings.serving_dir)

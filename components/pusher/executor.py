@@ -10,7 +10,7 @@ from tfx.utils import path_utils
 
 from components import base
 from components.serving_folder import ServingFolderSettings
-from modules.serving.serving_dir import current_version, push
+from modules.serving.serving_dir import pointed_version, push
 from schema.reports.serving import PushRecord
 from schema.reports.statistics import COMPARED_SPLIT
 
@@ -43,7 +43,7 @@ class Executor(base.Executor[ServingFolderSettings]):
             _LOG.info("not pushed: %s", obstacle)
             pushed_model.set_int_custom_property(PUSHED, 0)
             return
-        before = current_version(settings.serving_dir)
+        before = pointed_version(settings.serving_dir)
         version = push(
             Path(path_utils.serving_model_path(inputs["model"].uri)),
             settings.serving_dir,

@@ -38,6 +38,19 @@ def digest(model_dir: Path) -> str:
     return hashlib.sha256(b"".join(parts)).hexdigest()
 
 
+def files_digest(model_dir: Path) -> str:
+    """Identify the files of a SavedModel, with all that lies beside them: any other byte or name gives another digest.
+
+    Raises:
+        ValueError: A file cannot be read.
+    """
+    try:
+        files = [(path.relative_to(model_dir).as_posix(), path) for path in model_dir.rglob("*") if path.is_file()]
+        return _hash(*(part for name, path in sorted(files) for part in (name.encode(), path.read_bytes()))).hex()
+    except OSError as error:
+        raise ValueError(f"the model in '{model_dir}' cannot be read: {error}") from error
+
+
 def _values(model_dir: Path) -> Iterator[bytes]:
     checkpoint = tf.compat.v1.train.NewCheckpointReader(str(model_dir / _VARIABLES / _VARIABLES))
     for name in checkpoint.get_variable_to_shape_map():

@@ -5,7 +5,10 @@
     serving/withdrawn/3/     a model that an earlier one has replaced again
     serving/.partial-.../    a push under way, or one that was killed
 
-A model appears and moves by one rename.
+A model appears and moves by one rename. The pointer knows the files of each version that was put there: whoever takes
+one, the current or by its number, gets it as it was put there, or an error. What no pointer knows is trusted: a folder
+without one, versions that something else put there, and of a pointer of before, which knew the current model alone, the
+others.
 """
 
 import shutil
@@ -14,7 +17,7 @@ import uuid
 from pathlib import Path
 from typing import Final
 
-from modules.serving.saved_model import MODEL_FILE, STATISTICS_FILE, digest
+from modules.serving.saved_model import MODEL_FILE, STATISTICS_FILE, digest, files_digest
 from schema.reports.base import ReportFileError
 from schema.reports.serving import ServingPointer
 
@@ -30,7 +33,19 @@ def is_model(folder: Path) -> bool:
 
 
 def current_version(serving_dir: Path) -> int | None:
-    """Return the version that the pointer names; without a pointer, the highest that holds a SavedModel, or None.
+    """Return the version that the pointer names, as it was put there; without a pointer, the highest there is, or None.
+
+    Raises:
+        ValueError: The pointer is damaged, or names what is no model or no longer the model that was put there.
+    """
+    version = pointed_version(serving_dir)
+    if version is not None:
+        _check(serving_dir / str(version), _read_pointer(serving_dir))
+    return version
+
+
+def pointed_version(serving_dir: Path) -> int | None:
+    """Return what `current_version` does, without a look at the model's files.
 
     Raises:
         ValueError: The pointer is damaged, or names what is no model.
@@ -58,15 +73,14 @@ def baseline_key(candidate_key: str, serving_dir: Path) -> str:
     unchanged run finds its own result again instead of comparing the model with itself.
 
     Raises:
-        ValueError: The pointer is damaged, or names what is no model.
+        ValueError: As of `current_version`.
     """
-    version = current_version(serving_dir)
+    version = pointed_version(serving_dir)
     if version is None:
         return "none"
+    content = digest_of(serving_dir, version)
     pointer = _read_pointer(serving_dir)
-    if pointer and pointer.candidate_key == candidate_key:
-        return pointer.baseline_key
-    return f"{version}:{digest_of(serving_dir, version)}"
+    return pointer.baseline_key if pointer and pointer.candidate_key == candidate_key else f"{version}:{content}"
 
 
 def push(
@@ -78,7 +92,8 @@ def push(
 ) -> int:
     """Put a model under the next number and make it the current one; whole, or not at all.
 
-    No number is used twice, not even that of a withdrawn model. A model equal to the newest one keeps its number.
+    No number is used twice, not even that of a withdrawn model. A model equal to the newest one keeps its number,
+    unless that one was changed since.
 
     Args:
         model_dir: A SavedModel.
@@ -95,15 +110,18 @@ def push(
     """
     if not is_model(model_dir):
         raise ValueError(f"'{model_dir}' is no model to push: it holds no {MODEL_FILE}")
-    content = digest(model_dir)
-    version = _newest_model(serving_dir)
-    if version is None or digest_of(serving_dir, version) != content:
+    pointer, content, version = _read_pointer(serving_dir), digest(model_dir), _newest_model(serving_dir)
+    if version is None or not _holds(serving_dir, version, content):
         version = _publish(model_dir, serving_dir, statistics)
-    elif (pointer := _read_pointer(serving_dir)) and pointer.version == version:
+    elif pointer and pointer.version == version:
         return version  # the pointer tells of the candidate that made it first
-    ServingPointer(version=version, digest=content, candidate_key=candidate_key, baseline_key=baseline_key).write(
-        serving_dir
-    )
+    ServingPointer(
+        version=version,
+        digest=content,
+        candidate_key=candidate_key,
+        baseline_key=baseline_key,
+        files=_with_files(pointer, serving_dir / str(version)),
+    ).write(serving_dir)
     return version
 
 
@@ -116,16 +134,23 @@ def promote(serving_dir: Path, version: int) -> list[int]:
         All versions that are withdrawn now, rising.
 
     Raises:
-        ValueError: There is no such version, which names those that there are, or its model is damaged.
+        ValueError: There is no such version, which names those that there are, or its model is damaged or no longer
+            what was put there.
     """
     withdrawn_dir = serving_dir / _WITHDRAWN
     target, withdrawn = serving_dir / str(version), withdrawn_dir / str(version)
     if not is_model(withdrawn) and not is_model(target):
         raise ValueError(f"there is no version {version} in '{serving_dir}': {_known(serving_dir)}")
-    content = digest(withdrawn if is_model(withdrawn) else target)
+    try:
+        pointer = _read_pointer(serving_dir)
+    except ValueError:
+        pointer = None  # this call is what mends it
+    there = withdrawn if is_model(withdrawn) else target
+    _check(there, pointer)
+    content, files = digest(there), _with_files(pointer, there)
     if withdrawn.exists():
         withdrawn.rename(target)
-    ServingPointer(version=version, digest=content).write(serving_dir)
+    ServingPointer(version=version, digest=content, files=files).write(serving_dir)
     # Rising, so that no model in between becomes the highest for a moment.
     for higher in _versions(serving_dir):
         if higher > version:
@@ -135,13 +160,43 @@ def promote(serving_dir: Path, version: int) -> list[int]:
 
 
 def digest_of(serving_dir: Path, version: int) -> str:
-    """Return the digest of a version: the pointer's, or as its model says.
+    """Return the digest of a version that is what was put there: the pointer's, or as its model says.
 
     Raises:
-        ValueError: The pointer or the model is damaged.
+        ValueError: The pointer or the model is damaged, or the model is no longer what was put there.
     """
     pointer = _read_pointer(serving_dir)
+    _check(serving_dir / str(version), pointer)
     return pointer.digest if pointer and pointer.version == version else digest(serving_dir / str(version))
+
+
+def _check(model_dir: Path, pointer: ServingPointer | None) -> None:
+    """Refuse a model that is no longer what was put there, as far as the pointer knows what that was."""
+    version = int(model_dir.name)
+    if pointer is None:
+        return
+    if version in pointer.files:
+        unchanged = files_digest(model_dir) == pointer.files[version]
+    else:  # of a pointer of before
+        unchanged = version != pointer.version or digest(model_dir) == pointer.digest
+    if not unchanged:
+        raise ValueError(
+            f"'{model_dir}' is no longer the model that was put there: files of it were changed, added or removed; "
+            "restore them, or put another version back with `lungseg promote --to VERSION`"
+        )
+
+
+def _holds(serving_dir: Path, version: int, content: str) -> bool:
+    """Tell whether a version is what was put there, and equal to a model; what cannot be read is neither."""
+    try:
+        return digest_of(serving_dir, version) == content
+    except ValueError:
+        return False
+
+
+def _with_files(pointer: ServingPointer | None, model_dir: Path) -> dict[int, str]:
+    """Return the files that a pointer knows, and those of one more version."""
+    return {**(pointer.files if pointer else {}), int(model_dir.name): files_digest(model_dir)}
 
 
 def _publish(model_dir: Path, serving_dir: Path, statistics: bytes | None) -> int:

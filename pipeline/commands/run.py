@@ -126,14 +126,14 @@ def _prepared(config: Config, verbose: bool) -> Iterator["Console"]:
 
 
 def _verdict(serving_dir: Path, version: str | None, runs: "list[ComponentRun]", start: float) -> str:
-    from modules.serving.serving_dir import current_version
+    from modules.serving.serving_dir import pointed_version
 
     minutes = (time.monotonic() - start) / 60
     if version is None:
         return f"not blessed, nothing pushed, after {minutes:.1f} minutes"
     if not all(run.cached for run in runs):
         return f"blessed and pushed in {minutes:.1f} minutes: the model lies in {serving_dir / version}"
-    current = current_version(serving_dir)
+    current = pointed_version(serving_dir)
     unchanged = f"nothing has changed since this model was blessed and pushed as version {version}"
     if current is None:
         raise UserError(f"{unchanged}, but '{serving_dir}' holds no model now: put it back, or start with a new --root")

@@ -77,16 +77,16 @@ def open_model(folder: Path) -> Model:
         folder: An exported model, or the serving folder, of which the current version is taken.
 
     Raises:
-        UserError: There is no model, or it is damaged.
+        UserError: There is no model, or it is damaged, or no longer the one that was put into the serving folder.
     """
     # Takes seconds: errors in the arguments come first.
-    from modules.serving.serving_dir import current_version, digest_of, is_model, version_named
+    from modules.serving.serving_dir import digest_of, is_model, pointed_version, version_named
 
     try:
         if is_model(folder):
             serving_dir, version = folder.resolve().parent, version_named(folder.resolve().name)
         else:
-            current = current_version(folder)
+            current = pointed_version(folder)
             if current is None:
                 raise UserError(f"'{folder}' is no model: it holds neither a SavedModel nor numbered folders with one")
             serving_dir, version, folder = folder, current, folder / str(current)

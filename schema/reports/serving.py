@@ -2,6 +2,8 @@
 
 from typing import ClassVar
 
+from pydantic import Field
+
 from schema.reports.base import Report
 
 
@@ -12,11 +14,13 @@ class ServingPointer(Report):
 
     version: int
     digest: str
-    """Of the model's content."""
+    """Of what the model computes."""
     candidate_key: str = ""
     """Identifies what made and judged the model; empty where it was put back by hand."""
     baseline_key: str = ""
     """Identifies the model that it was compared with when it was judged."""
+    files: dict[int, str] = Field(default={})
+    """A digest of the files of each version that was put there; empty in pointers of before."""
 
 
 class PushRecord(Report):

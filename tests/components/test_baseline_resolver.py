@@ -20,6 +20,8 @@ from components.baseline_resolver import executor
 from components.baseline_resolver.component import BaselineResolver
 from components.code_version import code_version
 from components.serving_folder import ServingFolderSettings
+from modules.serving.saved_model import files_digest
+from schema.reports.serving import ServingPointer
 
 Resolve = Callable[[], list[types.Artifact]]
 
@@ -86,10 +88,21 @@ def test_the_newest_is_copied(resolve: Resolve, serving: Path, names: list[str],
 def test_a_version_that_was_put_back_is_the_baseline(resolve: Resolve, serving: Path) -> None:
     push(serving, "1")
     push(serving, "2")
-    (serving / "current.json").write_text('{"version": 1, "digest": "x"}')
+    ServingPointer(version=1, digest="x", files={1: files_digest(serving / "1")}).write(serving)
     (model,) = resolve()
     assert model.get_int_custom_property("version") == 1
     assert Path(model.uri, "Format-Serving", "saved_model.pb").read_text() == "1"
+
+
+def test_a_model_that_was_changed_since_its_push_is_no_baseline(
+    resolve: Resolve, serving: Path, tmp_path: Path
+) -> None:
+    push(serving, "1")
+    ServingPointer(version=1, digest="x", files={1: files_digest(serving / "1")}).write(serving)
+    (serving / "1" / "variables" / "variables.index").write_text("others")
+    with pytest.raises(ValueError, match=f"^'{serving}/1' is no longer the model that was put there: [^\n]+$"):
+        resolve()
+    assert list((tmp_path / "model").iterdir()) == []
 
 
 def test_a_pointer_to_no_model_fails(resolve: Resolve, serving: Path) -> None:

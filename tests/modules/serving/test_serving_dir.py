@@ -13,7 +13,7 @@ import tensorflow as tf
 from constant_model import Constant
 
 from modules.serving import serving_dir
-from modules.serving.saved_model import STATISTICS_FILE, digest
+from modules.serving.saved_model import STATISTICS_FILE, digest, files_digest
 from modules.serving.serving_dir import baseline_key, current_version, is_model, promote, push
 from schema.reports.serving import ServingPointer
 
@@ -72,7 +72,7 @@ def test_without_a_pointer_the_highest_number_is_current(tmp_path: Path, names: 
 
 def test_the_pointer_tells_which_is_current(tmp_path: Path) -> None:
     stub(tmp_path, "1", "2", "3")
-    (tmp_path / "current.json").write_text('{"version": 2, "digest": "x"}')
+    ServingPointer(version=2, digest="x", files={2: files_digest(tmp_path / "2")}).write(tmp_path)
     assert current_version(tmp_path) == 2
 
 
@@ -124,7 +124,8 @@ def test_pushes_are_numbered_from_one(serving: Path, models: list[Path]) -> None
     assert content(serving) == ["1", "2", "3", "current.json"]
     assert [answer(serving, version) for version in (1, 2, 3)] == [0, 1, 2]
     assert current_version(serving) == 3
-    assert pointer(serving) == ServingPointer(version=3, digest=digest(models[2]))
+    files = {version: files_digest(serving / str(version)) for version in (1, 2, 3)}
+    assert pointer(serving) == ServingPointer(version=3, digest=digest(models[2]), files=files)
 
 
 def test_a_pushed_model_is_the_whole_model(tmp_path: Path, models: list[Path]) -> None:
@@ -269,7 +270,8 @@ def test_an_earlier_version_comes_back(four: Path, models: list[Path]) -> None:
     assert content(four) == ["1", "2", "current.json", "withdrawn"]
     assert content(four / "withdrawn") == ["3", "4"]
     assert current_version(four) == 2
-    assert pointer(four) == ServingPointer(version=2, digest=digest(models[1]))
+    files = {version: files_digest(models[version - 1]) for version in (1, 2, 3, 4)}
+    assert pointer(four) == ServingPointer(version=2, digest=digest(models[1]), files=files)
     assert answer(four, 2) == 1
     assert answer(four, "withdrawn/4") == 3
 
@@ -357,7 +359,7 @@ def test_an_unknown_version_of_nothing(tmp_path: Path) -> None:
 
 
 def test_a_damaged_version_is_not_put_back(tmp_path: Path, models: list[Path]) -> None:
-    push(models[0], tmp_path)
+    shutil.copytree(models[0], tmp_path / "1")
     push(models[1], tmp_path)
     (tmp_path / "1" / "saved_model.pb").write_bytes(b"damaged")
     expected = f"the model in '{tmp_path}/1' cannot be read: saved_model.pb is damaged"

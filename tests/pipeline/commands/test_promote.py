@@ -76,6 +76,21 @@ def test_a_folder_that_cannot_be_changed(lungseg: Lungseg, root: Path) -> None:
     assert errors.count("\n") == 1
 
 
+def test_segmenting_with_a_model_that_was_changed(lungseg: Lungseg, root: Path, tmp_path: Path) -> None:
+    (root / "serving" / "4" / "note").touch()
+    expected = (
+        "'lungseg-run/serving/4' is no longer the model that was put there: files of it were changed, added or "
+        "removed; restore them, or put another version back with `lungseg promote --to VERSION`"
+    )
+    (tmp_path / "image.png").touch()
+    for model in ("lungseg-run/serving", "lungseg-run/serving/4"):
+        code, output, errors = lungseg("predict", "--model", model, "--output", "masks", "image.png")
+        assert (code, output, errors.replace(f"{tmp_path}/", "")) == (2, "", f"lungseg: {expected}\n")
+    assert lungseg("promote", "--to", 4) == (2, "", f"lungseg: {expected}\n")
+    assert lungseg("promote", "--to", 3)[0] == 0
+    assert open_model(root / "serving").identity.version == 3
+
+
 def test_segmenting_with_a_broken_pointer(root: Path) -> None:
     (root / "serving" / "current.json").write_text('{"version": 7, "digest": "x"}')
     with pytest.raises(UserError) as caught:
