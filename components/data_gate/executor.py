@@ -39,16 +39,17 @@ class Executor(base.Executor[GateSettings]):
         of_statistics = inputs["anomalies"].uri
         anomalies = sorted(AnomalyReport.read(of_statistics).anomalies, key=_gravest_first)
         objections = [
-            f"{objection}; see {_evidence(folder)}"
+            (objection, _evidence(folder))
             for folder, validation in validations.items()
             for objection in object_to_records(validation, settings)
         ]
-        objections += [f"{objection}; see {of_statistics}" for objection in object_to_anomalies(anomalies, settings)]
-        for objection in objections:
-            _LOG.error("%s", objection)
+        objections += [(objection, of_statistics) for objection in object_to_anomalies(anomalies, settings)]
+        for objection, evidence in objections:
+            _LOG.error("%s; see %s", objection, evidence)
         if objections:
             more = f" ({len(objections) - 1} more over the limits)" if len(objections) > 1 else ""
-            raise DataError(objections[0] + more)
+            first, evidence = objections[0]
+            raise DataError(f"{first}; see {evidence}{more}", first.case + more)
         sets = [set_ for validation in validations.values() for set_ in validation.sets]
         GateResult(
             limits=settings.model_dump(mode="json"),

@@ -103,6 +103,30 @@ def failure(gate: Gate, tmp_path: Path) -> Failure:
     return of
 
 
+def case_of(gate: Gate, *sets: SetSummary, **options: Any) -> str:
+    with pytest.raises(DataError) as caught:
+        gate(*sets, **options)
+    return caught.value.case
+
+
+def test_the_case_names_no_image_and_no_patient(gate: Gate) -> None:
+    assert case_of(gate, leaks=2) == (
+        f"a leak between {LEAK.kept.kind} '{LEAK.kept.name}' and {LEAK.dropped.kind} '{LEAK.dropped.name}', "
+        f"{LEAK.reason}, and 1 more (max_leaks is 0)"
+    )
+    assert case_of(gate, summary("train", 80), summary("test", 20, 20, components=20)) == (
+        "split 'test' has none of 20 records left: components 20 (1 more over the limits)"
+    )
+    assert case_of(gate, summary("train", 80), summary("test", 20, 10, components=10)) == (
+        "10 of 100 records of the splits are refused (max_bad_share is 0.05): components 10"
+    )
+    text = "Examples contain values missing from the schema: smith (~1%)."
+    anomaly = Anomaly(split="train", feature="finding", severity="error", is_drift=False, text=text)
+    assert case_of(gate, anomalies=[anomaly, anomaly]) == (
+        "feature 'finding' of split 'train': an anomaly (error), and 1 more"
+    )
+
+
 def test_sound_data_pass(gate: Gate) -> None:
     limits = {"max_bad_share": 0.05, "max_leaks": 0, "severity": "error"}
     assert gate() == GateResult(limits=limits, records=120, quarantined=0, leaks=0, anomalies=[])
