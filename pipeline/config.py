@@ -22,6 +22,7 @@ from modules.training.settings import TrainSettings, TuneSettings
 from pipeline.beam import BeamOptionError, BeamSettings
 from pipeline.errors import UserError
 from pipeline.kubeflow.settings import KubeflowSettings
+from pipeline.notify.settings import NotifySettings
 from pipeline.root import CONFIG_FILE, NOT_LOCAL, as_given, is_url
 from schema.files import write_whole
 from schema.settings import Settings
@@ -64,10 +65,7 @@ class DataSettings(Settings):
         for name in self.external:
             if name in ("train", "eval", "test"):
                 raise ValueError(f"external set '{name}' has the name of a split of the data: name it otherwise")
-        folders = {
-            "the data": self.root,
-            **{f"external set '{name}'": folder for name, folder in self.external.items()},
-        }
+        folders = {"the data": self.root} | {f"external set '{name}'": folder for name, folder in self.external.items()}
         names: dict[Path, str] = {}
         for name, folder in folders.items():
             other = names.setdefault(folder.resolve(), name)
@@ -115,6 +113,7 @@ class Config(Settings):
     evaluate: EvaluateSettings = EvaluateSettings()
     beam: BeamSettings = BeamSettings()
     kubeflow: KubeflowSettings = KubeflowSettings()
+    notify: NotifySettings = NotifySettings()
 
     @model_validator(mode="after")
     def _searches_what_fits_the_start(self) -> "Config":

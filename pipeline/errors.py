@@ -32,3 +32,4 @@ class ComponentError(Exception):
         lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
         problem = _BEAM_FRAME.sub("", lines[0]) if lines else type(cause).__name__
         super().__init__(f"{component_id} failed: {problem}")
+        self.component_id = component_id

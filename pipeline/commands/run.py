@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,8 @@ from pipeline import console
 from pipeline.cli_options import Orchestrator
 from pipeline.config import Config
 from pipeline.errors import UserError
+from pipeline.notify.telling import Tell, decision, telling
+from pipeline.notify.webhook import open_webhook
 from pipeline.root import LOG_FILE, REPORT_DIR, check_root
 from schema.reports.result import RunResult, StudyResult
 
@@ -34,35 +37,48 @@ def run(config: Config, *, orchestrator: Orchestrator = Orchestrator.LOCAL, verb
         Whether the model was blessed and pushed.
 
     Raises:
-        UserError: There is no data, or the root cannot be written.
+        UserError: There is no data, the root cannot be written, or a secret for the webhook cannot be read.
         ComponentError: A component failed.
     """
     start = time.monotonic()
+    webhook = open_webhook(config.notify)
     with _prepared(config, verbose) as shown:
-        from pipeline.commands.run_result import collect_result, report_of
-        from pipeline.graph import create_pipeline
-        from pipeline.runners import BeamRunner, LocalRunner
+        from pipeline.commands.run_result import report_of
 
-        with console.RunView(shown) as view:
-            runner = {Orchestrator.LOCAL: LocalRunner, Orchestrator.BEAM: BeamRunner}[orchestrator](config.root, view)
-            try:
-                runner.run(create_pipeline(config, runner.connection))
-            finally:
-                # What serves must be on record, even if the report fails.
-                if any(run.id == "Pusher" for run in runner.runs):
-                    result = collect_result(config, runner.runs)
-                    result.write(config.root)
-        _publish(report_of(runner.runs), config.root)
-        console.show_result(shown, result)
-        blessed = result.status == "blessed"
-        shown.print(
-            _verdict(config.serving_dir, result.pushed_version if blessed else None, runner.runs, start),
-            style="bold green" if blessed else "bold red",
-            soft_wrap=True,
-        )
+        warn = partial(shown.print, style="yellow", soft_wrap=True)
+        with telling(config, webhook, warn) as tell:
+            result, runs = _run_graph(config, orchestrator, shown, tell)
+            _publish(report_of(runs), config.root)
+            console.show_result(shown, result)
+            blessed = result.status == "blessed"
+            shown.print(
+                _verdict(config.serving_dir, result.pushed_version if blessed else None, runs, start),
+                style="bold green" if blessed else "bold red",
+                soft_wrap=True,
+            )
         shown.print(f"Report: {config.root / REPORT_DIR / 'index.html'}", soft_wrap=True)
         shown.print(f"All figures: {config.root / RunResult.FILE}", soft_wrap=True)
     return blessed
+
+
+def _run_graph(
+    config: Config, orchestrator: Orchestrator, shown: "Console", tell: Tell
+) -> "tuple[RunResult, list[ComponentRun]]":
+    """Run all components; what serves is put on record and told, even if the report fails."""
+    from pipeline.commands.run_result import collect_result
+    from pipeline.graph import create_pipeline
+    from pipeline.runners import BeamRunner, LocalRunner
+
+    with console.RunView(shown) as view:
+        runner = {Orchestrator.LOCAL: LocalRunner, Orchestrator.BEAM: BeamRunner}[orchestrator](config.root, view)
+        try:
+            runner.run(create_pipeline(config, runner.connection))
+        finally:
+            if any(run.id == "Pusher" for run in runner.runs):
+                result = collect_result(config, runner.runs)
+                result.write(config.root)
+                tell(decision(result))
+    return result, runner.runs
 
 
 def study(config: Config, *, verbose: bool = False) -> None:

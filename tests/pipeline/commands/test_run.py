@@ -7,13 +7,16 @@ import sys
 from pathlib import Path
 
 import pytest
+from pydantic import JsonValue
+from webhook_server import WebhookServer
 
 from pipeline import console
 from pipeline.commands.run import _verdict, check_data, run, study
 from pipeline.config import load_config
-from pipeline.errors import UserError
+from pipeline.errors import ComponentError, UserError
 from pipeline.root import check_root
 from pipeline.runners import ComponentRun
+from schema.record import RecordError
 from schema.reports.estimate import Estimate
 from schema.reports.evaluation import Slice
 from schema.reports.result import RunResult
@@ -135,7 +138,10 @@ def test_a_run(
         path.parent.mkdir(parents=True)
         path.touch()
     root = tmp_path / "root"
-    assert run(load_config("demo", {}, data=tmp_path / "data", root=root), verbose=False) is blessed
+    with WebhookServer() as server:
+        config = load_config("demo", {"notify.url": server.url}, data=tmp_path / "data", root=root)
+        assert run(config, verbose=False) is blessed
+    assert server.types == ["started", "blessed" if blessed else "not_blessed"]
     shown = capfd.readouterr().out.splitlines()
     assert shown[0] == f"Libraries' output goes to {root}/log.txt"
     assert "  done, 1.5 s: nothing" in shown
@@ -150,6 +156,47 @@ def test_a_run(
     assert "a library on lungseg" in (root / "log.txt").read_text()
     # Beam would read our options as its own.
     assert sys.argv == ["lungseg"]
+
+
+class FailingRunner(FakeRunner):
+    """Fails before anything is judged."""
+
+    def run(self, pipeline: object) -> None:
+        self.runs.clear()
+        cause = RecordError("image of P1", "mask", "is empty")
+        raise ComponentError("Transform", cause) from cause
+
+
+def test_a_run_that_fails_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("pipeline.graph.create_pipeline", lambda config, _: config.name)
+    monkeypatch.setattr("pipeline.runners.LocalRunner", FailingRunner)
+    monkeypatch.setattr(sys, "argv", ["lungseg", "run"])
+    monkeypatch.setenv("TOKEN", "Bearer s3cret")
+    (tmp_path / "data" / "span-1").mkdir(parents=True)
+    (tmp_path / "data" / "span-1" / "records-0").touch()
+    root = tmp_path / "root"
+    with WebhookServer(204, 503) as server:
+        settings: dict[str, JsonValue] = {
+            "notify.url": server.url, "notify.headers": {"Authorization": {"env": "TOKEN"}}, "notify.tries": 1,
+        }  # fmt: skip
+        with pytest.raises(ComponentError):
+            run(load_config("demo", settings, data=tmp_path / "data", root=root))
+    assert server.types == ["started", "failed"]
+    assert {request.headers["authorization"] for request in server.requests} == {"Bearer s3cret"}
+    warning = "the webhook at 127.0.0.1 answered 503: it may not know of lungseg.run.failed"
+    assert capfd.readouterr().out.splitlines()[-1] == warning
+    assert not [path for path in root.rglob("*") if path.is_file() and b"s3cret" in path.read_bytes()]
+
+
+def test_a_secret_that_is_missing_starts_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TOKEN", raising=False)
+    settings: dict[str, JsonValue] = {"notify.url_from": {"env": "TOKEN"}}
+    expected = "^notify.url_from: environment variable TOKEN must hold one line of plain text$"
+    with pytest.raises(UserError, match=expected):
+        run(load_config("demo", settings, data=tmp_path, root=tmp_path / "root"))
+    assert not (tmp_path / "root").exists()
 
 
 @pytest.mark.parametrize(
