@@ -120,7 +120,8 @@ def push(
         digest=content,
         candidate_key=candidate_key,
         baseline_key=baseline_key,
-        files=_with_files(pointer, serving_dir / str(version)),
+        # Another push may have written the pointer since.
+        files=_with_files(_read_pointer(serving_dir), serving_dir / str(version)),
     ).write(serving_dir)
     return version
 
