@@ -105,7 +105,10 @@ def _describe(pipeline: str, error: BaseException) -> RunEvent:
 
 @contextmanager
 def _before_termination(tell: Callable[[], None]) -> Iterator[None]:
-    """Tell before SIGTERM ends the process, as it did before: at once, without any clearing up."""
+    """Tell before SIGTERM ends the process, which it does without any clearing up, as it would otherwise.
+
+    Python hears of a signal between its own steps: a library's call that takes seconds delays it.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield  # handlers are for the main thread alone
         return
