@@ -94,7 +94,8 @@ def _read(examples: tf.data.Dataset) -> Iterator[_Pair]:
 
 def _draw_atlases(pairs: Iterator[_Pair]) -> Atlases:
     reduced = [[np.asarray(reduce(pixels[np.newaxis]))[0] for pixels in pair] for pair in pairs]
-    return Atlases(*np.mean(reduced, axis=0, dtype=np.float64).astype(np.float32))
+    mean = np.asarray(np.mean(reduced, axis=0, dtype=np.float64), np.float32)
+    return Atlases(image=mean[0], lung=mean[1])
 
 
 def _judge(network: Network, pairs: Iterator[_Pair], atlases: Atlases) -> Judged:
@@ -103,12 +104,12 @@ def _judge(network: Network, pairs: Iterator[_Pair], atlases: Atlases) -> Judged
     @tf.function(reduce_retracing=True)
     def ask(images: tf.Tensor, truth: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         lung = network(images)
-        return cues(images, lung, *map(tf.constant, atlases)), overlap.dice(overlap.count(truth, lung > 0.5))
+        found = cues(images, lung, tf.constant(atlases.image), tf.constant(atlases.lung))
+        return found, overlap.dice(overlap.count(truth, lung > 0.5))
 
-    found: list[Floats] = []
-    dice: list[Floats] = []
+    answers = []
     while batch := list(islice(pairs, _BATCH)):
-        answers = ask(*(tf.constant(np.stack(pixels)[..., np.newaxis]) for pixels in zip(*batch, strict=True)))
-        for values, answer in zip((found, dice), answers, strict=True):
-            values.append(answer.numpy())
-    return Judged(np.concatenate(found), np.concatenate(dice).astype(np.float64))
+        images, masks = (np.stack(pixels)[..., np.newaxis] for pixels in zip(*batch, strict=True))
+        answers.append([answer.numpy() for answer in ask(tf.constant(images), tf.constant(masks))])
+    found, dice = (np.concatenate(parts) for parts in zip(*answers, strict=True))
+    return Judged(found, dice.astype(np.float64))

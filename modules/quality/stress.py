@@ -87,9 +87,10 @@ def _flip(image: Floats, mask: Floats, _: Random) -> tuple[Any, Floats]:
 
 
 def _tilt(image: Floats, mask: Floats, random: Random) -> tuple[Any, Floats]:
-    middle, size = image.shape[0] / 2, image.shape[::-1]
-    matrix = cv2.getRotationMatrix2D((middle, middle), random.choice([-1, 1]) * random.uniform(35, 80), 1)
-    return cv2.warpAffine(image, matrix, size), cv2.warpAffine(mask, matrix, size, flags=cv2.INTER_NEAREST)
+    middle = image.shape[0] / 2
+    return _warp(
+        image, mask, cv2.getRotationMatrix2D((middle, middle), random.choice([-1, 1]) * random.uniform(35, 80), 1)
+    )
 
 
 def _crop(image: Floats, mask: Floats, random: Random) -> tuple[Any, Floats]:
@@ -97,10 +98,7 @@ def _crop(image: Floats, mask: Floats, random: Random) -> tuple[Any, Floats]:
     part = round(side * random.uniform(0.3, 0.6))
     top, left = random.integers(0, side - part, 2)
     window = np.s_[top : top + part, left : left + part]
-    return (
-        cv2.resize(image[window], (side, side)),
-        cv2.resize(mask[window], (side, side), interpolation=cv2.INTER_NEAREST),
-    )
+    return _resize(image[window], side), _resize(mask[window], side, cv2.INTER_NEAREST)
 
 
 def _halve(image: Floats, mask: Floats, random: Random) -> tuple[Any, Floats]:
@@ -114,12 +112,8 @@ def _halve(image: Floats, mask: Floats, random: Random) -> tuple[Any, Floats]:
 
 
 def _shift(image: Floats, mask: Floats, random: Random) -> tuple[Any, Floats]:
-    side = image.shape[0]
-    across, along = (random.choice([-1, 1]) * random.uniform(0.25, 0.45) * side for _ in range(2))
-    matrix = np.float32([[1, 0, across], [0, 1, along]])
-    return cv2.warpAffine(image, matrix, (side, side)), cv2.warpAffine(
-        mask, matrix, (side, side), flags=cv2.INTER_NEAREST
-    )
+    across, along = (random.choice([-1, 1]) * random.uniform(0.25, 0.45) * image.shape[0] for _ in range(2))
+    return _warp(image, mask, np.array([[1, 0, across], [0, 1, along]]))
 
 
 def _shrink(image: Floats, mask: Floats, random: Random) -> tuple[Any, Floats]:
@@ -129,8 +123,8 @@ def _shrink(image: Floats, mask: Floats, random: Random) -> tuple[Any, Floats]:
     top, left = random.integers(0, side - part, 2)
     field, lungs = np.full_like(image, random.choice([0.0, 1.0])), np.zeros_like(mask)
     window = np.s_[top : top + part, left : left + part]
-    field[window] = cv2.resize(image, (part, part), interpolation=cv2.INTER_AREA)
-    lungs[window] = cv2.resize(mask, (part, part), interpolation=cv2.INTER_NEAREST)
+    field[window] = _resize(image, part, cv2.INTER_AREA)
+    lungs[window] = _resize(mask, part, cv2.INTER_NEAREST)
     return field, lungs
 
 
@@ -207,6 +201,17 @@ _DRAWN: Final[dict[str, Callable[[Floats, Random], Any]]] = {
 }
 KINDS: Final = (*_GREY, *_MOVED, *_DRAWN)
 """What may happen to an image."""
+
+
+def _warp(image: Floats, mask: Floats, matrix: Any) -> tuple[Any, Floats]:
+    size = image.shape[1], image.shape[0]
+    return cv2.warpAffine(image, matrix, size), np.asarray(
+        cv2.warpAffine(mask, matrix, size, flags=cv2.INTER_NEAREST), np.float32
+    )
+
+
+def _resize(pixels: Floats, side: int, interpolation: int = cv2.INTER_LINEAR) -> Floats:
+    return np.asarray(cv2.resize(pixels, (side, side), interpolation=interpolation), np.float32)
 
 
 def _clip(image: Any) -> Floats:

@@ -24,8 +24,8 @@ def network(images: tf.Tensor) -> tf.Tensor:
 @pytest.fixture(scope="module")
 def files(write_examples: Callable[..., str], tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str, str]:
     folder = tmp_path_factory.mktemp("discs")
-    names = ("train", "eval", "unseen")
-    return tuple(write_examples(folder / f"{name}.gz", 30, seed=seed) for seed, name in enumerate(names))
+    train, evaluation, unseen = (write_examples(folder / f"{seed}.gz", 30, seed=seed) for seed in range(3))
+    return train, evaluation, unseen
 
 
 def learn(files: tuple[str, str, str]) -> QualityEstimator:
