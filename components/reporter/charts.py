@@ -92,6 +92,22 @@ class Row:
     judged: bool = True
 
 
+def render(make: Callable[[int], Figure], text: str) -> Chart:
+    """Render a figure in both widths.
+
+    Args:
+        make: Draws it in a width, pixels.
+        text: What it shows.
+    """
+    return Chart(_render(make, _WIDE), _render(make, _NARROW), text)
+
+
+def new_figure(width: int, height: int) -> Figure:
+    """Make a figure of a size in pixels."""
+    size = width / _PIXELS_AN_INCH, height / _PIXELS_AN_INCH
+    return Figure(figsize=size, dpi=_PIXELS_AN_INCH, layout="constrained")
+
+
 def forest(statistic: str, rows: Sequence[Row], *, axis: str, reference: float | None, signed: bool = False) -> Chart:
     """Draw estimates with their intervals, one below the other (forest plot).
 
@@ -107,7 +123,7 @@ def forest(statistic: str, rows: Sequence[Row], *, axis: str, reference: float |
     few = ["" if row.judged else ", too few patients to judge" for row in drawn]
     described = [f"{row.label} {value}{note}" for row, value, note in zip(drawn, values, few, strict=True)]
     make = functools.partial(_forest, drawn, values, axis, reference)
-    return Chart(_render(make, _WIDE), _render(make, _NARROW), f"{axis}: {'; '.join(described)}")
+    return render(make, f"{axis}: {'; '.join(described)}")
 
 
 def curves(training: Training) -> Chart:
@@ -122,7 +138,7 @@ def curves(training: Training) -> Chart:
             _Arm("originals only, ", training.other_history, OTHER),
         ]
     make = functools.partial(_curves, arms)
-    return Chart(_render(make, _WIDE), _render(make, _NARROW), _tell_curves(training.history))
+    return render(make, _tell_curves(training.history))
 
 
 def distributions(drift: DriftReport) -> Chart:
@@ -134,7 +150,7 @@ def distributions(drift: DriftReport) -> Chart:
     def make(width: int) -> Figure:
         return draw(drift, width, columns=1 if width == _NARROW else 3)
 
-    return Chart(_render(make, _WIDE), _render(make, _NARROW), f"Distances: {'; '.join(distances)}")
+    return render(make, f"Distances: {'; '.join(distances)}")
 
 
 def _forest(rows: Sequence[Row], values: Sequence[str], axis: str, reference: float | None, width: int) -> Figure:
@@ -217,9 +233,7 @@ def _curves(arms: Sequence[_Arm], width: int) -> Figure:
     narrow = width == _NARROW
     names = [name for name in _CURVES if name in arms[0].history.figures]
     height = 200 * len(names) + 60 if narrow else 320
-    figure = Figure(
-        figsize=(width / _PIXELS_AN_INCH, height / _PIXELS_AN_INCH), dpi=_PIXELS_AN_INCH, layout="constrained"
-    )
+    figure = new_figure(width, height)
     for number, name in enumerate(names, 1):
         axes = figure.add_subplot(*((len(names), 1) if narrow else (1, len(names))), number)
         axes.set_title(_CURVES[name])

@@ -8,6 +8,7 @@ from typing import Final
 
 from components.reporter.evidence import Evidence
 from components.reporter.figures import label, lower_is_better
+from components.reporter.quality import judge_estimates
 from components.reporter.slices import (
     COPIES,
     DICE,
@@ -69,6 +70,7 @@ def contents(evidence: Evidence) -> RunReport:
         robustness=[_describe(slice_) for slice_ in copies_by_transform(evaluation)],
         external=[_external(evaluation, name) for name in external_sets(evaluation)],
         comparison=_comparison(evaluation),
+        quality=judge_estimates(evidence.images, evaluation.confidence),
         data=_data(evidence),
         lineage=_lineage(evidence),
         limits=limits(evidence),

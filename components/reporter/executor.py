@@ -12,6 +12,7 @@ from components.reporter import page, pictures
 from components.reporter.cases import Case, choose
 from components.reporter.contents import contents
 from components.reporter.inputs import gather, record_files
+from components.reporter.quality import draw_estimates
 from components.reporter.settings import ReporterSettings
 from modules.serving.segmenter import Segmenter
 from schema.files import write_whole
@@ -46,8 +47,9 @@ class Executor(base.Executor[ReporterSettings]):
         evidence = gather(inputs, settings)
         report = contents(evidence)
         shown = _show(inputs, choose(evidence.images))
+        expectations = draw_estimates(evidence.images)
         folder = Path(outputs["report"].uri)
-        write_whole(folder / INDEX_FILE, page.render(report, shown, evidence.quarantined))
+        write_whole(folder / INDEX_FILE, page.render(report, shown, evidence.quarantined, expectations))
         write_whole(folder / CARD_FILE, page.render_card(report))
         report.write(folder)
         _LOG.info("%s (%d images shown)", report.decision.headline, len(shown))

@@ -41,13 +41,16 @@ class _Block(NamedTuple):
     slices: Sequence[DescribedSlice]
 
 
-def render(report: RunReport, shown: Sequence[Shown], quarantined: Sequence[bytes] = ()) -> str:
+def render(
+    report: RunReport, shown: Sequence[Shown], quarantined: Sequence[bytes] = (), expectations: Chart | None = None
+) -> str:
     """Render the page: HTML that needs no other file and no script.
 
     Args:
         report: What it says.
         shown: Images with the model's predictions.
         quarantined: Pictures of records that were refused, PNG.
+        expectations: What the model expects of its masks, drawn against what they are.
     """
     groups: dict[str, list[Shown]] = {}
     for member in shown:
@@ -57,7 +60,7 @@ def render(report: RunReport, shown: Sequence[Shown], quarantined: Sequence[byte
         .get_template("index.html.j2")
         .render(
             report=report,
-            charts=_charts(report),
+            charts=_charts(report) | ({"expectations": expectations} if expectations else {}),
             groups=groups,
             sheets=[f"data:image/png;base64,{base64.b64encode(sheet).decode()}" for sheet in quarantined],
             distances=DISTANCE_NAMES,

@@ -62,7 +62,9 @@ def limits(evidence: Evidence) -> list[str]:
         "them.",
         "True masks were drawn by people, who differ among each other. A Dice close to 1 is agreement with their "
         "masks.",
-        "The model answers for every image, also for one that is no chest radiograph, and it does not say so.",
+        "The model answers for every image, also for one that is no chest radiograph. It says where it doubts its "
+        "answer, but it has learned doubt from damaged and turned copies of its own images: it may trust itself on "
+        "what is strange in another way.",
         "This is not a medical device. Nothing here is evidence for a diagnosis made with it.",
     ]
 
@@ -86,6 +88,8 @@ def glossary(tolerance: float) -> dict[str, str]:
         "Surface Dice": f"Share of both outlines that lies within {100 * tolerance:g} % of the image's width of the "
         "other (Nikolov et al., 2018).",
         "Lung area error": "Difference of predicted and true area over the larger of the two.",
+        "Expected Dice": "What the model expects the Dice of its own mask to be. AUROC: how often it expects a mask "
+        "with a Dice below 0.9 to be worse than one above; 0.5 is chance. Rank correlation: Spearman's, 1904.",
         "Brier score": "Mean squared error of the lung probabilities over pixels: 0 is perfect (Brier, 1950).",
         "Drop": "By how much a copy is worse than the original it was made from, the mean over pairs. Above 0: worse.",
         "Difference": "This model minus the one it is compared with, image by image.",

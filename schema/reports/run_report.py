@@ -9,7 +9,7 @@ Estimate(value=0.957, low=0.951, high=0.963)
 
 from typing import ClassVar, Literal
 
-from pydantic import JsonValue
+from pydantic import Field, JsonValue
 
 from schema.reports.base import Part, Report
 from schema.reports.blessing import RuleResult
@@ -112,6 +112,39 @@ class ExternalSet(Part):
 
     set: str
     slices: list[DescribedSlice]
+
+
+class ExpectedDice(Part):
+    """Images whose expected Dice is about the same."""
+
+    expected: float
+    """Mean of what the model expects."""
+    dice: float
+    """Mean of what is true."""
+    images: int
+
+
+class QualityEstimate(Part):
+    """How right the model is about its own masks, on originals or copies of a set."""
+
+    set: str
+    copies: bool
+    """Copies rather than originals."""
+    images: int
+    bad: int
+    """Images with a Dice below 0.9."""
+    rank_correlation: Estimate
+    """Of expected and true Dice (Spearman, 1904)."""
+    auroc: Estimate
+    """How often a mask with a Dice below 0.9 is expected to be worse than one above."""
+    error: float
+    """Mean distance of the expected Dice from the true one."""
+    reviewed: int
+    """Images that the model says somebody should look at."""
+    dice_of_reviewed: float | None
+    dice_of_others: float | None
+    calibration: list[ExpectedDice]
+    """By rising expected Dice, about as many images each."""
 
 
 class ComparedStatistic(Part):
@@ -260,6 +293,8 @@ class RunReport(Report):
     external: list[ExternalSet]
     comparison: Comparison | None
     """None where there was no model to compare with."""
+    quality: list[QualityEstimate] = Field(default=[])
+    """Empty where the model says nothing of its masks."""
     data: DataSummary
     lineage: Lineage
     limits: list[str]

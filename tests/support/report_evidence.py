@@ -100,6 +100,7 @@ def probe(*passed: bool) -> ProbeResult:
 IMAGE: dict[str, Any] = {
     "set": "test", "image_id": "a", "original_id": "a", "patient_id": "p1", "source": "clinic", "finding": "normal",
     "view": "PA", "sex": "female", "age": 40.0, "is_augmented": 0, "augmentation": "none", "dice": 0.95,
+    "expected_dice": 0.93, "review": 0.0,
 }  # fmt: skip
 """A row of the table of images."""
 

@@ -58,7 +58,7 @@ def test_writes_three_files_from_what_a_run_must_give(
     html = (folder / "index.html").read_text()
     assert '<span class="id">NA</span>' in html
     assert "clinic, NA, female, 50 years" in html
-    assert html.count("<img") == 4 * 4 + 2
+    assert html.count("<img") == 4 * 4 + 3
     assert caplog.messages == ["Not judged: must not serve (4 images shown)"]
 
 

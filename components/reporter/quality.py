@@ -1,0 +1,138 @@
+"""How right the model is about its own masks: what it expects of them against what they are.
+
+>>> judge_estimates(images, confidence=0.95)[0].auroc.value
+0.94
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Final
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+
+from components.reporter.charts import ACCENT, INK, OTHER, Chart, new_figure, render
+from schema import features
+from schema.reports.estimate import Estimate
+from schema.reports.evaluation import TEST_SET
+from schema.reports.run_report import ExpectedDice, QualityEstimate
+
+GOOD: Final = 0.9
+"""Dice of a mask that is good enough."""
+_BINS: Final = 5
+_RESAMPLES: Final = 400
+_MOST_DRAWN: Final = 2000
+_SEED: Final = 20
+
+Floats = NDArray[np.float64]
+
+
+def judge_estimates(images: pd.DataFrame, confidence: float) -> list[QualityEstimate]:
+    """Judge what the model expects, on originals and on copies of each set, the test split first.
+
+    Args:
+        images: What was measured on each, see `read_images`.
+        confidence: Of the intervals, which are those of the percentile bootstrap over patients.
+    """
+    told = images.dropna(subset=["expected_dice"])
+    sets = sorted(told["set"].unique(), key=lambda name: (name != TEST_SET, name))
+    groups = [(set_, copies, _select(told, set_, copies)) for set_ in sets for copies in (False, True)]
+    return [_judge(set_, copies, rows, confidence) for set_, copies, rows in groups if not rows.empty]
+
+
+def draw_estimates(images: pd.DataFrame) -> Chart | None:
+    """Draw expected against true Dice, a dot an image of the test split; None where nothing is expected."""
+    test = images[images["set"] == TEST_SET].dropna(subset=["expected_dice"])
+    if test.empty:
+        return None
+    drawn = test.sample(min(len(test), _MOST_DRAWN), random_state=_SEED)
+
+    def make(width: int) -> Figure:
+        figure = new_figure(width, min(width, 420))
+        axes = figure.add_subplot()
+        for copies, name, colour in ((0, "originals", ACCENT), (1, "copies", OTHER)):
+            rows = drawn[drawn[features.IS_AUGMENTED] == copies]
+            axes.scatter(rows["expected_dice"], rows["dice"], s=14, alpha=0.6, color=colour, label=name, linewidths=0)
+        low = min(drawn["expected_dice"].min(), drawn["dice"].min(), GOOD) - 0.02
+        axes.plot([low, 1], [low, 1], color=INK, linewidth=1, linestyle=(0, (4, 3)))
+        axes.set_xlim(low, 1)
+        axes.set_ylim(low, 1)
+        axes.set_xlabel("Expected Dice")
+        axes.set_ylabel("True Dice")
+        axes.grid()
+        axes.set_axisbelow(True)
+        figure.legend(loc="outside lower left", ncols=2, frameon=False)
+        return figure
+
+    return render(make, f"{len(drawn)} images; on the dashed line the model is right")
+
+
+def _select(images: pd.DataFrame, set_: str, copies: bool) -> pd.DataFrame:
+    return images[(images["set"] == set_) & (images[features.IS_AUGMENTED] == copies)]
+
+
+def _judge(set_: str, copies: bool, rows: pd.DataFrame, confidence: float) -> QualityEstimate:
+    expected, dice, review = (rows[name].to_numpy(float) for name in ("expected_dice", "dice", "review"))
+    draws = list(_draw_patients(rows))
+    return QualityEstimate(
+        set=set_,
+        copies=copies,
+        images=len(rows),
+        bad=int((dice < GOOD).sum()),
+        rank_correlation=_estimate(_rank_correlation, expected, dice, draws, confidence),
+        auroc=_estimate(_auroc, expected, dice, draws, confidence),
+        error=float(np.abs(expected - dice).mean()),
+        reviewed=int(review.sum()),
+        dice_of_reviewed=_mean(dice[review > 0]),
+        dice_of_others=_mean(dice[review == 0]),
+        calibration=[
+            ExpectedDice(expected=float(expected[part].mean()), dice=float(dice[part].mean()), images=len(part))
+            for part in np.array_split(np.argsort(expected, kind="stable"), min(_BINS, len(rows)))
+        ],
+    )
+
+
+def _draw_patients(rows: pd.DataFrame) -> Iterator[NDArray[np.intp]]:
+    """Yield the images of patients drawn with replacement; none where there is one patient."""
+    _, patients = np.unique(rows["source"] + "/" + rows["patient_id"], return_inverse=True)
+    members = [np.flatnonzero(patients == patient) for patient in range(patients.max() + 1)]
+    random = np.random.default_rng(_SEED)
+    for _ in range(_RESAMPLES if len(members) > 1 else 0):
+        yield np.concatenate([members[patient] for patient in random.integers(0, len(members), len(members))])
+
+
+def _estimate(
+    statistic: Callable[[Floats, Floats], float | None],
+    expected: Floats,
+    dice: Floats,
+    draws: list[NDArray[np.intp]],
+    confidence: float,
+) -> Estimate:
+    value = statistic(expected, dice)
+    drawn = [known for draw in draws if (known := statistic(expected[draw], dice[draw])) is not None]
+    if value is None or not drawn:
+        return Estimate(value=value)
+    low, high = np.quantile(drawn, ((1 - confidence) / 2, (1 + confidence) / 2))
+    return Estimate(value=value, low=float(low), high=float(high))
+
+
+def _auroc(expected: Floats, dice: Floats) -> float | None:
+    """Return the area under the curve by ranks (Mann and Whitney, 1947); None where all masks are good, or none is."""
+    bad = dice < GOOD
+    pairs = int(bad.sum()) * int((~bad).sum())
+    if not pairs:
+        return None
+    ranks = rankdata(-expected)
+    return float((ranks[bad].sum() - bad.sum() * (bad.sum() + 1) / 2) / pairs)
+
+
+def _rank_correlation(expected: Floats, dice: Floats) -> float | None:
+    if np.ptp(expected) == 0 or np.ptp(dice) == 0:
+        return None
+    return float(np.corrcoef(rankdata(expected), rankdata(dice))[0, 1])
+
+
+def _mean(values: Floats) -> float | None:
+    return float(values.mean()) if values.size else None
