@@ -11,8 +11,6 @@ REQUIREMENTS := requirements.txt
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 # Processes that tests run in, a file after another in each.
 PARALLEL := --numprocesses auto --maxprocesses 2 --dist loadfile
-PACKAGES := schema,modules,components,pipeline
-COVERAGE := build/coverage.json
 LOCK_FLAGS := --quiet --universal --python-version 3.10 --generate-hashes
 export NO_ALBUMENTATIONS_UPDATE := 1
 
@@ -30,11 +28,8 @@ system-packages: ## Chromium, Java, Maven, dicom3tools and Docker from Debian's 
 
 .PHONY: test
 test: lint ## Lint, types, unit and end-to-end tests
-	@mkdir -p build
-	@$(RUN)/python -m slipcover --source $(PACKAGES) --json --out $(COVERAGE) \
-	  -m pytest $(PARALLEL) -m "not slow and not nightly"
-	@$(RUN)/python -c 'import json, sys; share = json.load(sys.stdin)["summary"]["percent_covered_display"]; \
-	  print(f"Coverage: {share} % of the lines, without what runs in processes of its own")' <$(COVERAGE)
+	@$(RUN)/pytest $(PARALLEL) --cov --cov-report= -m "not slow and not nightly"
+	@echo "Coverage: $$($(RUN)/coverage report --format=total) % of the lines, without what runs in processes of its own"
 
 .PHONY: test-slow
 test-slow: $(READY) ## What takes longer: several processes, devices and workers, Kubeflow, a Flink cluster, kills, studies
@@ -110,7 +105,7 @@ setup: $(READY) ## Only the environment, in .venv
 
 .PHONY: clean
 clean: ## Remove the environment and all caches
-	@rm -rf $(VENV) .python build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@rm -rf $(VENV) .python build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
 
 # PYTHON=... chooses the interpreter.
 $(READY): requirements.txt requirements-dev.txt pyproject.toml

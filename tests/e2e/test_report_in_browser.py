@@ -25,7 +25,7 @@ pytestmark = pytest.mark.e2e
 
 SIZE = 128
 DESK, PHONE = (1280, 900), (390, 844)
-CHARTS = {"run": 6, "study": 5}
+CHARTS = {"run": 7, "study": 6}
 """A study has no model to look for drift since."""
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 SOURCES = ("phantom-a", "phantom-b")
