@@ -4,7 +4,7 @@
 0.94
 """
 
-from collections.abc import Callable, Iterator
+import math
 from typing import Final
 
 import numpy as np
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from components.reporter.charts import ACCENT, INK, OTHER, Chart, new_figure, render
+from modules.evaluation.bootstrap import Floats, draw_patients, make_estimate
 from schema import features
 from schema.reports.estimate import Estimate
 from schema.reports.evaluation import TEST_SET
@@ -25,8 +26,6 @@ _BINS: Final = 5
 _RESAMPLES: Final = 400
 _MOST_DRAWN: Final = 2000
 _SEED: Final = 20
-
-Floats = NDArray[np.float64]
 
 
 def judge_estimates(images: pd.DataFrame, confidence: float) -> list[QualityEstimate]:
@@ -75,14 +74,15 @@ def _select(images: pd.DataFrame, set_: str, copies: bool) -> pd.DataFrame:
 
 def _judge(set_: str, copies: bool, rows: pd.DataFrame, confidence: float) -> QualityEstimate:
     expected, dice, review = (rows[name].to_numpy(float) for name in ("expected_dice", "dice", "review"))
-    draws = list(_draw_patients(rows))
+    _, patients = np.unique(rows["source"] + "/" + rows["patient_id"], return_inverse=True)
+    rank_correlation, auroc = _estimate_ranks(expected, dice, patients, confidence)
     return QualityEstimate(
         set=set_,
         copies=copies,
         images=len(rows),
         bad=int((dice < GOOD).sum()),
-        rank_correlation=_estimate(_rank_correlation, expected, dice, draws, confidence),
-        auroc=_estimate(_auroc, expected, dice, draws, confidence),
+        rank_correlation=rank_correlation,
+        auroc=auroc,
         error=float(np.abs(expected - dice).mean()),
         reviewed=int(review.sum()),
         dice_of_reviewed=_mean(dice[review > 0]),
@@ -94,43 +94,37 @@ def _judge(set_: str, copies: bool, rows: pd.DataFrame, confidence: float) -> Qu
     )
 
 
-def _draw_patients(rows: pd.DataFrame) -> Iterator[NDArray[np.intp]]:
-    """Yield the images of patients drawn with replacement; none where there is one patient."""
-    _, patients = np.unique(rows["source"] + "/" + rows["patient_id"], return_inverse=True)
-    members = [np.flatnonzero(patients == patient) for patient in range(patients.max() + 1)]
-    random = np.random.default_rng(_SEED)
-    for _ in range(_RESAMPLES if len(members) > 1 else 0):
-        yield np.concatenate([members[patient] for patient in random.integers(0, len(members), len(members))])
+def _estimate_ranks(
+    expected: Floats, dice: Floats, patients: NDArray[np.intp], confidence: float
+) -> tuple[Estimate, Estimate]:
+    """Estimate rank correlation and AUROC, with intervals over patients."""
+    images, resamples = np.arange(len(dice)), _RESAMPLES if patients.any() else 0
+    drawn = [
+        [statistic(expected[draw], dice[draw]) for statistic in (_rank_correlation, _auroc)]
+        for counts in draw_patients(patients, resamples)
+        for draw in (np.repeat(images, count.astype(int)) for count in counts)
+    ]
+    of_draws = np.reshape(drawn, (-1, 2)).astype(float)
+    tail = (1 - confidence) / 2
+    return (
+        make_estimate(_rank_correlation(expected, dice), [of_draws[:, 0]], tail),
+        make_estimate(_auroc(expected, dice), [of_draws[:, 1]], tail),
+    )
 
 
-def _estimate(
-    statistic: Callable[[Floats, Floats], float | None],
-    expected: Floats,
-    dice: Floats,
-    draws: list[NDArray[np.intp]],
-    confidence: float,
-) -> Estimate:
-    value = statistic(expected, dice)
-    drawn = [known for draw in draws if (known := statistic(expected[draw], dice[draw])) is not None]
-    if value is None or not drawn:
-        return Estimate(value=value)
-    low, high = np.quantile(drawn, ((1 - confidence) / 2, (1 + confidence) / 2))
-    return Estimate(value=value, low=float(low), high=float(high))
-
-
-def _auroc(expected: Floats, dice: Floats) -> float | None:
-    """Return the area under the curve by ranks (Mann and Whitney, 1947); None where all masks are good, or none is."""
+def _auroc(expected: Floats, dice: Floats) -> float:
+    """Return the area under the curve by ranks (Mann and Whitney, 1947); NaN where all masks are good, or none is."""
     bad = dice < GOOD
     pairs = int(bad.sum()) * int((~bad).sum())
     if not pairs:
-        return None
+        return math.nan
     ranks = rankdata(-expected)
     return float((ranks[bad].sum() - bad.sum() * (bad.sum() + 1) / 2) / pairs)
 
 
-def _rank_correlation(expected: Floats, dice: Floats) -> float | None:
+def _rank_correlation(expected: Floats, dice: Floats) -> float:
     if np.ptp(expected) == 0 or np.ptp(dice) == 0:
-        return None
+        return math.nan
     return float(np.corrcoef(rankdata(expected), rankdata(dice))[0, 1])
 
 

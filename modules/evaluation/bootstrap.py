@@ -9,7 +9,7 @@ so patients are drawn, each with all images. Two models, or an image and its cop
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -97,11 +97,13 @@ class BootstrapAccumulator:
         values = self._values[order].astype(np.float64)
         _, patients = np.unique(keys[order, 0], return_inverse=True)
         point = _compare(values, np.ones((1, len(values))))
-        drawn = [_compare(values, weights) for weights in _draws(patients, resamples if self.patients > 1 else 0)]
+        drawn = [
+            _compare(values, weights) for weights in draw_patients(patients, resamples if self.patients > 1 else 0)
+        ]
         tail = (1 - confidence) / 2
         return {
             model: {
-                name: _estimate(value[0], [draw[model][name] for draw in drawn], tail)
+                name: make_estimate(value[0], [draw[model][name] for draw in drawn], tail)
                 for name, value in of_model.items()
             }
             for model, of_model in point.items()
@@ -120,7 +122,14 @@ def _hash(name: str) -> int:
     return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "little")
 
 
-def _estimate(value: float, drawn: list[Floats], tail: float) -> Estimate:
+def make_estimate(value: float, drawn: Sequence[Floats], tail: float) -> Estimate:
+    """Return a statistic with the interval that draws of patients give it.
+
+    Args:
+        value: Of all images; NaN where it has none.
+        drawn: Of the draws, in any number of pieces; NaN where a draw has none.
+        tail: Share of the draws that lies beyond either end.
+    """
     values = np.concatenate(drawn) if drawn else np.empty(0)
     values = values[~np.isnan(values)]  # draws without a single copy know no drop
     if np.isnan(value):
@@ -131,8 +140,16 @@ def _estimate(value: float, drawn: list[Floats], tail: float) -> Estimate:
     return Estimate(value=float(value), low=float(low), high=float(high))
 
 
-def _draws(patients: NDArray[np.intp], resamples: int) -> Iterable[Floats]:
-    """Yield how often each image is in each draw, float64 [draws, images]."""
+def draw_patients(patients: NDArray[np.intp], resamples: int) -> Iterable[Floats]:
+    """Draw patients with replacement, each with all images.
+
+    Args:
+        patients: Number of each image's patient, from 0.
+        resamples: How many draws.
+
+    Yields:
+        How often each image is in each of some draws, float64 [draws, images]; the same for the same arguments.
+    """
     random = np.random.default_rng(_SEED)
     count = patients.max(initial=-1) + 1
     at_a_time = max(1, _AT_A_TIME // max(1, len(patients)))

@@ -41,6 +41,8 @@ mean image, upright and upside down, and of their profiles. `symmetry`: with the
 OF_THE_MASK: Final = 3
 """The first cues tell of the mask alone, in another hospital as well; the others tell kinds of images apart."""
 
+THRESHOLD: Final = 0.5
+"""Of the probability, above which a pixel is lung."""
 _COARSE: Final = 32
 """Side to which images and masks are reduced, about, where their shapes are compared, pixels."""
 _SMALL: Final = 1e-6
@@ -61,7 +63,7 @@ def cues(images: Any, lung: Any, image_atlas: Any, lung_atlas: Any) -> Any:
         float32 [N, len(NAMES)].
     """
     images, lung = ops.squeeze(images, -1), ops.squeeze(lung, -1)
-    mask = ops.cast(lung > 0.5, "float32")
+    mask = ops.cast(lung > THRESHOLD, "float32")
     coarse, coarse_mask = reduce(images), reduce(mask)
     inside = _mean(mask)
     return ops.stack(

@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from modules.evaluation import overlap
-from modules.quality.cues import cues, reduce
+from modules.quality.cues import THRESHOLD, cues, reduce
 from modules.quality.estimator import Atlases, Judged, QualityEstimator, fit_estimator
 from modules.quality.grey_scale import GreyScale
 from modules.quality.stress import Floats, draw_stress
@@ -105,7 +105,7 @@ def _judge(network: Network, pairs: Iterator[_Pair], atlases: Atlases) -> Judged
     def ask(images: tf.Tensor, truth: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         lung = network(images)
         found = cues(images, lung, tf.constant(atlases.image), tf.constant(atlases.lung))
-        return found, overlap.dice(overlap.count(truth, lung > 0.5))
+        return found, overlap.dice(overlap.count(truth, lung > THRESHOLD))
 
     answers = []
     while batch := list(islice(pairs, _BATCH)):

@@ -23,14 +23,12 @@ from tensorflow_transform.saved.saved_transform_io_v2 import SavedModelLoader
 
 from modules.evaluation import overlap
 from modules.preprocessing import decode_mask, encoded_size, find_errors, parse_pixels
+from modules.quality.cues import THRESHOLD
 from modules.quality.estimator import QualityEstimator
 from schema import features
 
 _CHUNK = 16
 """Images that run through the network at a time; bounds memory whatever the size of the request."""
-
-_THRESHOLD = 0.5
-"""Of the probability, above which a pixel is lung."""
 
 _JUDGED = {**dict.fromkeys((*overlap.Counts._fields, "brier"), tf.float32), "mask_png": tf.string}
 _UNLIKE = "is unlike the images that the model was trained on"
@@ -183,7 +181,7 @@ def _find_doubts(answers: _Answers, review_below: float) -> tf.Tensor:
 
 def _encode_mask(element: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
     probability, size = element
-    lung = tf.image.resize(probability, size) > _THRESHOLD
+    lung = tf.image.resize(probability, size) > THRESHOLD
     return _to_png(lung), tf.reduce_mean(tf.cast(lung, tf.float32))
 
 
@@ -192,7 +190,7 @@ def _judge_mask(element: tuple[tf.Tensor, tf.Tensor]) -> Tensors:
     probability, encoded_mask = element
     truth = decode_mask(encoded_mask) > 0.5
     probability = tf.image.resize(probability, tf.shape(truth)[:2])
-    lung = probability > _THRESHOLD
+    lung = probability > THRESHOLD
     counts = overlap.count(truth[tf.newaxis], lung[tf.newaxis])
     return {
         **{name: tf.squeeze(pixels, 0) for name, pixels in counts._asdict().items()},
