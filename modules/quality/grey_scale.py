@@ -33,7 +33,7 @@ def find_grey_scale(transform_graph_dir: str) -> GreyScale:
     """Ask the SavedModel that Transform wrote."""
     transform = SavedModelLoader(transform_graph_dir).apply_transform_model
 
-    @tf.function  # of which only what the image needs is run
+    @tf.function(autograph=False)  # of which only what the image needs is run
     def normalise(encoded: tf.Tensor) -> tf.Tensor:
         return transform({features.IMAGE: encoded})[features.IMAGE]
 

@@ -60,7 +60,8 @@ def learn_quality(
         return _read(first_examples(eval_files, size, _MOST_ORIGINALS, originals=True))
 
     atlases = _draw_atlases(known())
-    of_known, of_originals = (_judge(network, pairs, atlases) for pairs in (known(), originals()))
+    judge = _make_judge(network, size, atlases)
+    of_known, of_originals = judge(known()), judge(originals())
     total = len(of_originals.dice)
     copies = min(_MOST_OF_EACH, math.ceil(_MOST_STRESSED / total))
     shows_lungs, is_other = [], []
@@ -74,7 +75,7 @@ def learn_quality(
                 is_other.append(copy.is_chest is False)
                 yield scale.normalise(copy.image), copy.mask
 
-    of_stressed = _judge(network, stressed(), atlases)
+    of_stressed = judge(stressed())
     _LOG.info("quality: fitted on %d originals and %d copies of them under stress", total, len(is_other))
     return fit_estimator(
         size,
@@ -98,18 +99,22 @@ def _draw_atlases(pairs: Iterator[_Pair]) -> Atlases:
     return Atlases(image=mean[0], lung=mean[1])
 
 
-def _judge(network: Network, pairs: Iterator[_Pair], atlases: Atlases) -> Judged:
-    """Let the network answer, and find the cues and the Dice of its masks."""
+def _make_judge(network: Network, size: int, atlases: Atlases) -> Callable[[Iterator[_Pair]], Judged]:
+    """Make the function that lets the network answer, and finds the cues and the Dice of its masks."""
+    pixels = tf.TensorSpec([None, size, size, 1], tf.float32)
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(input_signature=[pixels, pixels], autograph=False)  # a graph takes longer to build than to run
     def ask(images: tf.Tensor, truth: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         lung = network(images)
         found = cues(images, lung, tf.constant(atlases.image), tf.constant(atlases.lung))
         return found, overlap.dice(overlap.count(truth, lung > THRESHOLD))
 
-    answers = []
-    while batch := list(islice(pairs, _BATCH)):
-        images, masks = (np.stack(pixels)[..., np.newaxis] for pixels in zip(*batch, strict=True))
-        answers.append([answer.numpy() for answer in ask(tf.constant(images), tf.constant(masks))])
-    found, dice = (np.concatenate(parts) for parts in zip(*answers, strict=True))
-    return Judged(found, dice.astype(np.float64))
+    def judge(pairs: Iterator[_Pair]) -> Judged:
+        answers = []
+        while batch := list(islice(pairs, _BATCH)):
+            images, masks = (np.stack(pixels)[..., np.newaxis] for pixels in zip(*batch, strict=True))
+            answers.append([answer.numpy() for answer in ask(tf.constant(images), tf.constant(masks))])
+        found, dice = (np.concatenate(parts) for parts in zip(*answers, strict=True))
+        return Judged(found, dice.astype(np.float64))
+
+    return judge

@@ -144,6 +144,7 @@ def _ask(
     """Make the function from encoded images, string [N], to what the network says of them."""
     size = model.input_shape[1]
 
+    @tf.autograph.experimental.do_not_convert
     def ask_chunk(encoded: tf.Tensor) -> _Answers:
         pixels = tf.map_fn(
             lambda serialized: parse_pixels(serialized, tf.float16, size),

@@ -53,7 +53,7 @@ class Loop:
         self._batch_size = batch_size
         self._steps_a_call = steps_a_call
         # A function of its own only where it is compiled: replicas cannot meet within one.
-        compile_ = functools.partial(tf.function, jit_compile=True) if compiled else lambda function: function
+        compile_ = functools.partial(tf.function, jit_compile=True, autograph=False) if compiled else lambda function: function
         self._differentiate = compile_(self._differentiate_replica)
         self._measure = compile_(self._measure_replica)
         self._train_steps = tf.function(lambda steps, count: self._run_steps(self._train_step, steps, count))
@@ -126,6 +126,8 @@ class Loop:
 
     def _run_steps(self, step: Any, steps: Any, count: tf.Tensor) -> tf.Tensor:
         """Run `count` steps on all replicas, and return the sums of each, [count, 4]."""
+        # A step has no loops or conditions of tensors; to look for them in all that it calls takes seconds.
+        step = tf.autograph.experimental.do_not_convert(step)
         sums = tf.TensorArray(tf.float32, size=count, element_shape=[len(FIGURES) + 1])
         for index in tf.range(count):
             of_replicas = self._strategy.run(step, args=next(steps))
