@@ -98,6 +98,10 @@ image: ## The container image; IMAGE=..., BASE_IMAGE=..., REQUIREMENTS=requireme
 
 .PHONY: image-test
 image-test: $(READY) ## Build the image and test it in containers; LUNGSEG_IMAGE=... tests one that is there
+	@tests/image/run $(RUN)/pytest -m "not nightly"
+
+.PHONY: image-test-nightly
+image-test-nightly: $(READY) ## The same, and the whole graph of Kubeflow in its containers
 	@tests/image/run $(RUN)/pytest
 
 .PHONY: setup

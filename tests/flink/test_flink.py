@@ -105,6 +105,7 @@ def test_a_dead_task_manager_costs_no_record(cluster: FlinkCluster, tmp_path: Pa
     assert counts(augmented) == counts(expected)
 
 
+@pytest.mark.nightly
 def test_a_whole_run_gives_the_same(here: Run, there: Run) -> None:
     assert there.span() == here.span()
     assert there.made.keys() == here.made.keys()
@@ -114,6 +115,7 @@ def test_a_whole_run_gives_the_same(here: Run, there: Run) -> None:
     assert there.evaluation() == here.evaluation()
 
 
+@pytest.mark.nightly
 def test_copies_are_the_same_in_one_process_in_several_and_on_two_task_managers(
     here: Run, there: Run, tmp_path: Path
 ) -> None:

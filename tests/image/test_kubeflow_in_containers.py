@@ -29,6 +29,7 @@ def volume(run_in_container: RunInContainer, tmp_path_factory: pytest.TempPathFa
     return folder
 
 
+@pytest.mark.nightly
 def test_the_whole_graph_ends_with_a_model_that_serves(
     run_in_container: RunInContainer, volume: Path, tmp_path: Path
 ) -> None:
