@@ -18,6 +18,7 @@ class PusherSpec(component_spec.ComponentSpec):
         "blessing": ChannelParameter(type=standard_artifacts.ModelBlessing),
         "infra_blessing": ChannelParameter(type=standard_artifacts.InfraBlessing),
         "statistics": ChannelParameter(type=standard_artifacts.ExampleStatistics, optional=True),
+        "changes": ChannelParameter(type=standard_artifacts.ExampleAnomalies, optional=True),
     }
     OUTPUTS = {"pushed_model": ChannelParameter(type=standard_artifacts.PushedModel)}
     PARAMETERS = base.PARAMETERS
@@ -49,6 +50,7 @@ class Pusher(base.Component):
         infra_blessing: types.BaseChannel,
         settings: ServingFolderSettings,
         statistics: types.BaseChannel | None = None,
+        changes: types.BaseChannel | None = None,
     ) -> None:
         """Wire the component.
 
@@ -59,5 +61,14 @@ class Pusher(base.Component):
             settings: Where to push it to, and what is kept beside it.
             statistics: Of the examples before they were augmented; those of the training split are kept beside the
                 model, for later data to be compared with.
+            changes: Of the ChangeDetector, which tells what the model was made of; a later run that finds the same ends
+                early.
         """
-        super().__init__(settings, model=model, blessing=blessing, infra_blessing=infra_blessing, statistics=statistics)
+        super().__init__(
+            settings,
+            model=model,
+            blessing=blessing,
+            infra_blessing=infra_blessing,
+            statistics=statistics,
+            changes=changes,
+        )

@@ -11,7 +11,7 @@ from tfx.utils import path_utils
 from components import base
 from components.serving_folder import ServingFolderSettings
 from modules.serving.serving_dir import pointed_version, push
-from schema.reports.serving import PushRecord
+from schema.reports.serving import ChangeReport, PushRecord
 from schema.reports.statistics import COMPARED_SPLIT
 
 PUSHED = "pushed"
@@ -30,7 +30,7 @@ class Executor(base.Executor[ServingFolderSettings]):
         """Push.
 
         Args:
-            inputs: `model`, `blessing` and `infra_blessing`; `statistics`, if there are any.
+            inputs: `model`, `blessing` and `infra_blessing`; `statistics` and `changes`, if there are any.
             outputs: `pushed_model`: its custom property `pushed` is 1 or 0; `pushed_destination`, a folder, and
                 `pushed_version` tell where a pushed model is, and a `PushRecord` says the same. It holds no copy.
             settings: Where to, and the keys of what made and judged the model.
@@ -43,6 +43,7 @@ class Executor(base.Executor[ServingFolderSettings]):
             _LOG.info("not pushed: %s", obstacle)
             pushed_model.set_int_custom_property(PUSHED, 0)
             return
+        changes = inputs.get("changes")
         before = pointed_version(settings.serving_dir)
         version = push(
             Path(path_utils.serving_model_path(inputs["model"].uri)),
@@ -50,6 +51,7 @@ class Executor(base.Executor[ServingFolderSettings]):
             settings.candidate_key,
             settings.baseline_key,
             _read_statistics(inputs.get("statistics")),
+            ChangeReport.read(changes.uri).origin if changes else None,
         )
         record = PushRecord(version=version, destination=str(settings.serving_dir / str(version)))
         record.write(pushed_model.uri)

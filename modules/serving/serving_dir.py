@@ -19,7 +19,7 @@ from typing import Final
 
 from modules.serving.saved_model import MODEL_FILE, STATISTICS_FILE, digest, files_digest
 from schema.reports.base import ReportFileError
-from schema.reports.serving import ServingPointer
+from schema.reports.serving import Origin, ServingPointer
 
 _WITHDRAWN: Final = "withdrawn"
 _PARTIAL: Final = ".partial-"
@@ -61,6 +61,16 @@ def pointed_version(serving_dir: Path) -> int | None:
     return pointer.version
 
 
+def current_origin(serving_dir: Path) -> Origin | None:
+    """Return what the current version was made of; None where there is none, or its pointer does not tell.
+
+    Raises:
+        ValueError: The pointer is damaged.
+    """
+    pointer = _read_pointer(serving_dir)
+    return pointer.origin if pointer else None
+
+
 def version_named(name: str) -> int | None:
     """Return the version that a folder's name stands for; None where it is no number, as `007`."""
     return int(name) if name.isdecimal() and str(int(name)) == name else None
@@ -89,6 +99,7 @@ def push(
     candidate_key: str = "",
     baseline_key: str = "",
     statistics: bytes | None = None,
+    origin: Origin | None = None,
 ) -> int:
     """Put a model under the next number and make it the current one; whole, or not at all.
 
@@ -101,6 +112,7 @@ def push(
         candidate_key: Identifies what made and judged the model.
         baseline_key: What the function of this name said before it was judged.
         statistics: Of the data that it was trained on, kept beside it (`STATISTICS_FILE`).
+        origin: What it was made of.
 
     Returns:
         The model's version, from 1.
@@ -114,12 +126,17 @@ def push(
     if version is None or not _holds(serving_dir, version, content):
         version = _publish(model_dir, serving_dir, statistics)
     elif pointer and pointer.version == version:
-        return version  # the pointer tells of the candidate that made it first
+        # The keys stay those of the candidate that made it first; the origin is what makes it now. Another push may
+        # have written the pointer since.
+        if (now := _read_pointer(serving_dir)) and now.version == version:
+            now.model_copy(update={"origin": origin}).write(serving_dir)
+        return version
     ServingPointer(
         version=version,
         digest=content,
         candidate_key=candidate_key,
         baseline_key=baseline_key,
+        origin=origin,
         # Another push may have written the pointer since.
         files=_with_files(_read_pointer(serving_dir), serving_dir / str(version)),
     ).write(serving_dir)

@@ -20,7 +20,7 @@ from components.pusher import executor
 from components.pusher.component import Pusher
 from components.serving_folder import ServingFolderSettings
 from modules.serving import serving_dir
-from schema.reports.serving import PushRecord, ServingPointer
+from schema.reports.serving import ChangeReport, Origin, PushRecord, ServingPointer
 
 Push = Callable[..., types.Artifact]
 
@@ -62,7 +62,9 @@ def push(tmp_path: Path, serving: Path, caplog: pytest.LogCaptureFixture) -> Pus
 
     settings = ServingFolderSettings(serving_dir=serving, candidate_key="c", baseline_key="none")
 
-    def do(value: float = 0, blessed: int = 1, served: int = 1, age: float | None = None) -> types.Artifact:
+    def do(
+        value: float = 0, blessed: int = 1, served: int = 1, age: float | None = None, data: str | None = None
+    ) -> types.Artifact:
         number = len(list(tmp_path.glob("model*")))
         model, pushed = standard_artifacts.Model(), standard_artifacts.PushedModel()
         model.uri, pushed.uri = str(tmp_path / f"model{number}"), str(tmp_path / f"pushed{number}")
@@ -75,6 +77,12 @@ def push(tmp_path: Path, serving: Path, caplog: pytest.LogCaptureFixture) -> Pus
         }
         if age is not None:
             inputs["statistics"] = [statistics_of(tmp_path / f"statistics{number}", age)]
+        if data is not None:
+            changes = standard_artifacts.ExampleAnomalies()
+            changes.uri = str(tmp_path / f"changes{number}")
+            origin = Origin(data=data, settings="s", code="c")
+            ChangeReport(origin=origin, spans=[1], version=None, changes=["no_model"]).write(changes.uri)
+            inputs["changes"] = [changes]
         executor.Executor().Do(inputs, {"pushed_model": [pushed]}, {"settings": settings.model_dump_json()})
         return pushed
 
@@ -113,6 +121,13 @@ def test_an_equal_model_is_not_pushed_again(push: Push, serving: Path, caplog: p
     assert again.get_string_custom_property("pushed_destination") == f"{serving}/1"
     assert names(serving) == ["1", "current.json"]
     assert caplog.records[-1].getMessage() == "equal to version 1, which is current: not pushed again"
+
+
+def test_what_the_model_was_made_of_is_kept(push: Push, serving: Path) -> None:
+    push(1, data="d1")
+    assert ServingPointer.read(serving).origin == Origin(data="d1", settings="s", code="c")
+    push(2, blessed=0, data="d2")
+    assert ServingPointer.read(serving).origin == Origin(data="d1", settings="s", code="c")
 
 
 def test_statistics_of_the_training_data_are_kept_beside_the_model(push: Push, serving: Path) -> None:
@@ -184,9 +199,10 @@ def test_the_component_is_wired() -> None:
     statistics = channel.OutputChannel(standard_artifacts.ExampleStatistics, None, "statistics")
     needed = {"model": model, "blessing": blessing, "infra_blessing": infra}
     settings = ServingFolderSettings(serving_dir=Path("/serving"), candidate_key="c", baseline_key="none")
-    pusher = Pusher(**needed, statistics=statistics, settings=settings)
+    changes = channel.OutputChannel(standard_artifacts.ExampleAnomalies, None, "changes")
+    pusher = Pusher(**needed, statistics=statistics, changes=changes, settings=settings)
     assert pusher.id == "Pusher"
-    assert pusher.inputs == {**needed, "statistics": statistics}
+    assert pusher.inputs == {**needed, "statistics": statistics, "changes": changes}
     assert Pusher(**needed, settings=settings).inputs == needed
     outputs = {key: output.type for key, output in pusher.outputs.items()}
     assert outputs == {"pushed_model": standard_artifacts.PushedModel}

@@ -14,8 +14,8 @@ from constant_model import Constant
 
 from modules.serving import serving_dir
 from modules.serving.saved_model import STATISTICS_FILE, digest, files_digest
-from modules.serving.serving_dir import baseline_key, current_version, is_model, promote, push
-from schema.reports.serving import ServingPointer
+from modules.serving.serving_dir import baseline_key, current_origin, current_version, is_model, promote, push
+from schema.reports.serving import Origin, ServingPointer
 
 FILES = ["fingerprint.pb", "saved_model.pb", "variables/variables.data-00000-of-00001", "variables/variables.index"]
 
@@ -172,6 +172,19 @@ def test_an_equal_model_of_another_candidate_changes_no_pointer(serving: Path, m
     assert push(models[0], serving, "b", baseline_key("b", serving)) == 1
     assert pointer(serving) == before
     assert baseline_key("b", serving).startswith("1:"), "what it was judged against is still what counts"
+
+
+def test_the_pointer_tells_what_the_model_was_made_of(serving: Path, models: list[Path]) -> None:
+    origin, later = Origin(data="d1", settings="s", code="c"), Origin(data="d2", settings="s", code="c")
+    assert current_origin(serving) is None
+    push(models[1], serving, "candidate", "none", origin=origin)
+    assert current_origin(serving) == origin
+    push(models[1], serving, "another", "none", origin=later)
+    assert current_origin(serving) == later, "or each run would train once more what is equal in the end"
+    assert pointer(serving).candidate_key == "candidate"
+    push(models[2], serving, origin=origin)
+    promote(serving, 1)
+    assert current_origin(serving) is None, "it was put back by hand"
 
 
 def test_equal_to_one_that_something_else_pushed(tmp_path: Path, models: list[Path]) -> None:
