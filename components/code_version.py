@@ -24,6 +24,16 @@ MODEL_CODE: Final = (
 )
 """What, with all that it imports, makes a model of examples and judges it."""
 
+RUN_CODE: Final = (
+    *MODEL_CODE,
+    "components.example_gen.executor",
+    "components.record_validator.executor",
+    "components.example_validator.executor",
+    "components.data_gate.executor",
+    "components.serving_probe.executor",
+)
+"""The same of data as they are delivered: what reads, checks and refuses them, and what tries the model."""
+
 _ROOT: Final = Path(__file__).parent.parent
 _PACKAGES: Final = frozenset({"schema", "modules", "components", "pipeline"})
 _LIBRARIES: Final = ("tensorflow", "keras", "tensorflow-transform", "albumentations", "opencv-python-headless")

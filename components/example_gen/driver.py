@@ -8,7 +8,7 @@ from tfx.proto import range_config_pb2
 from tfx.utils import io_utils, proto_utils
 
 from components.example_gen.executor import INPUT_BASE, spans_to_read
-from components.example_gen.spans import enumerate_spans, existing
+from components.example_gen.spans import check_there
 
 RANGE_CONFIG = "range_config"
 
@@ -37,18 +37,10 @@ class Driver(driver.FileBasedDriver):
 
 
 def check_spans(exec_properties: dict[str, Any]) -> None:
-    """Raise ValueError where there is no span, or not the one that is named; TFX would not say what it looked for."""
-    spans = existing(exec_properties[INPUT_BASE])
-    requested = exec_properties.get(RANGE_CONFIG)
-    if not requested:
-        if not spans:
-            raise ValueError(
-                f"'{exec_properties[INPUT_BASE]}' holds no span-N/records-*: write them there with `lungseg ingest`"
-            )
-        return
-    range_config = range_config_pb2.RangeConfig()
-    proto_utils.json_to_proto(requested, range_config)
-    newest = range_config.static_range.start_span_number
-    if newest not in spans:
-        there_are = f"there are {enumerate_spans(spans)}; name one of these, or" if spans else "there are none;"
-        raise ValueError(f"'{exec_properties[INPUT_BASE]}' has no span {newest}: {there_are} write it first")
+    """Raise ValueError where there is no span, or not the one that is named."""
+    newest = None
+    if requested := exec_properties.get(RANGE_CONFIG):
+        range_config = range_config_pb2.RangeConfig()
+        proto_utils.json_to_proto(requested, range_config)
+        newest = range_config.static_range.start_span_number
+    check_there(exec_properties[INPUT_BASE], newest)

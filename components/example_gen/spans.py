@@ -44,6 +44,21 @@ def existing(data_root: str) -> list[int]:
     return sorted({int(match[1]) for file in files if (match := _NUMBER.search(str(file)))})
 
 
+def check_there(data_root: str, newest: int | None) -> None:
+    """Raise ValueError where there is no span, or not the one that is named; TFX would not say what it looked for.
+
+    Args:
+        data_root: Folder with `span-N/`.
+        newest: The span that is named; None: any.
+    """
+    spans = existing(data_root)
+    if newest is None and not spans:
+        raise ValueError(f"'{data_root}' holds no span-N/records-*: write them there with `lungseg ingest`")
+    if newest is not None and newest not in spans:
+        there_are = f"there are {enumerate_spans(spans)}; name one of these, or" if spans else "there are none;"
+        raise ValueError(f"'{data_root}' has no span {newest}: {there_are} write it first")
+
+
 def number_in(pattern: str) -> int:
     """Return the number in a pattern in which TFX's driver has put the newest span, such as `span-5/records-*`.
 
