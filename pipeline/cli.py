@@ -29,7 +29,7 @@ _DEMO_IMAGES, _DEMO_SEED, _DEMO_SIZE = 240, 1, 256
 
 app = typer.Typer(
     help="Train, judge and release lung segmentation models.",
-    epilog="Exit codes: 0 done (and, for a run, blessed and pushed), 2 wrong input, 3 not blessed "
+    epilog="Exit codes: 0 done (and, for a run, blessed and pushed, or unchanged), 2 wrong input, 3 not blessed "
     "or the data not fit to train on, 1 anything else.",
     no_args_is_help=True,
     add_completion=False,
@@ -159,14 +159,17 @@ def run(
     orchestrator: Annotated[
         Orchestrator, typer.Option(help="TFX's runner: one component at a time, or the graph as a Beam pipeline.")
     ] = Orchestrator.LOCAL,
+    force: Annotated[
+        bool, typer.Option("--force", help="Train even where nothing has changed since the model that serves was made.")
+    ] = False,
     verbose: Verbose = False,
 ) -> None:
     """Run the pipeline on this machine: augment, train, evaluate on slices, bless, push."""
     from pipeline.commands.run import run as run_pipeline
 
     settings = read_config(config, set_, data, root, external, span, spans)
-    blessed = run_pipeline(settings, orchestrator=orchestrator, verbose=verbose)
-    raise typer.Exit(OK if blessed else NOT_BLESSED)
+    serves = run_pipeline(settings, orchestrator=orchestrator, force=force, verbose=verbose)
+    raise typer.Exit(OK if serves else NOT_BLESSED)
 
 
 @app.command()

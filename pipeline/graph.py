@@ -1,5 +1,6 @@
 """The pipeline graph: one function from a configuration to a TFX pipeline, the same for every runner.
 
+ChangeDetector, and where something has changed:
 ExampleGen - RecordValidator - StatisticsGen - ImportSchemaGen - BaselineResolver - ExampleValidator - DataGate
 |- (ExternalExampleGen - ExternalRecordValidator - - - - - ExternalAugmenter) - - - -.
 `- Augmenter - Transform - (Tuner) - Trainer - Evaluator, ServingProbe - Pusher - Reporter
@@ -9,16 +10,23 @@ ExampleGen - RecordValidator - StatisticsGen - ImportSchemaGen - BaselineResolve
 
 import hashlib
 import json
+from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Final
 
 from tfx.components import Trainer, Tuner
 from ml_metadata.proto import metadata_store_pb2
 from tfx.dsl.components.base.base_component import BaseComponent
+from tfx.dsl.experimental.conditionals.conditional import Cond
 from tfx.orchestration.pipeline import Pipeline
 from tfx.proto import trainer_pb2
 from tfx.types import BaseChannel
 
 from components.baseline_resolver.component import BaselineResolver
+from components.change_detector import detect
+from components.change_detector.component import ChangeDetector
+from components.change_detector.executor import UNCHANGED
+from components.change_detector.settings import ChangeDetectorSettings
 from components.code_version import MODEL_CODE, code_version
 from components.evaluator.component import Evaluator
 from components.evaluator.settings import EvaluatorSettings
@@ -32,8 +40,9 @@ from modules.serving.serving_dir import baseline_key
 from modules.training.settings import TrainerSettings, TrainSettings, TuneSettings
 from pipeline.config import Config
 from pipeline.data_graph import DataNodes, prepare, validate
-from pipeline.root import STUDY_SUFFIX
+from pipeline.root import ARTIFACTS_DIR, STUDY_SUFFIX
 from schema.reports.run_report import ReportKind
+from schema.reports.serving import Regardless
 
 _TRAINER: Final = "modules.training.trainer"
 _TUNER: Final = "modules.training.tuner"
@@ -41,12 +50,22 @@ _TUNER: Final = "modules.training.tuner"
 _ROOT_ON_CLUSTER: Final = "minio://artifacts"
 """TFX asks for a root when it compiles; what counts is told to Kubeflow when a run starts."""
 
+_ONLY_WHERE: Final[Mapping[str, bool | set[str]]] = {
+    **dict.fromkeys(("name", "root", "beam", "kubeflow", "notify"), True),
+    "data": {"root", "span", "spans", "external"},
+}
+"""Of the configuration, what says where and on what a run takes place; the data themselves are looked at."""
+
 ORIGINALS_ONLY: Final = "originals only"
 """Names the arm of a study that a training with copies is compared with."""
 
 
 def create_pipeline(
-    config: Config, connection: metadata_store_pb2.ConnectionConfig | None = None, *, on_cluster: bool = False
+    config: Config,
+    connection: metadata_store_pb2.ConnectionConfig | None = None,
+    *,
+    on_cluster: bool = False,
+    regardless: Regardless | None = None,
 ) -> Pipeline:
     """Build the graph of a run.
 
@@ -54,7 +73,22 @@ def create_pipeline(
         config: All that determines the run.
         connection: Where the runner keeps metadata, if it is told so by the pipeline.
         on_cluster: Whether the graph is built for Kubeflow, where folders can be seen only by the steps themselves.
+        regardless: Why to train even where nothing has changed; what is forced takes nothing from the cache.
     """
+    detector = ChangeDetector(_change_settings(config, on_cluster=on_cluster, regardless=regardless))
+    # On one machine the runner ends the run: a condition's artifact would be in the key of all that is cached.
+    changed = detector.outputs["changes"].future()[0].custom_property(UNCHANGED) == 0
+    with Cond(changed) if on_cluster else nullcontext():
+        nodes = _run_nodes(config, detector, on_cluster=on_cluster)
+    for node in nodes:
+        if not node.inputs:
+            node.add_upstream_node(detector)
+    artifacts = _ROOT_ON_CLUSTER if on_cluster else None
+    return _pipeline(config, config.name, [detector, *nodes], connection, artifacts, cache=regardless != "forced")
+
+
+def _run_nodes(config: Config, detector: ChangeDetector, *, on_cluster: bool) -> list[BaseComponent]:
+    """Make all nodes of a run that are only needed where something has changed."""
     candidate = candidate_key(config)
     serving = ServingFolderSettings(
         serving_dir=config.serving_dir,
@@ -82,6 +116,7 @@ def create_pipeline(
         infra_blessing=probe.outputs["infra_blessing"],
         settings=serving,
         statistics=data.statistics,
+        changes=detector.outputs["changes"],
     )
     reporter = _reporter(
         config,
@@ -95,9 +130,7 @@ def create_pipeline(
         baseline_model=baseline,
     )
     trainers = [tuner, trainer] if tuner else [trainer]
-    nodes = [*data.nodes, transform, *trainers, evaluator, probe, pusher, reporter]
-    artifacts = _ROOT_ON_CLUSTER if on_cluster else None
-    return _pipeline(config, config.name, nodes, connection, artifacts)
+    return [*data.nodes, transform, *trainers, evaluator, probe, pusher, reporter]
 
 
 def create_study(config: Config, connection: metadata_store_pb2.ConnectionConfig | None = None) -> Pipeline:
@@ -134,18 +167,33 @@ def candidate_key(config: Config) -> str:
     return hashlib.sha256(json.dumps(made_by, sort_keys=True).encode()).hexdigest()[:16]
 
 
+def _change_settings(config: Config, *, on_cluster: bool, regardless: Regardless | None) -> ChangeDetectorSettings:
+    settings = ChangeDetectorSettings(
+        serving_dir=config.serving_dir,
+        data_root=config.data.root,
+        span=config.data.span,
+        spans=config.data.spans,
+        external=config.data.external,
+        run=config.model_dump(mode="json", exclude=_ONLY_WHERE),
+        regardless=regardless,
+    )
+    return settings if on_cluster else settings.model_copy(update={"cache_key": detect.cache_key(settings)})
+
+
 def _pipeline(
     config: Config,
     name: str,
     nodes: list[BaseComponent],
     connection: metadata_store_pb2.ConnectionConfig | None,
     artifacts: str | None = None,
+    *,
+    cache: bool = True,
 ) -> Pipeline:
     return Pipeline(
         pipeline_name=name,
-        pipeline_root=artifacts or str(config.root / "artifacts"),
+        pipeline_root=artifacts or str(config.root / ARTIFACTS_DIR),
         components=nodes,
-        enable_cache=True,
+        enable_cache=cache,
         metadata_connection_config=connection,
         beam_pipeline_args=config.beam.arguments(),
     )

@@ -6,6 +6,7 @@ from typing import Final
 
 from pipeline.errors import UserError
 
+ARTIFACTS_DIR: Final = "artifacts"
 CONFIG_FILE: Final = "config.yaml"
 """The configuration that the last run or study had."""
 LOG_FILE: Final = "log.txt"

@@ -19,6 +19,7 @@ from tfx.orchestration.portable.mlmd import execution_lib
 from tfx.proto.orchestration import pipeline_pb2
 
 from components.artifacts import SECONDS
+from components.change_detector.executor import UNCHANGED
 from pipeline.errors import ComponentError
 from pipeline.root import METADATA_FILE
 
@@ -31,6 +32,12 @@ class ComponentRun:
     seconds: float
     cached: bool
     outputs: dict[str, list[types.Artifact]]
+
+    @property
+    def unchanged(self) -> bool:
+        """Whether it found that nothing has changed, so that nothing behind it is needed."""
+        made = [artifact for artifacts in self.outputs.values() for artifact in artifacts]
+        return any(artifact.get_int_custom_property(UNCHANGED) == 1 for artifact in made)
 
 
 class Observer(Protocol):
@@ -54,11 +61,13 @@ class Runner(tfx_runner.IrBasedRunner):
         self._observer = observer
 
     def observe(self, component_id: str, run_id: str, launch: Callable[[], None]) -> None:
-        """Launch a component and tell of it.
+        """Launch a component and tell of it; do nothing after one that found nothing changed.
 
         Raises:
             ComponentError: It failed.
         """
+        if any(run.unchanged for run in self.runs):
+            return
         self._observer.started(component_id)
         start = time.monotonic()
         try:

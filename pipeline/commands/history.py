@@ -33,7 +33,7 @@ _RUN_CONTEXT: Final = "pipeline_run"
 ReportT = TypeVar("ReportT", bound=Report)
 
 Kind = Literal["run", "study"]
-Status = Literal["blessed", "not_blessed", "done", "failed", "unfinished"]
+Status = Literal["blessed", "not_blessed", "unchanged", "done", "failed", "unfinished"]
 
 _DECIDING: Final[dict[Kind, str]] = {"run": "Pusher", "study": "Evaluator"}
 """The node after which the outcome is known."""
@@ -62,11 +62,12 @@ class Run:
     dice_copies: float | None
     """Mean Dice, 0-1, on their augmented copies."""
     status: Status
-    """A study is `done` rather than `blessed`; `unfinished` runs were cut off, or go on."""
+    """A study is `done` rather than `blessed`; an `unchanged` run would have made the model that serves once more;
+    `unfinished` runs were cut off, or go on."""
     reason: str | None
     """Of `not_blessed`, the first rule that was broken, or `serving probe`; of `failed`, the component."""
     version: str | None
-    """What the model is called in the serving folder, if it was pushed."""
+    """What the model is called in the serving folder, if it was pushed; of an `unchanged` run, the one that serves."""
 
 
 @dataclass(frozen=True)
@@ -187,8 +188,10 @@ def _describe(started: datetime.datetime, nodes: Sequence[_Node]) -> Run:
     augmented = made.get(("Augmenter", "augmented_examples"))
     dice = _dice(made.get(("Evaluator", "evaluation")))
     # Runs of before several spans could be read have it under TFX's own name.
-    spans = _spans(made.get(("ExampleGen", "examples")) or made.get(("ImportExampleGen", "examples")))
-    status, reason = _judge(kind, nodes, made)
+    examples = made.get(("ExampleGen", "examples")) or made.get(("ImportExampleGen", "examples"))
+    changes, pushed = made.get(("ChangeDetector", "changes")), made.get(("Pusher", "pushed_model"))
+    spans = _spans(examples or changes)
+    status, reason = ("unchanged", None) if _number(changes, "unchanged") == 1 else _judge(kind, nodes, made)
     return Run(
         started=started.isoformat(timespec="minutes"),
         pipeline=pipeline,
@@ -201,7 +204,7 @@ def _describe(started: datetime.datetime, nodes: Sequence[_Node]) -> Run:
         dice_copies=dice.get("is_augmented:1"),
         status=status,
         reason=reason,
-        version=_text(made.get(("Pusher", "pushed_model")), "pushed_version"),
+        version=_text(changes, "version") if status == "unchanged" else _text(pushed, "pushed_version"),
     )
 
 

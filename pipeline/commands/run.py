@@ -16,8 +16,9 @@ from pipeline.config import Config
 from pipeline.errors import UserError
 from pipeline.notify.telling import Tell, decision, telling
 from pipeline.notify.webhook import open_webhook
-from pipeline.root import LOG_FILE, REPORT_DIR, check_root
+from pipeline.root import ARTIFACTS_DIR, LOG_FILE, REPORT_DIR, check_root
 from schema.reports.result import RunResult, StudyResult
+from schema.reports.serving import Regardless
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -25,16 +26,20 @@ if TYPE_CHECKING:
     from pipeline.runners import ComponentRun
 
 
-def run(config: Config, *, orchestrator: Orchestrator = Orchestrator.LOCAL, verbose: bool = False) -> bool:
+def run(
+    config: Config, *, orchestrator: Orchestrator = Orchestrator.LOCAL, force: bool = False, verbose: bool = False
+) -> bool:
     """Run the pipeline; everything that it writes is under the configuration's root.
 
     Args:
         config: Of the run.
         orchestrator: What runs the graph, with the same results.
+        force: Trains even where nothing has changed since the model that serves was made, and takes nothing from the
+            cache.
         verbose: Leaves the libraries' output on the terminal.
 
     Returns:
-        Whether the model was blessed and pushed.
+        Whether the model was blessed and pushed, or is the one that serves.
 
     Raises:
         UserError: There is no data, the root cannot be written, or a secret for the webhook cannot be read.
@@ -47,35 +52,41 @@ def run(config: Config, *, orchestrator: Orchestrator = Orchestrator.LOCAL, verb
 
         warn = partial(shown.print, style="yellow", soft_wrap=True)
         with telling(config, webhook, warn) as tell:
-            result, runs = _run_graph(config, orchestrator, shown, tell)
-            _publish(report_of(runs), config.root)
-            console.show_result(shown, result)
-            blessed = result.status == "blessed"
+            with _marked_unfinished(config.root) as resumed:
+                regardless: Regardless | None = "forced" if force else "resumed" if resumed else None
+                result, runs = _run_graph(config, orchestrator, shown, tell, regardless)
+                if result.status != "unchanged":
+                    _publish(report_of(runs), config.root)
+            if result.slices:
+                console.show_result(shown, result)
+            serves = result.status != "not_blessed"
             shown.print(
-                _verdict(config.serving_dir, result.pushed_version if blessed else None, runs, start),
-                style="bold green" if blessed else "bold red",
+                _verdict(config.serving_dir, result, runs, start),
+                style="bold green" if serves else "bold red",
                 soft_wrap=True,
             )
-        shown.print(f"Report: {config.root / REPORT_DIR / 'index.html'}", soft_wrap=True)
+        if result.slices:  # an unchanged run has none where the last report is of another model
+            shown.print(f"Report: {config.root / REPORT_DIR / 'index.html'}", soft_wrap=True)
         shown.print(f"All figures: {config.root / RunResult.FILE}", soft_wrap=True)
-    return blessed
+    return serves
 
 
 def _run_graph(
-    config: Config, orchestrator: Orchestrator, shown: "Console", tell: Tell
+    config: Config, orchestrator: Orchestrator, shown: "Console", tell: Tell, regardless: Regardless | None
 ) -> "tuple[RunResult, list[ComponentRun]]":
     """Run all components; what serves is put on record and told, even if the report fails."""
-    from pipeline.commands.run_result import collect_result
+    from pipeline.commands.run_result import collect_result, collect_unchanged
     from pipeline.graph import create_pipeline
     from pipeline.runners import BeamRunner, LocalRunner
 
     with console.RunView(shown) as view:
         runner = {Orchestrator.LOCAL: LocalRunner, Orchestrator.BEAM: BeamRunner}[orchestrator](config.root, view)
         try:
-            runner.run(create_pipeline(config, runner.connection))
+            runner.run(create_pipeline(config, runner.connection, regardless=regardless))
         finally:
-            if any(run.id == "Pusher" for run in runner.runs):
-                result = collect_result(config, runner.runs)
+            unchanged = any(run.unchanged for run in runner.runs)
+            if unchanged or any(run.id == "Pusher" for run in runner.runs):
+                result = (collect_unchanged if unchanged else collect_result)(config, runner.runs)
                 result.write(config.root)
                 tell(decision(result))
     return result, runner.runs
@@ -141,12 +152,18 @@ def _prepared(config: Config, verbose: bool) -> Iterator["Console"]:
         yield shown
 
 
-def _verdict(serving_dir: Path, version: str | None, runs: "list[ComponentRun]", start: float) -> str:
+def _verdict(serving_dir: Path, result: RunResult, runs: "list[ComponentRun]", start: float) -> str:
     from modules.serving.serving_dir import pointed_version
 
     minutes = (time.monotonic() - start) / 60
-    if version is None:
+    version = result.pushed_version
+    if result.status == "not_blessed" or version is None:
         return f"not blessed, nothing pushed, after {minutes:.1f} minutes"
+    if result.status == "unchanged":
+        return (
+            f"unchanged: data, settings and code are those of version {version}, which serves; "
+            f"it lies in {serving_dir / version}; train all the same with --force"
+        )
     if not all(run.cached for run in runs):
         return f"blessed and pushed in {minutes:.1f} minutes: the model lies in {serving_dir / version}"
     current = pointed_version(serving_dir)
@@ -156,6 +173,20 @@ def _verdict(serving_dir: Path, version: str | None, runs: "list[ComponentRun]",
     if str(current) == version:
         return f"{unchanged}: it lies in {serving_dir / version}"
     return f"{unchanged}; now version {current} serves, as `lungseg promote` or a later run has it"
+
+
+@contextmanager
+def _marked_unfinished(root: Path) -> Iterator[bool]:
+    """Yield whether the last run under the root was cut off or failed; a mark says so of this one until it has ended.
+
+    It lies among the artifacts, which alone can bring such a run to its end.
+    """
+    mark = root / ARTIFACTS_DIR / ".unfinished"
+    before = mark.exists()
+    mark.parent.mkdir(exist_ok=True)
+    mark.touch()
+    yield before
+    mark.unlink(missing_ok=True)
 
 
 def _publish(report: Path, root: Path) -> None:

@@ -7,9 +7,11 @@ from tfx import types
 from components.artifacts import POLICY, spans_of
 from pipeline.config import Config
 from pipeline.runners import ComponentRun
+from schema.reports.base import ReportFileError
 from schema.reports.blessing import BlessingDecision
 from schema.reports.evaluation import Evaluation
 from schema.reports.result import ComponentResult, RunResult, StudyResult
+from schema.reports.serving import ChangeReport
 
 
 def collect_result(config: Config, runs: list[ComponentRun]) -> RunResult:
@@ -36,6 +38,29 @@ def collect_result(config: Config, runs: list[ComponentRun]) -> RunResult:
     )
 
 
+def collect_unchanged(config: Config, runs: list[ComponentRun]) -> RunResult:
+    """Put the outcome of a run together that found nothing changed.
+
+    The figures are those of the last result under the root, where that is of the model that serves.
+    """
+    found = ChangeReport.read(_Outputs(runs).single("ChangeDetector", "changes").uri)
+    version = str(found.version)
+    last = _last_result(config)
+    known = last if last and last.pushed_version == version else None
+    return RunResult(
+        status="unchanged",
+        pushed_version=version,
+        pipeline=config.name,
+        data_span=found.spans[-1],
+        data_spans=found.spans,
+        policy=config.augment.effective_policy.name,
+        failures=[],
+        rules=known.rules if known else [],
+        slices=known.slices if known else [],
+        components=_components(runs),
+    )
+
+
 def collect_study(config: Config, runs: list[ComponentRun]) -> StudyResult:
     """Put the outcome of a study together from the components' outputs."""
     outputs = _Outputs(runs)
@@ -50,6 +75,13 @@ def collect_study(config: Config, runs: list[ComponentRun]) -> StudyResult:
 def report_of(runs: list[ComponentRun]) -> Path:
     """Return the folder of the report that a run made."""
     return Path(_Outputs(runs).single("Reporter", "report").uri)
+
+
+def _last_result(config: Config) -> RunResult | None:
+    try:
+        return RunResult.read(config.root)
+    except ReportFileError:
+        return None
 
 
 class _Outputs:

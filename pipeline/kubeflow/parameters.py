@@ -6,7 +6,7 @@ properties, and the entry point puts the value where it belongs.
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import yaml
@@ -18,6 +18,7 @@ from pipeline.errors import UserError
 
 TEXT: Final = "STRING"
 INTEGER: Final = "NUMBER_INTEGER"
+SWITCH: Final = "BOOLEAN"
 """As Kubeflow names types."""
 
 
@@ -27,12 +28,14 @@ class RunParameter:
 
     Attributes:
         name: In Kubeflow.
-        kind: `TEXT` or `INTEGER`.
+        kind: `TEXT`, `INTEGER` or `SWITCH`.
         description: Shown to whoever starts a run.
         default: Of a configuration.
-        places: By component, the property that holds the value, and the keys inside where that is JSON. ExampleGen is
-            among them always, if only to refuse a wrong value before anything is done.
+        places: By component, the property that holds the value, and the keys inside where that is JSON. ChangeDetector,
+            the first step, is among them always: it refuses a wrong value before anything is done, and knows what a
+            run would do otherwise than the last.
         convert: From what Kubeflow hands over to what is put there; None leaves the property as it was compiled.
+        forms: By component, what is put there instead, where that is of another form.
     """
 
     name: str
@@ -41,6 +44,7 @@ class RunParameter:
     default: Callable[[Config], str | int]
     places: Mapping[str, tuple[str, ...]]
     convert: Callable[[Any], Any]
+    forms: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict)
 
 
 def apply_parameters(component: str, properties: dict[str, Any]) -> None:
@@ -56,9 +60,9 @@ def apply_parameters(component: str, properties: dict[str, Any]) -> None:
     for parameter in RUN_PARAMETERS:
         if component in parameter.places and parameter.name in properties:
             value = parameter.convert(properties.pop(parameter.name))
-            place = parameter.places[component]
-            if place and value is not None:
-                _put(properties, place, value)
+            if value is not None:
+                form = parameter.forms.get(component, lambda as_it_is: as_it_is)
+                _put(properties, parameter.places[component], form(value))
 
 
 def _put(properties: dict[str, Any], place: tuple[str, ...], value: Any) -> None:
@@ -83,11 +87,13 @@ def _whole(name: str, minimum: int) -> Callable[[float], int]:
     return convert
 
 
-def _range_of(span: float) -> str | None:
+def _newest_span(span: float) -> int | None:
+    return _whole("span", 0)(span) or None
+
+
+def _range_of(span: int) -> str:
     """TFX knows the latest span, or a range; of one span, for it reads no more."""
-    _whole("span", 0)(span)
-    only = {"start_span_number": int(span), "end_span_number": int(span)}
-    return json.dumps({"static_range": only}) if span else None
+    return json.dumps({"static_range": {"start_span_number": span, "end_span_number": span}})
 
 
 def _read_rules(file: str) -> list[dict[str, Any]] | None:
@@ -110,7 +116,8 @@ def _read_rules(file: str) -> list[dict[str, Any]] | None:
 
 def _training(key: str) -> dict[str, tuple[str, ...]]:
     properties = {"Trainer": "custom_config", "Tuner": "custom_config", "Reporter": "settings"}
-    return {"ExampleGen": (), **{component: (name, "train", key) for component, name in properties.items()}}
+    of_run = {"ChangeDetector": ("settings", "run", "train", key)}
+    return {**of_run, **{component: (name, "train", key) for component, name in properties.items()}}
 
 
 RUN_PARAMETERS = (
@@ -119,7 +126,7 @@ RUN_PARAMETERS = (
         kind=TEXT,
         description="Folder with span-N/, as the steps see it.",
         default=lambda config: str(config.data.root),
-        places={"ExampleGen": ("input_base",)},
+        places={"ChangeDetector": ("settings", "data_root"), "ExampleGen": ("input_base",)},
         convert=str,
     ),
     RunParameter(
@@ -127,15 +134,19 @@ RUN_PARAMETERS = (
         kind=INTEGER,
         description="The newest span to train on; 0: the latest there is.",
         default=lambda config: config.data.span or 0,
-        places={"ExampleGen": ("range_config",)},
-        convert=_range_of,
+        places={"ChangeDetector": ("settings", "span"), "ExampleGen": ("range_config",)},
+        convert=_newest_span,
+        forms={"ExampleGen": _range_of},
     ),
     RunParameter(
         name="spans",
         kind=INTEGER,
         description="How many spans to train on, back from the newest.",
         default=lambda config: config.data.spans,
-        places={"ExampleGen": ("custom_config", "custom_config", "value", "spans")},
+        places={
+            "ChangeDetector": ("settings", "spans"),
+            "ExampleGen": ("custom_config", "custom_config", "value", "spans"),
+        },
         convert=_whole("spans", 1),
     ),
     RunParameter(
@@ -160,11 +171,19 @@ RUN_PARAMETERS = (
         description="YAML file with `rules` to judge by, as the steps see it; empty: those of the configuration.",
         default=lambda _: "",
         places={
-            "ExampleGen": (),
+            "ChangeDetector": ("settings", "run", "evaluate", "rules"),
             "Evaluator": ("settings", "evaluate", "rules"),
             "Reporter": ("settings", "evaluate", "rules"),
         },
         convert=_read_rules,
+    ),
+    RunParameter(
+        name="force",
+        kind=SWITCH,
+        description="Train even where nothing has changed since the model that serves was made.",
+        default=lambda _: False,
+        places={"ChangeDetector": ("settings", "regardless")},
+        convert=lambda force: "forced" if force else None,
     ),
 )
 """All of them."""

@@ -11,6 +11,7 @@ takes its place:
     6  there is no way to hand on "no artifact"                                        one marked as absent is dropped
     7  the run's parameters cannot reach into JSON                                     `pipeline.kubeflow.parameters`
     8  a path of the machine that compiled means nothing here                          the schema is this package's own
+    9  what a step's condition looks at comes as an input                              it is dropped
 
 It uses parts of TFX that are not meant for others, so it runs with one version of TFX alone, and says so otherwise.
 
@@ -54,6 +55,8 @@ _LOCAL_COPIES: Final = {"minio://": "/minio/", "s3://": "/s3/", "gs://": "/gcs/"
 """Where Kubeflow's launcher puts what lies in an object store, and takes it from."""
 _LOGS: Final = "executor-logs"
 _ABSENT: Final = "absent"
+_OF_CONDITION: Final = "_"
+"""What TFX begins the names of inputs with that only a condition takes."""
 
 ExecutorInput = pipeline_spec_pb2.ExecutorInput
 Artifacts = dict[str, list[types.Artifact]]
@@ -96,6 +99,8 @@ class Step:
         self._write(outputs, names, time.monotonic() - start)
 
     def _mend_inputs(self) -> None:
+        for key in [key for key in self._input.inputs.artifacts if key.startswith(_OF_CONDITION)]:
+            del self._input.inputs.artifacts[key]
         for key, artifacts in self._input.inputs.artifacts.items():
             there = [artifact for artifact in artifacts.artifacts if not dict(artifact.metadata).get(_ABSENT)]
             for artifact in there:

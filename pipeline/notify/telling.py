@@ -28,6 +28,7 @@ from schema.reports.events import (
     RunInterrupted,
     RunNotBlessed,
     RunStarted,
+    RunUnchanged,
 )
 from schema.reports.result import RunResult
 
@@ -72,6 +73,8 @@ def decision(result: RunResult) -> RunEvent:
     """Return the event that tells of a result."""
     if result.status == "blessed":
         return RunBlessed(pipeline=result.pipeline, version=result.pushed_version)
+    if result.status == "unchanged":
+        return RunUnchanged(pipeline=result.pipeline, version=result.pushed_version)
     return RunNotBlessed(pipeline=result.pipeline, failures=result.failures)
 
 

@@ -47,6 +47,15 @@ class RunNotBlessed(RunEvent):
     """Each rule that was broken, in words."""
 
 
+class RunUnchanged(RunEvent):
+    """The run has ended early, since it would have made the model that serves once more."""
+
+    TYPE: ClassVar = "lungseg.run.unchanged"
+
+    version: str | None
+    """The model's folder in the serving folder."""
+
+
 class DataRefused(RunEvent):
     """The data gate has stopped the run."""
 

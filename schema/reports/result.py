@@ -20,9 +20,10 @@ class RunResult(Report):
 
     FILE: ClassVar = "result.json"
 
-    status: Literal["blessed", "not_blessed"]
+    status: Literal["blessed", "not_blessed", "unchanged"]
+    """`unchanged`: the run ended early, since it would have made the model that serves once more."""
     pushed_version: str | None
-    """Folder of the serving folder that holds this model."""
+    """Folder of the serving folder that holds this model; of an unchanged run, the model that serves."""
     pipeline: str
     data_span: int
     """The newest of `data_spans`."""
@@ -32,6 +33,7 @@ class RunResult(Report):
     failures: list[str]
     """Each rule that was broken, in words."""
     rules: list[RuleResult]
+    """Of an unchanged run, rules and slices of the one that made the model, where that is the last in this root."""
     slices: list[Slice]
     components: list[ComponentResult]
 

@@ -1,6 +1,7 @@
 """The whole job on synthetic images: run, run again, judge more strictly, segment."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from schema.reports.training import TrainingHistory
 pytestmark = pytest.mark.e2e
 
 COMPONENTS = [
+    "ChangeDetector",
     "ExampleGen",
     "RecordValidator",
     "ImportSchemaGen",
@@ -188,11 +190,34 @@ def test_predict_agrees_with_the_masks(first: Outcome, root: Path, phantom_data:
     assert np.mean(scores) > 0.93
 
 
-def test_the_same_again_comes_from_the_cache(second: Outcome, first: Outcome, root: Path) -> None:
+def test_the_same_again_ends_early(second: Outcome, first: Outcome, root: Path) -> None:
     assert second.code == 0, second.output
-    assert all(component["cached"] for component in second.result["components"])
+    assert [component["id"] for component in second.result["components"]] == ["ChangeDetector"]
     assert versions(root) == [first.result["pushed_version"]]
-    assert {**second.result, "components": None} == {**first.result, "components": None}
+    kept = {"status": "unchanged", "components": second.result["components"]}
+    assert second.result == {**first.result, **kept}, "its figures are those of the model that serves"
+    listed = json.loads(lungseg("history", "--root", root, "--json").stdout)
+    assert [(run["status"], run["version"]) for run in listed] == [("blessed", "1"), ("unchanged", "1")]
+
+
+def test_a_model_that_serves_is_known_without_the_store(
+    second: Outcome, root: Path, phantom_data: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(root / "serving", tmp_path / "serving")
+    outcome = run_pipeline(tmp_path, phantom_data, *SETTINGS)
+    assert outcome.code == 0, outcome.output
+    assert (outcome.result["status"], outcome.result["pushed_version"]) == ("unchanged", "1")
+    assert outcome.result["slices"] == [], "the figures are in the other root"
+
+
+@pytest.mark.nightly
+def test_a_forced_run_trains_all_the_same(second: Outcome, root: Path, phantom_data: Path, tmp_path: Path) -> None:
+    shutil.copytree(root / "serving", tmp_path / "serving")
+    outcome = run_pipeline(tmp_path, phantom_data, *SETTINGS, "--force")
+    assert outcome.code == 0, outcome.output
+    assert not any(component["cached"] for component in outcome.result["components"])
+    assert outcome.result["pushed_version"] == "1", "an equal model keeps its number"
+    assert run_pipeline(tmp_path, phantom_data, *SETTINGS).result["status"] == "unchanged"
 
 
 def test_a_model_that_misses_a_bound_is_not_pushed(second: Outcome, root: Path, phantom_data: Path) -> None:
@@ -207,7 +232,8 @@ def test_a_model_that_misses_a_bound_is_not_pushed(second: Outcome, root: Path, 
     assert failure.endswith("must be at least 0.9999")
     reran = {component["id"] for component in outcome.result["components"] if not component["cached"]}
     # There is a model now to compare with, and statistics beside it.
-    assert reran == {"BaselineResolver", "ExampleValidator", "DataGate", "Evaluator", "Pusher", "Reporter"}
+    judged = {"BaselineResolver", "ExampleValidator", "DataGate", "Evaluator", "Pusher", "Reporter"}
+    assert reran == {"ChangeDetector", *judged}
 
 
 def test_a_worse_model_does_not_replace_the_one_that_serves(second: Outcome, root: Path, phantom_data: Path) -> None:

@@ -76,8 +76,18 @@ def local(first: Runs, tmp_path_factory: pytest.TempPathFactory, volume: Path) -
 
 
 @pytest.fixture(scope="module")
+def idle(first: Runs, cluster: Cluster, documents: list[Json]) -> Runs:
+    """The same again, as a schedule has it."""
+    return cluster.run(documents, {})
+
+
+PARAMETERS = {"epochs": 3, "seed": 9, "spans": 2}
+"""Of the later run, beside its rules."""
+
+
+@pytest.fixture(scope="module")
 def second(
-    first: Runs,
+    idle: Runs,
     local: tuple[Path, Outcome],
     cluster: Cluster,
     fail: Moments,
@@ -99,7 +109,7 @@ def second(
     vanish["Trainer"] = lambda: any((volume / "checkpoints").glob("**/*.npz"))
     (volume / "rules.yaml").write_text("rules: [{metric: dice_mean, at_least: 0.4}]\n")
     rules = str(volume / "rules.yaml")
-    return cluster.run(documents, {"epochs": 3, "seed": 9, "spans": 2, "thresholds": rules})
+    return cluster.run(documents, {**PARAMETERS, "thresholds": rules})
 
 
 def contents(folder: Path) -> list[str]:
@@ -158,6 +168,13 @@ def test_the_result_is_that_of_a_local_run(first: Runs, local: tuple[Path, Outco
             assert metrics[metric]["value"] == expected, f"{metric} on {name}"
 
 
+def test_without_anything_new_nothing_runs(first: Runs, idle: Runs) -> None:
+    assert first["ChangeDetector"].outputs["changes"]["metadata"]["unchanged"] == 0
+    assert set(idle) == {"ChangeDetector"}
+    metadata = idle["ChangeDetector"].outputs["changes"]["metadata"]
+    assert (metadata["unchanged"], metadata["version"]) == (1, "1")
+
+
 @pytest.mark.nightly
 def test_the_trainer_trains_on_four_devices(first: Runs, cluster: Cluster, volume: Path) -> None:
     # As many images a step as on one device.
@@ -184,6 +201,22 @@ def test_a_later_run_takes_the_new_span_and_compares_with_what_serves(
     ]
     assert (new.count(True), new.count(False)) == (60, 80)
     assert json.loads((volume / "serving/current.json").read_text())["version"] == 2
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [({}, []), ({"seed": 7}, ["settings"]), ({"spans": 1}, ["data"]), ({"force": True}, ["forced"])],
+)
+def test_parameters_of_a_run_are_part_of_what_it_makes(
+    second: Runs, cluster: Cluster, documents: list[Json], volume: Path, changed: Json, expected: list[str]
+) -> None:
+    first_step = json.loads(json.dumps(documents))
+    tasks = first_step[0]["root"]["dag"]["tasks"]
+    first_step[0]["root"]["dag"]["tasks"] = {"ChangeDetector": tasks["ChangeDetector"]}
+    rules = str(volume / "rules.yaml")
+    run = cluster.run(first_step, {**PARAMETERS, "thresholds": rules, **changed})
+    report = read(cluster, run, "ChangeDetector", "changes", "changes.json")
+    assert (report["version"], report["changes"]) == (2, expected)
 
 
 def test_parameters_of_the_run_reach_the_steps(second: Runs, cluster: Cluster) -> None:

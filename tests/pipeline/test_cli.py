@@ -252,21 +252,21 @@ def test_predict_tells_what_it_could_not_read(lungseg: Lungseg, folder: Path, mo
 def test_run_ends_with_the_decision(
     lungseg: Lungseg, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, blessed: bool, code: int
 ) -> None:
-    seen: list[tuple[Config, str, bool]] = []
+    seen: list[tuple[Config, str, bool, bool]] = []
 
-    def fake(config: Config, *, orchestrator: Orchestrator, verbose: bool) -> bool:
-        seen.append((config, orchestrator.value, verbose))
+    def fake(config: Config, *, orchestrator: Orchestrator, force: bool, verbose: bool) -> bool:
+        seen.append((config, orchestrator.value, force, verbose))
         return blessed
 
     monkeypatch.setattr(run, "run", fake)
     arguments = ("run", "--config", "demo", "--data", "d", "--root", "r", "-v", "--set", "train.epochs=2")
     external = ("--external", "north=n", "--external", "south=/s")
-    others = ("--set", "augment.copies.train=3", "--orchestrator", "beam")
+    others = ("--set", "augment.copies.train=3", "--orchestrator", "beam", "--force")
     assert lungseg(*arguments, *external, *others) == (code, "", "")
-    ((config, orchestrator, verbose),) = seen
+    ((config, orchestrator, force, verbose),) = seen
     assert orchestrator == "beam"
     assert config.data.external == {"north": tmp_path / "n", "south": Path("/s")}
-    assert verbose
+    assert (force, verbose) == (True, True)
     assert (config.data.root, config.root) == (tmp_path / "d", tmp_path / "r")
     assert (config.train.epochs, config.augment.copies) == (2, {"train": 3})
 

@@ -16,6 +16,7 @@ from tfx.proto.orchestration import pipeline_pb2
 
 from components import code_version
 from components.augmenter.policy import Policy
+from components.change_detector.settings import ChangeDetectorSettings
 from components.evaluator.settings import EvaluatorSettings
 from components.serving_folder import ServingFolderSettings
 from modules.preprocessing import PreprocessingSettings
@@ -85,6 +86,7 @@ def test_edges(nodes: Nodes) -> None:
     augmented = "Augmenter.augmented_examples"
     schema = "ImportSchemaGen.schema"
     assert {component_id: inputs(nodes, component_id) for component_id in nodes} == {
+        "ChangeDetector": {},
         "ExampleGen": {},
         "ImportSchemaGen": {},
         "RecordValidator": {"examples": "ExampleGen.examples"},
@@ -110,6 +112,7 @@ def test_edges(nodes: Nodes) -> None:
             "blessing": "Evaluator.blessing",
             "infra_blessing": "ServingProbe.infra_blessing",
             "statistics": "StatisticsGen.statistics",
+            "changes": "ChangeDetector.changes",
         },
         "Reporter": {
             "examples": augmented,
@@ -127,7 +130,21 @@ def test_edges(nodes: Nodes) -> None:
     }
 
 
+def test_nothing_is_read_before_it_is_known_that_something_has_changed() -> None:
+    nodes = nodes_of(with_external("north"))
+    first = {"ChangeDetector"}
+    assert {name for name in nodes if not inputs(nodes, name)} - first == {
+        "ExampleGen", "ExternalExampleGen", "ImportSchemaGen"
+    }  # fmt: skip
+    for name in set(nodes) - first:
+        assert inputs(nodes, name) or set(nodes[name].upstream_nodes) == first
+    assert not any(node.inputs.conditionals for node in nodes.values()), "their artifacts would be in the cache's keys"
+
+
 EXTERNAL = {"north": Path("/sets/north"), "south": Path("/sets/old/south")}
+FOLDERS: dict[str, Any] = {
+    "data": Path("/data"), "root": Path("/runs"), "external": {"north": EXTERNAL["north"]}
+}  # fmt: skip
 
 
 def with_external(*names: str) -> Config:
@@ -359,6 +376,51 @@ def test_on_a_cluster_the_serving_folder_is_not_looked_at(tmp_path: Path) -> Non
 def test_what_makes_another_candidate(nodes: Nodes, overrides: dict[str, JsonValue], other: bool) -> None:
     candidate = candidate_key(load(**overrides))
     assert (candidate != serving(nodes).candidate_key) == other
+
+
+def detector_settings(config: Config, **options: Any) -> ChangeDetectorSettings:
+    ir = compiler.Compiler().compile(create_pipeline(config, **options))
+    nodes = {node.pipeline_node.node_info.id: node.pipeline_node for node in ir.nodes}
+    return ChangeDetectorSettings.model_validate_json(parameter(nodes, "ChangeDetector", "settings"))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "other"),
+    [
+        ({"train__seed": 3}, True),
+        ({"train__warm_start": True}, True),
+        ({"model__filters": 4}, True),
+        ({"tune__trials": 2}, True),
+        ({"evaluate__min_patients": 5}, True),
+        ({"augment__copies__train": 3}, True),
+        ({"data__train_buckets": 6}, True),
+        ({"record_validation__max_lung_fraction": 0.6}, True),
+        ({"gate__max_leaks": 3}, True),
+        ({"data__spans": 3}, False),
+        ({"beam__mode": "multi_processing"}, False),
+        ({"kubeflow__retries": 1}, False),
+        ({"notify__url": "https://ops.example"}, False),
+        ({"name": "other"}, False),
+    ],
+)
+def test_which_settings_are_a_change(nodes: Nodes, overrides: dict[str, JsonValue], other: bool) -> None:
+    before = settings(nodes, "ChangeDetector")["run"]
+    assert (settings(nodes_of(load(**overrides)), "ChangeDetector")["run"] != before) == other
+
+
+def test_the_detector_looks_where_the_run_reads() -> None:
+    found = detector_settings(load_config("demo", {"data.span": 5, "data.spans": 3}, **FOLDERS))
+    assert (found.data_root, found.span, found.spans) == (Path("/data"), 5, 3)
+    assert (found.external, found.serving_dir) == ({"north": Path("/sets/north")}, Path("/runs/serving"))
+    assert found.regardless is None
+    assert found.cache_key
+    assert detector_settings(load(), on_cluster=True).cache_key == "", "its folders cannot be seen here"
+
+
+def test_a_forced_run_takes_nothing_from_the_cache() -> None:
+    assert detector_settings(load(), regardless="forced").regardless == "forced"
+    assert not create_pipeline(load(), regardless="forced").enable_cache
+    assert create_pipeline(load(), regardless="resumed").enable_cache
 
 
 @pytest.fixture

@@ -17,8 +17,11 @@ from pipeline.runners import BeamRunner, ComponentRun, LocalRunner, Runner
 
 
 @component
-def Make(examples: OutputArtifact[standard_artifacts.Examples], word: Parameter[str]) -> None:  # noqa: N802
+def Make(  # noqa: N802
+    examples: OutputArtifact[standard_artifacts.Examples], word: Parameter[str], unchanged: Parameter[int]
+) -> None:
     examples.split_names = '["train"]'
+    examples.set_int_custom_property("unchanged", unchanged)
     examples.set_string_custom_property("word", word)
 
 
@@ -45,11 +48,11 @@ class Listener:
 
 
 def run(
-    root: Path, word: str = "hello", problem: str = "", kind: type[Runner] = LocalRunner
+    root: Path, word: str = "hello", problem: str = "", unchanged: int = 0, kind: type[Runner] = LocalRunner
 ) -> tuple[list[ComponentRun], Listener]:
     listener = Listener()
     runner = kind(root, listener)
-    make = Make(word=word)
+    make = Make(word=word, unchanged=unchanged)
     use = Use(examples=make.outputs["examples"], problem=problem)
     pipeline = Pipeline(
         pipeline_name="tiny",
@@ -101,6 +104,15 @@ def test_twice_the_second_time_from_the_cache(tmp_path: Path, kind: type[Runner]
     third, _ = run(tmp_path, word="bye", kind=kind)
     assert [component_run.cached for component_run in third] == [False, False]
     assert third[1].outputs["model"][0].get_string_custom_property("word") == "bye"
+
+
+@both_runners
+def test_nothing_runs_after_what_found_nothing_changed(tmp_path: Path, kind: type[Runner]) -> None:
+    runs, heard = run(tmp_path, unchanged=1, kind=kind)
+    assert [component_run.id for component_run in runs] == ["Make"]
+    assert heard.heard == ["Make started", "Make ended, ran"]
+    again, _ = run(tmp_path, unchanged=1, kind=kind)
+    assert [(component_run.id, component_run.cached) for component_run in again] == [("Make", True)]
 
 
 @both_runners

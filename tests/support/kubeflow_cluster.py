@@ -12,6 +12,7 @@ the release. Nothing is cached, since nothing is ever found.
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -24,6 +25,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 SCHEME = "minio://"
+_CONDITION = re.compile(
+    r"\(inputs\.artifacts\['(?P<key>[^']+)'\]\.artifacts\[0\]\.metadata\['(?P<name>\w+)'\] == (?P<number>[0-9.]+)\)"
+)
 Json = dict[str, Any]
 Launch = Callable[[str, list[str]], "subprocess.CompletedProcess[str] | None"]
 """Runs a step's command line in what stands for its pod: component and command in, what became of it out; None where
@@ -73,7 +77,7 @@ class Cluster:
     def run(
         self, documents: list[Json], parameters: Mapping[str, Any], earlier: Mapping[str, Done] | None = None
     ) -> dict[str, Done]:
-        """Runs a compiled pipeline.
+        """Runs a compiled pipeline; what its conditions leave out is not among what is returned.
 
         Args:
             documents: of its YAML.
@@ -89,11 +93,12 @@ class Cluster:
         run_root = f"{SCHEME}mlpipeline/v2/artifacts/{spec['pipelineInfo']['name']}/{uuid.uuid4()}"
         done = dict(earlier or {})
         for name in _in_order(spec["root"]["dag"]["tasks"]):
-            if name in done:
-                continue
             task = spec["root"]["dag"]["tasks"][name]
-            assert "triggerPolicy" not in task, "conditions are not played here"
+            if name in done or not set(task.get("dependentTasks", [])) <= set(done):
+                continue  # Argo leaves out what comes after a task that is left out
             inputs = _inputs(task, values, done)
+            if not _is_met(task.get("triggerPolicy", {}).get("condition"), inputs):
+                continue
             container = spec["deploymentSpec"]["executors"][_component(spec, task)["executorLabel"]]["container"]
             outputs = _outputs(spec, task, f"{run_root}/{name}")
             done[name] = self._run_task(name, container, inputs, outputs, task.get("retryPolicy", {}))
@@ -253,6 +258,16 @@ def _inputs(task: Json, values: Mapping[str, Any], done: Mapping[str, Done]) -> 
         source = artifact["taskOutputArtifact"]
         artifacts[key] = {"artifacts": [done[source["producerTask"]].outputs[source["outputArtifactKey"]]]}
     return {"parameterValues": parameters, "artifacts": artifacts}
+
+
+def _is_met(condition: str | None, inputs: Json) -> bool:
+    """What Kubeflow's driver makes of a condition, after it has found the inputs; numbers are doubles there."""
+    if condition is None:
+        return True
+    known = _CONDITION.fullmatch(condition)
+    assert known, f"conditions of another form are not played here: {condition}"
+    (artifact,) = inputs["artifacts"][known["key"]]["artifacts"]
+    return bool(artifact["metadata"][known["name"]] == float(known["number"]))
 
 
 def _outputs(spec: Json, task: Json, root: str) -> Json:

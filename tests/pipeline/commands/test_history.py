@@ -19,6 +19,7 @@ from tfx.types import standard_artifacts
 
 from components import artifacts
 from components.augmenter.component import AugmenterSpec
+from components.change_detector import executor as change_detector
 from components.evaluator.component import EvaluatorSpec
 from components.pusher import executor as pusher_executor
 from components.pusher.component import PusherSpec
@@ -166,6 +167,28 @@ def run(
     )
 
 
+@component
+def ChangeDetector(changes: OutputArtifact[standard_artifacts.ExampleAnomalies], version: Parameter[str]) -> None:  # noqa: N802
+    changes.set_int_custom_property(change_detector.UNCHANGED, 1)
+    changes.set_string_custom_property(change_detector.VERSION, version)
+    changes.set_string_custom_property(artifacts.SPANS, "1,3")
+
+
+def run_unchanged(root: Path) -> None:
+    """A run that ends early, since version 4 is what it would make."""
+    runner = local_runner.LocalRunner(root, Unheard())
+    detector, example_gen = ChangeDetector(version="4"), ExampleGen(span=3, spans="")
+    example_gen.add_upstream_node(detector)
+    runner.run(
+        Pipeline(
+            pipeline_name="lungs",
+            pipeline_root=str(root / "artifacts"),
+            components=[detector, example_gen],
+            metadata_connection_config=runner.connection,
+        )
+    )
+
+
 def start_at(root: Path, *milliseconds: int) -> None:
     """Sets when the runs started, of the oldest first, in milliseconds since 1970."""
     store = sqlite3.connect(root / METADATA_FILE)
@@ -224,6 +247,16 @@ def run_of(started: str, **changes: Any) -> Run:
     }
     spans = {"spans": [changes.get("span", usual["span"])]}
     return Run(started=f"{started}+05:45", **{**usual, **spans, **changes})
+
+
+def test_an_unchanged_run(tmp_path: Path, lungseg: Lungseg) -> None:
+    run_unchanged(tmp_path)
+    start_at(tmp_path, 1772388900000)
+    nothing = {"policy": None, "policy_hash": None, "dice_originals": None, "dice_copies": None}
+    expected = run_of("2026-03-02T00:00", span=3, spans=[1, 3], status="unchanged", version="4", **nothing)
+    assert read_history(tmp_path) == [expected]
+    _, output, _ = lungseg("history", "--root", tmp_path)
+    assert cells(output.splitlines()[-2]) == ["2026-03-02 00:00", "1, 3", "-", "-", "-", "4", "unchanged"]
 
 
 UNJUDGED = {"dice_originals": None, "dice_copies": None}

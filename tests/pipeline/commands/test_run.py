@@ -5,13 +5,15 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from pydantic import JsonValue
+from tfx.types import standard_artifacts
 from webhook_server import WebhookServer
 
 from pipeline import console
-from pipeline.commands.run import _verdict, check_data, run, study
+from pipeline.commands.run import _marked_unfinished, _verdict, check_data, run, study
 from pipeline.config import load_config
 from pipeline.errors import ComponentError, UserError
 from pipeline.root import check_root
@@ -107,29 +109,33 @@ class FakeRunner:
         self._view.ended(self.runs[0])
 
 
+def result_of(status: Literal["blessed", "not_blessed", "unchanged"], version: str | None) -> RunResult:
+    overall = Slice(
+        slice="overall", set="test", keys={}, examples=4, patients=4, enough=False,
+        metrics={"dice_mean": Estimate(value=0.5)}, baseline=None, difference=None,
+    )  # fmt: skip
+    return RunResult(
+        status=status,
+        pushed_version=version,
+        pipeline="lungseg",
+        data_span=1,
+        data_spans=[1],
+        policy="chest",
+        failures=["dice_mean on overall is 0.5000, must be at least 0.9000"] if status == "not_blessed" else [],
+        rules=[],
+        slices=[overall],
+        components=[],
+    )
+
+
 @pytest.mark.parametrize("blessed", [True, False])
 def test_a_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], blessed: bool
 ) -> None:
     """All but the pipeline itself: what is shown, logged, written and returned."""
-    overall = Slice(
-        slice="overall", set="test", keys={}, examples=4, patients=4, enough=False,
-        metrics={"dice_mean": Estimate(value=0.5)}, baseline=None, difference=None,
-    )  # fmt: skip
-    collected = RunResult(
-        status="blessed" if blessed else "not_blessed",
-        pushed_version="17" if blessed else None,
-        pipeline="lungseg",
-        data_span=1,
-        data_spans=[1],
-        policy="chest",
-        failures=[] if blessed else ["dice_mean on overall is 0.5000, must be at least 0.9000"],
-        rules=[],
-        slices=[overall],
-        components=[],
-    )
+    collected = result_of("blessed", "17") if blessed else result_of("not_blessed", None)
     report = tmp_path / "artifact"
-    monkeypatch.setattr("pipeline.graph.create_pipeline", lambda config, _: config.name)
+    monkeypatch.setattr("pipeline.graph.create_pipeline", lambda config, *_, **__: config.name)
     monkeypatch.setattr("pipeline.runners.LocalRunner", FakeRunner)
     monkeypatch.setattr("pipeline.commands.run_result.collect_result", lambda _, runs: collected if runs else None)
     monkeypatch.setattr("pipeline.commands.run_result.report_of", lambda _: report)
@@ -170,7 +176,7 @@ class FailingRunner(FakeRunner):
 def test_a_run_that_fails_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("pipeline.graph.create_pipeline", lambda config, _: config.name)
+    monkeypatch.setattr("pipeline.graph.create_pipeline", lambda config, *_, **__: config.name)
     monkeypatch.setattr("pipeline.runners.LocalRunner", FailingRunner)
     monkeypatch.setattr(sys, "argv", ["lungseg", "run"])
     monkeypatch.setenv("TOKEN", "Bearer s3cret")
@@ -199,21 +205,71 @@ def test_a_secret_that_is_missing_starts_nothing(tmp_path: Path, monkeypatch: py
     assert not (tmp_path / "root").exists()
 
 
+def test_what_was_cut_off_is_brought_to_its_end(tmp_path: Path) -> None:
+    """A run that was killed after the push has no report yet, though nothing has changed since."""
+    with pytest.raises(ComponentError), _marked_unfinished(tmp_path) as resumed:
+        raise ComponentError("Reporter", ValueError())
+    assert not resumed
+    with _marked_unfinished(tmp_path) as resumed:
+        assert resumed
+    with _marked_unfinished(tmp_path) as resumed:
+        assert not resumed
+
+
+class UnchangedRunner(FakeRunner):
+    """Finds that nothing has changed since version 3 was made."""
+
+    def run(self, pipeline: object) -> None:
+        changes = standard_artifacts.ExampleAnomalies()
+        changes.set_int_custom_property("unchanged", 1)
+        self.runs[:] = [ComponentRun("ChangeDetector", 0.5, False, {"changes": [changes]})]
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["its report is here", "another report is here"])
+def test_an_unchanged_run_ends_early(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], known: bool
+) -> None:
+    collected = result_of("unchanged", "3") if known else result_of("unchanged", "3").model_copy(update={"slices": []})
+    monkeypatch.setattr("pipeline.graph.create_pipeline", lambda config, *_, **__: config.name)
+    monkeypatch.setattr("pipeline.runners.LocalRunner", UnchangedRunner)
+    monkeypatch.setattr("pipeline.commands.run_result.collect_unchanged", lambda *_: collected)
+    monkeypatch.setattr(sys, "argv", ["lungseg", "run"])
+    root = tmp_path / "root"
+    for path in (tmp_path / "data" / "span-1" / "records-0", root / "report" / "index.html"):
+        path.parent.mkdir(parents=True)
+        path.touch()
+    with WebhookServer() as server:
+        config = load_config("demo", {"notify.url": server.url}, data=tmp_path / "data", root=root)
+        assert run(config) is True
+    assert server.types == ["started", "unchanged"]
+    shown = capfd.readouterr().out.splitlines()
+    assert (
+        "unchanged: data, settings and code are those of version 3, which serves; "
+        f"it lies in {root}/serving/3; train all the same with --force"
+    ) in shown
+    assert (f"Report: {root}/report/index.html" in shown) is known
+    assert (root / "report/index.html").exists(), "the last report stays"
+    assert RunResult.read(root) == collected
+
+
+def verdict_of(serving: Path, version: str) -> str:
+    return _verdict(serving, result_of("blessed", version), [ComponentRun("Pusher", 0, True, {})], start=0)
+
+
 @pytest.mark.parametrize(
     ("version", "end"),
     [("3", ": it lies in {serving}/3"), ("4", "; now version 3 serves, as `lungseg promote` or a later run has it")],
 )
-def test_an_unchanged_run_says_so(tmp_path: Path, version: str, end: str) -> None:
+def test_a_run_from_the_cache_says_so(tmp_path: Path, version: str, end: str) -> None:
     (tmp_path / "3").mkdir()
     (tmp_path / "3" / "saved_model.pb").touch()
-    verdict = _verdict(tmp_path, version, [ComponentRun("Pusher", 0, True, {})], start=0)
     unchanged = f"nothing has changed since this model was blessed and pushed as version {version}"
-    assert verdict == unchanged + end.format(serving=tmp_path)
+    assert verdict_of(tmp_path, version) == unchanged + end.format(serving=tmp_path)
 
 
 def test_an_emptied_serving_folder_is_no_success(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=f"^nothing has changed .* version 3, but '{tmp_path}' holds no model now: put"):
-        _verdict(tmp_path, "3", [ComponentRun("Pusher", 0, True, {})], start=0)
+        verdict_of(tmp_path, "3")
 
 
 @pytest.mark.parametrize("setting", ["tune.trials", "train.warm_start"])

@@ -8,13 +8,14 @@ import pytest
 from tfx.types import Artifact, standard_artifacts
 from tfx.types.experimental import simple_artifacts
 
-from pipeline.commands.run_result import collect_result, collect_study, report_of
+from pipeline.commands.run_result import collect_result, collect_study, collect_unchanged, report_of
 from pipeline.config import Config
 from pipeline.runners import ComponentRun
 from schema.reports.blessing import BlessingDecision, RuleResult
 from schema.reports.estimate import Estimate
 from schema.reports.evaluation import Evaluation, Slice
 from schema.reports.result import ComponentResult, RunResult, StudyResult
+from schema.reports.serving import ChangeReport, Origin
 
 
 def slice_of(name: str, examples: int, **metrics: Estimate) -> Slice:
@@ -107,6 +108,37 @@ def test_a_model_that_does_not_serve(tmp_path: Path, config: Config) -> None:
     result = collect_result(config, runs(tmp_path, probed=False))
     assert (result.status, result.pushed_version) == ("not_blessed", None)
     assert result.failures == ["the exported model did not pass the serving probe; see the report"]
+
+
+def unchanged_run(folder: Path) -> list[ComponentRun]:
+    """What the ChangeDetector has found: nothing, version 17 serves."""
+    origin = Origin(data="d", settings="s", code="c")
+    ChangeReport(origin=origin, spans=[2, 3], version=17, changes=[]).write(folder / "changes")
+    changes = with_properties(standard_artifacts.ExampleAnomalies(), unchanged=1)
+    changes.uri = str(folder / "changes")
+    return [ComponentRun("ChangeDetector", 1.26, False, {"changes": [changes]})]
+
+
+def test_an_unchanged_run(tmp_path: Path, config: Config) -> None:
+    config = config.model_copy(update={"root": tmp_path})
+    result = collect_unchanged(config, unchanged_run(tmp_path))
+    assert (result.status, result.pushed_version, result.failures) == ("unchanged", "17", [])
+    assert (result.pipeline, result.data_span, result.data_spans, result.policy) == ("clinic", 3, [2, 3], "chest")
+    assert [component.id for component in result.components] == ["ChangeDetector"]
+    assert (result.rules, result.slices) == ([], []), "they are in another root"
+
+
+@pytest.mark.parametrize(("last", "known"), [("17", True), ("16", False), (None, False)])
+def test_an_unchanged_run_keeps_the_figures_of_the_model(
+    tmp_path: Path, config: Config, last: str | None, known: bool
+) -> None:
+    config = config.model_copy(update={"root": tmp_path})
+    earlier = collect_result(config, runs(tmp_path))
+    earlier.model_copy(update={"pushed_version": last}).write(tmp_path)
+    result = collect_unchanged(config, unchanged_run(tmp_path))
+    assert (result.slices, result.rules) == ((EVALUATION.slices, earlier.rules) if known else ([], []))
+    result.write(tmp_path)
+    assert collect_unchanged(config, unchanged_run(tmp_path)) == result, "nor does the next one lose them"
 
 
 def test_a_study(tmp_path: Path, config: Config) -> None:

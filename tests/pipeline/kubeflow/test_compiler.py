@@ -98,6 +98,21 @@ def test_nothing_is_looked_for_in_the_cache(spec: Spec) -> None:
     assert not any("cachingOptions" in task for task in spec["root"]["dag"]["tasks"].values())
 
 
+def test_all_other_steps_wait_for_a_change(spec: Spec) -> None:
+    tasks = dict(spec["root"]["dag"]["tasks"])
+    first = tasks.pop("ChangeDetector")
+    assert not {"triggerPolicy", "dependentTasks", "artifacts"} & {*first, *first["inputs"]}
+    for name, task in tasks.items():
+        key = "changes" if name == "Pusher" else "_ChangeDetector.changes"
+        assert task["triggerPolicy"] == {
+            "condition": f"(inputs.artifacts['{key}'].artifacts[0].metadata['unchanged'] == 0.0)"
+        }
+        assert task["inputs"]["artifacts"][key]["taskOutputArtifact"] == {
+            "producerTask": "ChangeDetector", "outputArtifactKey": "changes"
+        }  # fmt: skip
+        assert "ChangeDetector" in task["dependentTasks"]
+
+
 @pytest.mark.parametrize("preset", sorted(path.stem for path in PRESETS.glob("*.yaml")))
 def test_pods_are_replaced_until_a_deadline(preset: str) -> None:
     spec, _ = compile_documents(load_config(preset, {"kubeflow.retries": 1}, **FOLDERS), "lungseg:1")
@@ -162,7 +177,8 @@ def test_a_secret_for_the_environment_may_have_dots() -> None:
 def test_parameters_of_a_run_have_defaults(spec: Spec) -> None:
     declared = spec["root"]["inputDefinitions"]["parameters"]
     assert {name: parameter["defaultValue"] for name, parameter in declared.items()} == {
-        "data_root": "/lungseg/data", "span": 0, "spans": 1, "epochs": 4, "seed": 7, "thresholds": ""
+        "data_root": "/lungseg/data", "span": 0, "spans": 1, "epochs": 4, "seed": 7, "thresholds": "",
+        "force": False,
     }  # fmt: skip
     trainer = spec["root"]["dag"]["tasks"]["Trainer"]["inputs"]["parameters"]
     assert trainer["epochs"] == {"componentInputParameter": "epochs"}

@@ -36,6 +36,25 @@ def test_the_latest_span() -> None:
     assert properties == {}
 
 
+def test_the_first_step_knows_all_of_them(tmp_path: Path) -> None:
+    file = tmp_path / "rules.yaml"
+    file.write_text("rules: [{metric: dice_mean, at_least: 0.97}]\n")
+    run = {"train": {"epochs": 4, "seed": 7, "batch_size": 8}, "evaluate": {"rules": [], "min_patients": 3}}
+    settings = {"data_root": "/old", "span": None, "spans": 1, "regardless": None, "run": run}
+    values = {"data_root": "/new", "span": 5.0, "spans": 3.0, "epochs": 3.0, "seed": 9.0, "thresholds": str(file)}
+    properties: dict[str, Any] = {"settings": json.dumps(settings), **values, "force": True}
+    apply_parameters("ChangeDetector", properties)
+    assert set(properties) == {"settings"}
+    put = json.loads(properties["settings"])
+    (rule,) = put["run"]["evaluate"].pop("rules")
+    assert (rule["metric"], rule["at_least"]) == ("dice_mean", 0.97)
+    train = {"epochs": 3, "seed": 9, "batch_size": 8}
+    assert put == {
+        "data_root": "/new", "span": 5, "spans": 3, "regardless": "forced",
+        "run": {"train": train, "evaluate": {"min_patients": 3}},
+    }  # fmt: skip
+
+
 def test_other_components_keep_what_is_theirs() -> None:
     properties = {"seed": 3}
     apply_parameters("Augmenter", properties)
@@ -84,15 +103,7 @@ def test_thresholds_that_are_none(tmp_path: Path, text: str | None, problem: str
 ])  # fmt: skip
 def test_a_wrong_value_is_refused_by_the_first_step(name: str, value: float, minimum: int) -> None:
     with pytest.raises(UserError) as caught:
-        apply_parameters("ExampleGen", {name: value})
+        apply_parameters("ChangeDetector", {name: value})
     assert str(caught.value) == f"parameter {name} is {value:g}: must be {minimum} or more"
-
-
-def test_the_first_step_only_looks_at_what_is_not_its_own(tmp_path: Path) -> None:
-    file = tmp_path / "rules.yaml"
-    file.write_text("rules: [{metric: dice_mean, at_least: 0.97}]\n")
-    properties = {"epochs": 3.0, "seed": 9.0, "thresholds": str(file), "input_base": "/data"}
-    apply_parameters("ExampleGen", properties)
-    assert properties == {"input_base": "/data"}
     with pytest.raises(UserError, match=r"^thresholds "):
-        apply_parameters("ExampleGen", {"thresholds": str(tmp_path / "ruels.yaml")})
+        apply_parameters("ChangeDetector", {"thresholds": "ruels.yaml"})

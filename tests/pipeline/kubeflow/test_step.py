@@ -116,6 +116,14 @@ def test_a_step(call: Call, tmp_path: Path) -> None:
     assert 0 <= blessing["metadata"]["seconds"] <= took
 
 
+def test_what_a_condition_looks_at_is_no_input(call: Call) -> None:
+    given = executor_input()
+    given["artifacts"]["_Detector.changes"] = given["artifacts"]["model"]
+    seen: list[list[str]] = []
+    assert call(lambda inputs, *_: seen.append(list(inputs)), given)[1] == 0
+    assert seen == [["model"]]
+
+
 def test_no_artifact_is_handed_on(call: Call) -> None:
     written, code = call(lambda _, outputs, __: outputs["blessing"].clear())
     assert code == 0

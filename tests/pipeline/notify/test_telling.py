@@ -97,6 +97,7 @@ def test_the_library_of_cloud_events_reads_them() -> None:
     [
         (result("3"), "blessed", {"version": "3"}),
         (result(None, "a", "b"), "not_blessed", {"failures": ["a", "b"]}),
+        (result("3").model_copy(update={"status": "unchanged"}), "unchanged", {"version": "3"}),
         (
             failed("DataGate", DataError("patient 'P1' is in two sets: mend it", "a leak")),
             "data_refused",
