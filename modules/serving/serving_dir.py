@@ -88,7 +88,7 @@ def baseline_key(candidate_key: str, serving_dir: Path) -> str:
     version = pointed_version(serving_dir)
     if version is None:
         return "none"
-    content = digest_of(serving_dir, version)
+    content = digest_of(serving_dir / str(version))
     pointer = _read_pointer(serving_dir)
     return pointer.baseline_key if pointer and pointer.candidate_key == candidate_key else f"{version}:{content}"
 
@@ -177,15 +177,19 @@ def promote(serving_dir: Path, version: int) -> list[int]:
     return _versions(withdrawn_dir)
 
 
-def digest_of(serving_dir: Path, version: int) -> str:
+def digest_of(model_dir: Path) -> str:
     """Return the digest of a version that is what was put there: the pointer's, or as its model says.
+
+    Args:
+        model_dir: The version's folder, also among the withdrawn.
 
     Raises:
         ValueError: The pointer or the model is damaged, or the model is no longer what was put there.
     """
-    pointer = _read_pointer(serving_dir)
-    _check(serving_dir / str(version), pointer)
-    return pointer.digest if pointer and pointer.version == version else digest(serving_dir / str(version))
+    folder = model_dir.parent
+    pointer = _read_pointer(folder.parent if folder.name == _WITHDRAWN else folder)
+    _check(model_dir, pointer)
+    return pointer.digest if pointer and pointer.version == int(model_dir.name) else digest(model_dir)
 
 
 def _check(model_dir: Path, pointer: ServingPointer | None) -> None:
@@ -207,7 +211,7 @@ def _check(model_dir: Path, pointer: ServingPointer | None) -> None:
 def _holds(serving_dir: Path, version: int, content: str) -> bool:
     """Tell whether a version is what was put there, and equal to a model; what cannot be read is neither."""
     try:
-        return digest_of(serving_dir, version) == content
+        return digest_of(serving_dir / str(version)) == content
     except ValueError:
         return False
 

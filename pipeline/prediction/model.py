@@ -74,7 +74,8 @@ def open_model(folder: Path) -> Model:
     """Find out which model a folder holds, without loading it.
 
     Args:
-        folder: An exported model, or the serving folder, of which the current version is taken.
+        folder: An exported model, also a version of a serving folder or one that was withdrawn from it; or the serving
+            folder, of which the current version is taken.
 
     Raises:
         UserError: There is no model, or it is damaged, or no longer the one that was put into the serving folder.
@@ -84,13 +85,15 @@ def open_model(folder: Path) -> Model:
 
     try:
         if is_model(folder):
-            serving_dir, version = folder.resolve().parent, version_named(folder.resolve().name)
+            place = folder.resolve()  # what it is called where it lies, not in a link to it
+            version = version_named(place.name)
         else:
             current = pointed_version(folder)
             if current is None:
                 raise UserError(f"'{folder}' is no model: it holds neither a SavedModel nor numbered folders with one")
-            serving_dir, version, folder = folder, current, folder / str(current)
-        digest = _digest(folder) if version is None else digest_of(serving_dir, version)
+            version, folder = current, folder / str(current)
+            place = folder
+        digest = _digest(folder) if version is None else digest_of(place)
     except (ReportFileError, ValueError) as error:
         raise UserError(str(error)) from error
     return Model(folder, PredictingModel(version=version, digest=digest, trained_on=_read_training_data(folder)))

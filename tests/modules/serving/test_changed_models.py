@@ -11,7 +11,7 @@ import tensorflow as tf
 from constant_model import Constant
 from tensorflow.core.protobuf import saved_model_pb2
 
-from modules.serving.saved_model import STATISTICS_FILE
+from modules.serving.saved_model import STATISTICS_FILE, digest
 from modules.serving.serving_dir import baseline_key, current_version, digest_of, pointed_version, promote, push
 from schema.reports.serving import ServingPointer
 
@@ -96,14 +96,14 @@ def forget_files(serving: Path) -> None:
 
 def test_what_nobody_changed_is_taken(serving: Path) -> None:
     assert current_version(serving) == 3
-    assert digest_of(serving, 3) == ServingPointer.read(serving).digest
+    assert digest_of(serving / "3") == ServingPointer.read(serving).digest
     assert baseline_key("other", serving).startswith("3:")
 
 
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
 def test_a_changed_model_is_refused(serving: Path, change: Change) -> None:
     change(serving / "3")
-    for take in (current_version, lambda folder: digest_of(folder, 3), lambda folder: baseline_key("other", folder)):
+    for take in (current_version, lambda folder: digest_of(folder / "3"), lambda folder: baseline_key("other", folder)):
         with pytest.raises(ValueError, match=message(serving / "3")):
             take(serving)
     with pytest.raises(ValueError, match=message(serving / "3")):
@@ -126,6 +126,15 @@ def test_a_version_that_was_changed_does_not_come_back(serving: Path) -> None:
     with pytest.raises(ValueError, match=message(serving / "withdrawn" / "3")):
         promote(serving, 3)
     assert current_version(serving) == 1
+
+
+def test_a_withdrawn_version_is_known_as_well(serving: Path, models: list[Path]) -> None:
+    promote(serving, 1)
+    withdrawn = serving / "withdrawn" / "3"
+    assert digest_of(withdrawn) == digest(models[2])
+    another_graph(withdrawn)
+    with pytest.raises(ValueError, match=message(withdrawn)):
+        digest_of(withdrawn)
 
 
 def test_restored_files_are_taken_again(serving: Path, models: list[Path]) -> None:

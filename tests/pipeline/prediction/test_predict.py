@@ -13,6 +13,7 @@ from pictures import read_picture
 from predicting import inputs_of, read_table, results_in
 
 from modules.serving.segmenter import Segmented, Segmenter
+from modules.serving.serving_dir import promote, push
 from pipeline.cli_options import OutputFormat
 from pipeline.commands.predict import complaints
 from pipeline.errors import UserError
@@ -203,6 +204,19 @@ def test_the_newest_model_of_a_serving_folder(images: Path, tmp_path: Path) -> N
     image = np.array([[0, 254, 255]], np.uint8)
     assert segment([image])[0].mask.tolist() == [[0, 0, 255]]
     assert open_model(serving / "9").load().segment([image])[0].mask.tolist() == [[255, 255, 255]]
+
+
+@pytest.mark.parametrize("name", ["1", "withdrawn/2"])
+def test_a_version_by_its_folder_that_was_changed(tmp_path: Path, name: str) -> None:
+    serving = tmp_path / "serving"
+    for threshold in (0, 255):
+        save_model(tmp_path / str(threshold), threshold=threshold)
+        push(tmp_path / str(threshold), serving)
+    promote(serving, 1)
+    assert open_model(serving / name).identity.version == int(name[-1])
+    (serving / name / "note").touch()
+    with pytest.raises(UserError, match=f"^'{serving / name}' is no longer the model that was put there"):
+        open_model(serving / name)
 
 
 def test_one_call_keeps_order_and_sizes(model: Path) -> None:
