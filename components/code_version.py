@@ -17,7 +17,7 @@ from typing import Final
 MODEL_CODE: Final = (
     "components.augmenter.executor",
     "components.transform.executor",
-    "modules.preprocessing",
+    "modules.preprocessing.transform",
     "modules.training.trainer",
     "modules.training.tuner",
     "components.evaluator.executor",

@@ -42,16 +42,22 @@ def grey_range(levels: Any, counts: Any, xp: Any = np) -> tuple[Any, Any]:
         Black and white, scalars of `levels`; equal where all pixels but stray ones have one value.
     """
     total, present = xp.sum(counts), xp.sum(xp.where(counts > 0, 1, 0))
-    first, last = _inner_levels(xp.minimum(counts, _CLIP * total // present + 1), _TAIL, xp)
+    first, last = inner_levels(xp.minimum(counts, _CLIP * total // present + 1), _TAIL, xp)
     lower, upper = xp.take(levels, first), xp.take(levels, last)
     within = (2 * levels >= 3 * lower - upper) & (2 * levels <= 3 * upper - lower)
     anatomy = xp.where(within, counts, 0)
-    first, last = _inner_levels(anatomy, _STRAY, xp)
+    first, last = inner_levels(anatomy, _STRAY, xp)
     return xp.take(levels, first), xp.take(levels, last)
 
 
-def _inner_levels(counts: Any, share: tuple[int, int], xp: Any) -> tuple[Any, Any]:
-    """Find the first level below which no more than a share of the counts lies, and the last above which none does."""
+def inner_levels(counts: Any, share: tuple[int, int], xp: Any) -> tuple[Any, Any]:
+    """Find the first level below which no more than a share of the counts lies, and the last above which none does.
+
+    Args:
+        counts: Of each level, int64 [levels].
+        share: Its numerator and its denominator.
+        xp: As for `grey_range`.
+    """
     part, of = share
     cumulated = xp.cumsum(counts)
     total = cumulated[-1]

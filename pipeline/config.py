@@ -18,6 +18,7 @@ from components.example_validator.settings import DriftSettings
 from components.record_validator.settings import RecordValidationSettings
 from modules.evaluation.settings import EvaluateSettings
 from modules.network.settings import ModelSettings
+from modules.preprocessing.settings import TransformSettings
 from modules.training.settings import TrainSettings, TuneSettings
 from pipeline.beam import BeamOptionError, BeamSettings
 from pipeline.errors import UserError
@@ -107,6 +108,7 @@ class Config(Settings):
     drift: DriftSettings = DriftSettings()
     gate: GateSettings = GateSettings()
     augment: AugmentSettings = Field(default_factory=AugmentSettings)
+    transform: TransformSettings = TransformSettings()
     model: ModelSettings = ModelSettings()
     train: TrainSettings = TrainSettings()
     tune: TuneSettings = TuneSettings()

@@ -160,7 +160,7 @@ def create_study(config: Config, connection: metadata_store_pb2.ConnectionConfig
 
 def candidate_key(config: Config) -> str:
     """Identify all that makes and judges the candidate, beside the examples; 16 hexadecimal digits."""
-    made_by = config.model_dump(mode="json", include={"model", "train", "tune", "evaluate"})
+    made_by = config.model_dump(mode="json", include={"transform", "model", "train", "tune", "evaluate"})
     made_by["policy"] = config.augment.effective_policy.model_dump(mode="json")
     made_by["external"] = {name: str(folder) for name, folder in config.data.external.items()}
     made_by["code_version"] = code_version(*MODEL_CODE)
@@ -200,7 +200,9 @@ def _pipeline(
 
 
 def _transform(config: Config, data: DataNodes) -> Transform:
-    return Transform(examples=data.examples, schema=data.schema, image_size=config.model.image_size)
+    return Transform(
+        examples=data.examples, schema=data.schema, image_size=config.model.image_size, settings=config.transform
+    )
 
 
 def _tuner(config: Config, data: DataNodes, transform: Transform, baseline: BaseChannel) -> Tuner:
@@ -243,6 +245,7 @@ def _trainer_settings(
 ) -> TrainerSettings:
     return TrainerSettings(
         model=config.model,
+        transform=config.transform,
         train=train,
         tune=tune or TuneSettings(),
         checkpoint_dir=config.root / "checkpoints",
@@ -272,6 +275,7 @@ def _reporter(
         settings=ReporterSettings(
             pipeline=config.name,
             kind=kind,
+            transform=config.transform,
             model=config.model,
             train=config.train,
             evaluate=config.evaluate,

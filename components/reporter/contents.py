@@ -21,7 +21,7 @@ from components.reporter.slices import (
     populations,
     subgroups,
 )
-from components.reporter.wording import effect, glossary, headline, limits
+from components.reporter.wording import NORMALIZATIONS, effect, glossary, headline, limits
 from schema import features
 from schema.reports.blessing import Bound, RuleResult
 from schema.reports.estimate import Estimate
@@ -243,6 +243,7 @@ def _lineage(evidence: Evidence) -> Lineage:
             PolicyTransform(name=transform.name, p=transform.p, arguments=transform.arguments)
             for transform in settings.policy.transforms
         ],
+        normalization=NORMALIZATIONS[settings.transform.normalization],
         schema_hash=evidence.schema_hash,
         code_version=evidence.code_version,
         parent=None if evidence.parent is None else f"version {evidence.parent}",

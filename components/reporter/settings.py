@@ -3,6 +3,7 @@
 from components.augmenter.policy import Policy
 from modules.evaluation.settings import EvaluateSettings
 from modules.network.settings import ModelSettings
+from modules.preprocessing.settings import TransformSettings
 from modules.training.settings import TrainSettings
 from schema.reports.run_report import ReportKind
 from schema.settings import Settings
@@ -14,6 +15,7 @@ class ReporterSettings(Settings):
     pipeline: str
     """Its name."""
     kind: ReportKind
+    transform: TransformSettings
     model: ModelSettings
     train: TrainSettings
     evaluate: EvaluateSettings

@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 from components.reporter.evidence import Evidence
 from components.reporter.figures import label, lower_is_better, write, write_estimate, write_interval
 from components.reporter.slices import COPIES, DICE, describe_place, named_originals, originals
+from modules.preprocessing.settings import Normalization
 from schema import features
 from schema.reports.blessing import RuleResult
 from schema.reports.estimate import Estimate
@@ -17,6 +18,12 @@ from schema.reports.evaluation import TEST_SET, Slice
 from schema.reports.run_report import Effect, Outcome
 
 _HELPS: Final[dict[Effect, str]] = {"better": "it helps", "worse": "it harms"}
+NORMALIZATIONS: Final[dict[Normalization, str]] = {
+    "dataset": "by mean and standard deviation of all original training images",
+    "image": "by mean and standard deviation of each image, without its border",
+    "percentile": "by the 1st and 99th percentile of each image, without its border",
+}
+"""What grey values are shifted and scaled by."""
 _CATEGORIES: Final = (features.FINDING, features.VIEW, features.SEX)
 
 

@@ -11,7 +11,7 @@ from components.serving_probe.probe import MAX_DIFFERENCE
 from modules.network.settings import ModelSettings
 from modules.network.unet import unet
 from modules.network.weights import read_settings, read_weights
-from modules.preprocessing import parse_pixels
+from modules.preprocessing.transform import parse_pixels
 
 
 def compare(model_dir: Path, images: Sequence[bytes], masks: Sequence[bytes]) -> tuple[bool, str]:

@@ -1,6 +1,6 @@
 """Fits the quality estimator of a trained network, on validation images and on copies of them under stress.
 
->>> learn_quality(network, 128, train_files, eval_files, GreyScale(black=-2.1, white=2.3))
+>>> learn_quality(network, 128, train_files, eval_files, CommonScale(black=-2.1, white=2.3))
 <QualityEstimator name=quality, built=True>
 """
 

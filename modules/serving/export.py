@@ -22,7 +22,8 @@ import tensorflow as tf
 from tensorflow_transform.saved.saved_transform_io_v2 import SavedModelLoader
 
 from modules.evaluation import overlap
-from modules.preprocessing import decode_mask, encoded_size, find_errors, parse_pixels
+from modules.preprocessing.decode import decode_mask, encoded_size, find_errors
+from modules.preprocessing.transform import parse_pixels
 from modules.quality.cues import THRESHOLD
 from modules.quality.estimator import QualityEstimator
 from schema import features

@@ -17,7 +17,7 @@ from typing import Final, Literal
 
 import tensorflow as tf
 
-from modules.preprocessing import parse_pixels
+from modules.preprocessing.transform import parse_pixels
 from schema import features
 
 MEMORY_BYTES: Final = 96 * 2**20

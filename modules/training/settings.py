@@ -10,6 +10,7 @@ from typing import Annotated, Final, Literal
 from pydantic import Field, model_validator
 
 from modules.network.settings import ModelSettings, Width
+from modules.preprocessing.settings import TransformSettings
 from schema.settings import Settings
 
 _Count = Annotated[int, Field(ge=1)]
@@ -88,6 +89,8 @@ class TrainerSettings(Settings):
     """What TFX's Trainer and Tuner are given in their `custom_config`."""
 
     model: ModelSettings
+    transform: TransformSettings = TransformSettings()
+    """Of what is read."""
     train: TrainSettings
     tune: TuneSettings = TuneSettings()
     checkpoint_dir: Path

@@ -204,7 +204,7 @@ def _learn_quality(job: Job, model: keras.Model, transform_graph: str) -> Qualit
         size,
         job.train_files,
         job.eval_files,
-        find_grey_scale(transform_graph),
+        find_grey_scale(transform_graph, job.settings.transform.normalization),
     )
 
 

@@ -255,6 +255,8 @@ class Lineage(Part):
     policy_hash: str
     transforms: list[PolicyTransform]
     """Of the policy, in their order."""
+    normalization: str = ""
+    """By what grey values are shifted and scaled, in words; empty in files from before there was a choice."""
     schema_hash: str
     code_version: str
     parent: str | None

@@ -39,7 +39,7 @@ def export_network(folder: Path, examples: Path) -> None:
 
     from modules.network.settings import ModelSettings
     from modules.network.unet import unet
-    from modules.preprocessing import preprocessing_fn
+    from modules.preprocessing.transform import preprocessing_fn
     from modules.serving.export import export_model
     from schema import features
 

@@ -24,7 +24,7 @@ COMPONENTS: tuple[type[base.Component], ...] = (
 )  # fmt: skip
 TFX_COMPONENTS = {
     "ExampleGen": ("components.example_gen.executor", "components.example_gen.driver"),
-    "Transform": ("components.transform.executor", "modules.preprocessing"),
+    "Transform": ("components.transform.executor", "modules.preprocessing.transform"),
     "Trainer": ("modules.training.trainer",),
     "Tuner": ("modules.training.tuner",),
 }

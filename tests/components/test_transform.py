@@ -24,7 +24,7 @@ Outputs = dict[str, list[types.Artifact]]
 ORIGINALS, COPIES = {"train": 5, "eval": 2, "test": 3}, {"train": 4, "eval": 0, "test": 0}
 COPY = {"is_augmented": True, "augmentation": "Rotate"}
 PROPERTIES = {
-    "preprocessing_fn": "modules.preprocessing.preprocessing_fn",
+    "preprocessing_fn": "modules.preprocessing.transform.preprocessing_fn",
     "splits_config": json_format.MessageToJson(
         transform_pb2.SplitsConfig(analyze=["train"], transform=["train", "eval"])
     ),

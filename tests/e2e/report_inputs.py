@@ -25,6 +25,7 @@ from components.example_validator.settings import DriftSettings
 from components.reporter.settings import ReporterSettings
 from modules.evaluation.settings import EvaluateSettings, Rule
 from modules.network.settings import ModelSettings
+from modules.preprocessing.settings import TransformSettings
 from modules.serving.saved_model import STATISTICS_FILE
 from modules.training.settings import TrainSettings
 from schema import features
@@ -80,6 +81,7 @@ def settings(kind: ReportKind) -> ReporterSettings:
     return ReporterSettings(
         pipeline="lungseg",
         kind=kind,
+        transform=TransformSettings(),
         model=ModelSettings(),
         train=TrainSettings(),
         evaluate=_EVALUATE,

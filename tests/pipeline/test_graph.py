@@ -19,7 +19,7 @@ from components.augmenter.policy import Policy
 from components.change_detector.settings import ChangeDetectorSettings
 from components.evaluator.settings import EvaluatorSettings
 from components.serving_folder import ServingFolderSettings
-from modules.preprocessing import PreprocessingSettings
+from modules.preprocessing.settings import PreprocessingSettings
 from modules.serving.serving_dir import push
 from modules.training.settings import TrainerSettings
 from pipeline.config import PRESETS, Config, load_config
@@ -320,22 +320,26 @@ def test_transform_learns_from_training_data_and_leaves_the_test_split_alone(nod
 
 
 def test_settings_arrive() -> None:
-    config = load(train__epochs=3)
+    config = load(train__epochs=3, transform__normalization="image")
     nodes = nodes_of(config)
     assert TrainerSettings.model_validate_json(parameter(nodes, "Trainer", "custom_config")) == TrainerSettings(
         model=config.model,
+        transform=config.transform,
         train=config.train,
         checkpoint_dir=config.root / "checkpoints",
         code_version=code_version.code_version("modules.training.trainer"),
     )
+    reported = settings(nodes, "Reporter")
     transform = PreprocessingSettings.model_validate_json(parameter(nodes, "Transform", "custom_config"))
     assert transform.image_size == config.model.image_size
-    assert transform.code_version == code_version.code_version("components.transform.executor", "modules.preprocessing")
+    assert transform.transform.normalization == reported["transform"]["normalization"] == "image"
+    assert transform.code_version == code_version.code_version(
+        "components.transform.executor", "modules.preprocessing.transform"
+    )
     assert settings(nodes, "Evaluator") == EvaluatorSettings(evaluate=config.evaluate).model_dump(mode="json")
     assert settings(nodes, "RecordValidator") == config.record_validation.model_dump(mode="json")
     assert settings(nodes, "ExampleValidator") == config.drift.model_dump(mode="json")
     assert settings(nodes, "DataGate") == config.gate.model_dump(mode="json")
-    reported = settings(nodes, "Reporter")
     assert reported["policy"] == config.augment.effective_policy.model_dump(mode="json")
     assert (reported["pipeline"], reported["train"]["epochs"]) == ("lungseg", 3)
 
@@ -366,6 +370,7 @@ def test_on_a_cluster_the_serving_folder_is_not_looked_at(tmp_path: Path) -> Non
     [
         ({"train__epochs": 3}, True),
         ({"model__filters": 4}, True),
+        ({"transform__normalization": "percentile"}, True),
         ({"evaluate__min_patients": 5}, True),
         ({"augment__copies__train": 3}, True),
         ({"gate__max_leaks": 3}, False),
@@ -444,7 +449,7 @@ def change(file: Path) -> None:
     ("file", "other"),
     [
         ("modules/network/unet.py", True),
-        ("modules/preprocessing.py", True),
+        ("modules/preprocessing/normalization.py", True),
         ("modules/evaluation/rules.py", True),
         ("components/augmenter/augment.py", True),
         ("components/reporter/page.py", False),

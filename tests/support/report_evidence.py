@@ -15,6 +15,7 @@ from components.reporter.evidence import Data, Evidence
 from components.reporter.settings import ReporterSettings
 from modules.evaluation.settings import EvaluateSettings
 from modules.network.settings import ModelSettings
+from modules.preprocessing.settings import TransformSettings
 from modules.training.settings import TrainSettings
 from schema.reports.blessing import BlessingDecision, RuleResult
 from schema.reports.estimate import Estimate
@@ -114,6 +115,7 @@ EVIDENCE = Evidence(
     settings=ReporterSettings(
         pipeline="lungseg",
         kind="run",
+        transform=TransformSettings(normalization="image"),
         model=ModelSettings(),
         train=TrainSettings(warm_start=True),
         evaluate=EvaluateSettings(),

@@ -14,7 +14,8 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
 from tfx_bsl.tfxio.tf_example_record import TFExampleBeamRecord
 
-from modules.preprocessing import preprocessing_fn
+from modules.preprocessing.settings import Normalization, PreprocessingSettings, TransformSettings
+from modules.preprocessing.transform import preprocessing_fn
 from schema import features
 
 Transform = Callable[..., Path]
@@ -25,7 +26,10 @@ def transform() -> Transform:
     """Runs Transform on serialized records as TFX does: the graph and `examples-*.gz` into a new folder."""
     schema = text_format.Parse(features.SCHEMA_FILE.read_text(), schema_pb2.Schema())
 
-    def run(serialized: list[bytes], output: Path, size: int = 16) -> Path:
+    def run(serialized: list[bytes], output: Path, size: int = 16, normalization: Normalization = "dataset") -> Path:
+        settings = PreprocessingSettings(
+            image_size=size, transform=TransformSettings(normalization=normalization)
+        ).model_dump()
         source = TFExampleBeamRecord(physical_format="inmem", schema=schema, telemetry_descriptors=["test"])
         with beam.Pipeline() as pipeline, tft_beam.Context(temp_dir=str(output / "tmp")):
             batches = pipeline | beam.Create(serialized, reshuffle=False) | source.BeamSource()
@@ -33,7 +37,7 @@ def transform() -> Transform:
                 batches,
                 source.TensorAdapterConfig(),
             ) | tft_beam.AnalyzeAndTransformDataset(
-                lambda inputs: preprocessing_fn(inputs, {"image_size": size}), output_record_batches=True
+                lambda inputs: preprocessing_fn(inputs, settings), output_record_batches=True
             )
             _ = transform_fn | tft_beam.WriteTransformFn(str(output))
             encoder = RecordBatchToExamplesEncoder(metadata.schema)

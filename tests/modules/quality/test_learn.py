@@ -7,14 +7,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from modules.preprocessing.settings import Normalization
 from modules.quality.estimator import QualityEstimator
-from modules.quality.grey_scale import GreyScale, find_grey_scale
+from modules.quality.grey_scale import CommonScale, find_grey_scale
 from modules.quality.learn import learn_quality
 from modules.training.dataset import first_examples
 from schema.record import Record
 
 SIZE = 16
-SCALE = GreyScale(black=-2.0, white=4.0)
+SCALE = CommonScale(black=-2.0, white=4.0)
 
 
 def network(images: tf.Tensor) -> tf.Tensor:
@@ -66,9 +67,23 @@ def test_it_is_the_same_again(files: tuple[str, str, str]) -> None:
 def test_the_grey_scale_of_a_transform(
     transform_graph: Path, normalise: Callable[[Record], np.ndarray], scene: Callable[..., Record]
 ) -> None:
-    scale = find_grey_scale(str(transform_graph / "transform_fn"))
+    scale = find_grey_scale(str(transform_graph / "transform_fn"), "dataset")
+    assert isinstance(scale, CommonScale)
     record = scene(3)
     normalised = normalise(record)[..., 0]
     assert scale.black < normalised.min()
     assert scale.normalise(scale.restore(normalised)) == pytest.approx(normalised, abs=1e-3)
     assert scale.restore(normalised).mean() == pytest.approx(record.image.mean() / 255, abs=0.02)
+
+
+@pytest.mark.parametrize("normalization", ["image", "percentile"])
+def test_the_grey_scale_of_each_image(transform_graph: Path, normalization: Normalization) -> None:
+    scale = find_grey_scale(str(transform_graph / "transform_fn"), normalization)
+    image = np.random.default_rng(0).uniform(0.1, 0.8, (SIZE, SIZE)).astype(np.float32)
+    normalised = scale.normalise(image)
+    assert abs(normalised.mean()) < 0.2
+    restored = scale.restore(normalised)
+    assert (restored.min(), restored.max()) == (0, 1)
+    assert scale.normalise(restored) == pytest.approx(normalised, abs=5e-3)
+    even = np.zeros_like(image)
+    assert not scale.normalise(scale.restore(even)).any()

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import cv2
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from pictures import decode_picture
 
 from modules.evaluation.overlap import Counts
+from modules.serving.export import export_model
 from schema.record import Record, encode
 
 SIZE = 16
@@ -146,6 +148,32 @@ def test_transform_features(
     image = tf.io.parse_tensor(answer["image"][1], tf.float16)
     assert np.array_equal(tf.cast(image, tf.float32), normalise(scenes[1]))
     assert tf.io.parse_tensor(answer["mask"][1], tf.uint8).shape == (SIZE, SIZE, 1)
+
+
+@pytest.mark.parametrize("normalization", ["image", "percentile"])
+def test_the_exported_graph_normalises_as_the_training_did(
+    transform: Callable[..., Path],
+    scenes: list[Record],
+    brightness_model: keras.Model,
+    to_png: Png,
+    tmp_path: Path,
+    normalization: str,
+) -> None:
+    serialized = [encode(record) for record in scenes]
+    graph = transform(serialized, tmp_path / "transform", SIZE, normalization)
+    export_model(brightness_model, str(graph / "transform_fn"), str(tmp_path / "model"))
+    loaded = tf.saved_model.load(str(tmp_path / "model"))
+    answer = loaded.signatures["transform_features"](examples=tf.constant(serialized))
+    written = [
+        tf.train.Example.FromString(example.numpy()).features.feature["image"].bytes_list.value[0]
+        for example in tf.data.TFRecordDataset(sorted(map(str, graph.glob("examples*.gz"))), "GZIP")
+    ]
+    assert sorted(answer["image"].numpy()) == sorted(written)
+    # What is brighter than 0 is lung to this network.
+    images = [tf.cast(tf.io.parse_tensor(image, tf.float16), tf.float32) for image in answer["image"].numpy()]
+    served = loaded.signatures["serving_default"](image_bytes=tf.constant([to_png(scenes[1].image)]))
+    expected = tf.image.resize(tf.sigmoid(images[1]), scenes[1].image.shape) > 0.5
+    assert served["lung_fraction"].numpy() == pytest.approx([np.mean(expected)], abs=1e-3)
 
 
 def test_a_broken_file_costs_the_others_of_its_request_nothing(

@@ -1,73 +1,10 @@
-"""From the stored record to what the network sees; the same graph serves training, evaluation and serving.
-
-`preprocessing_fn` is what Transform runs. It writes pixels as serialized tensors, a fifth of the size of
-float lists; `parse_pixels` reads them back.
-"""
-
-from collections.abc import Callable
-from typing import Any
+"""Decodes image files and masks inside a graph, as the ingest reads them."""
 
 import tensorflow as tf
 import tensorflow.experimental.numpy as tnp
 
 from modules.grey_range import MIN_RANGE, grey_range
-from schema import features
 from schema.record import MAX_PIXELS
-from schema.settings import Settings
-
-_MIN_DEVIATION = 2.0**-6
-_STEP = 2.0**-12
-"""To which mean and deviation are rounded, a sixteenth of a grey level: the last digits of Beam's sums depend on how it
-groups them, and would let the same data train another model."""
-
-
-class PreprocessingSettings(Settings):
-    """What Transform is given in its `custom_config`."""
-
-    image_size: int
-    """Side of the square output, pixels."""
-    code_version: str = ""
-    """Identifies the code that transforms, so that the cache does not outlive it."""
-
-
-def preprocessing_fn(inputs: dict[str, tf.Tensor], custom_config: dict[str, Any]) -> dict[str, tf.Tensor]:
-    """Resize and normalise images, resize masks.
-
-    Mean and variance are learned from original images alone, so that the number of augmented copies
-    does not move them.
-
-    Args:
-        inputs: a batch of records, each feature a tensor [batch].
-        custom_config: Holds `PreprocessingSettings`.
-
-    Returns:
-        `image`: string [batch], serialized float16 [size, size, 1], zero mean and unit variance.
-        `mask`: string [batch], serialized uint8 [size, size, 1], the share of each pixel that is lung, 0-255:
-            what a smaller mask can still know of the outline.
-        `is_augmented`: int64 [batch].
-    """
-    import tensorflow_transform as tft
-
-    size = PreprocessingSettings.model_validate(custom_config).image_size
-    image = _decode_to_square(inputs[features.IMAGE], size, decode_grey)
-    original = tf.boolean_mask(image, tf.equal(inputs[features.IS_AUGMENTED], 0))
-    mean, deviation = _rounded(tft.mean(original)), _rounded(tf.sqrt(tft.var(original)))
-    normalised = (image - mean) / tf.maximum(deviation, _MIN_DEVIATION)
-    lung = _decode_to_square(inputs[features.MASK], size, decode_mask)
-    return {
-        features.IMAGE: _serialize(tf.cast(normalised, tf.float16)),
-        features.MASK: _serialize(tf.cast(tf.round(lung * 255), tf.uint8)),
-        features.IS_AUGMENTED: inputs[features.IS_AUGMENTED],
-    }
-
-
-def _rounded(value: tf.Tensor) -> tf.Tensor:
-    return tf.round(value / _STEP) * _STEP
-
-
-def parse_pixels(serialized: tf.Tensor, dtype: tf.DType, size: int) -> tf.Tensor:
-    """Read one `image` (tf.float16) or `mask` (tf.uint8) that `preprocessing_fn` wrote, [size, size, 1]."""
-    return tf.ensure_shape(tf.io.parse_tensor(serialized, dtype), [size, size, 1])
 
 
 def decode_grey(encoded: tf.Tensor) -> tf.Tensor:
@@ -186,16 +123,3 @@ def encoded_size(encoded: tf.Tensor) -> tf.Tensor:
 
 def _is_png(encoded: tf.Tensor) -> tf.Tensor:
     return tf.equal(tf.strings.substr(encoded, 0, 4), b"\x89PNG")
-
-
-def _decode_to_square(encoded: tf.Tensor, size: int, decode: Callable[[tf.Tensor], tf.Tensor]) -> tf.Tensor:
-    """Decode files [batch] of any sizes to float32 [batch, size, size, 1], 0-1; the aspect ratio is not kept."""
-    return tf.map_fn(
-        lambda file: tf.image.resize(decode(file), [size, size], antialias=True),
-        encoded,
-        fn_output_signature=tf.TensorSpec([size, size, 1], tf.float32),
-    )
-
-
-def _serialize(pixels: tf.Tensor) -> tf.Tensor:
-    return tf.map_fn(tf.io.serialize_tensor, pixels, fn_output_signature=tf.string)
