@@ -240,7 +240,7 @@ def predict(
     again: Annotated[bool, typer.Option("--again", help="Do also what this model has done before.")] = False,
 ) -> None:
     """Segment images and volumes with a model, and measure the lungs."""
-    from pipeline.commands.predict import complaints, name_undone, summarize
+    from pipeline.commands.predict import complaints, describe_drift, name_undone, summarize
     from pipeline.console import bar, terminal
     from pipeline.prediction.find import find_files
     from pipeline.prediction.inputs import list_inputs
@@ -254,6 +254,7 @@ def predict(
                 prediction = segment(
                     model, output, inputs, format_=format_, overlays=overlays, again=again, progress=advance_to
                 )
+            console.print(describe_drift(prediction.report.drift), soft_wrap=True)
             console.print(summarize(prediction, output), soft_wrap=True)
     except OutputError as error:
         for line in name_undone(error):

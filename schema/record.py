@@ -94,10 +94,8 @@ class Record:
 
     def fingerprint(self) -> dict[str, float]:
         """Return mean and standard deviation of the grey values, and the share of lung pixels, each 0-1."""
-        mean, deviation = cv2.meanStdDev(self.image)
         return {
-            features.MEAN_INTENSITY: float(mean[0, 0]) / 255,
-            features.STD_INTENSITY: float(deviation[0, 0]) / 255,
+            **describe_grey_values(self.image),
             features.LUNG_FRACTION: cv2.countNonZero(self.mask) / self.mask.size,
         }
 
@@ -121,6 +119,12 @@ class Record:
         if self.is_augmented != (self.augmentation != features.NOT_AUGMENTED):
             problem = f"is '{self.augmentation}', but is_augmented is {int(self.is_augmented)}"
             raise RecordError(self.image_id, features.AUGMENTATION, problem)
+
+
+def describe_grey_values(image: Pixels) -> dict[str, float]:
+    """Return mean and standard deviation of the grey values, uint8 [height, width], each 0-1."""
+    mean, deviation = cv2.meanStdDev(image)
+    return {features.MEAN_INTENSITY: float(mean[0, 0]) / 255, features.STD_INTENSITY: float(deviation[0, 0]) / 255}
 
 
 def encode(record: Record) -> bytes:

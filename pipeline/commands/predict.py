@@ -1,5 +1,7 @@
 """What `lungseg predict` says of a prediction.
 
+>>> describe_drift(prediction.report.drift)
+'no drift from the images that the model was trained on (32 images against 442)'
 >>> summarize(prediction, Path("masks"))
 '30 of 32 images segmented into masks, 1 of them doubtful; 2 refused: 2 unreadable (see measurements.csv)'
 """
@@ -11,6 +13,7 @@ from typing import Final
 from pipeline.prediction.measurements import MEASUREMENTS_FILE
 from pipeline.prediction.predict import OutputError, Prediction
 from schema.reports.prediction import Measurement
+from schema.reports.statistics import DISTANCE_NAMES, Drift
 
 _IN_WORDS: Final = {
     "unreadable": "unreadable",
@@ -31,6 +34,20 @@ def summarize(prediction: Prediction, output: Path) -> str:
         causes = ", ".join(f"{number} {_IN_WORDS[cause]}" for cause, number in sorted(report.refusals.items()))
         line += f"; {report.refused} refused: {causes} (see {MEASUREMENTS_FILE})"
     return line
+
+
+def describe_drift(drift: Drift) -> str:
+    """Return in a line whether the images have moved from those that the model was trained on."""
+    if drift.reason:
+        return f"cannot tell whether the images differ from those that the model was trained on: {drift.reason}"
+    numbers = f"{drift.new_examples} images against {drift.baseline_examples}"
+    if not drift.drifted:
+        return f"no drift from the images that the model was trained on ({numbers})"
+    moved = ", ".join(
+        f"{feature.feature} ({DISTANCE_NAMES[feature.kind]} {feature.distance:.2f}, may be {feature.threshold:.2f})"
+        for feature in drift.drifted
+    )
+    return f"the images have drifted from those that the model was trained on: {moved}; {numbers}"
 
 
 def complaints(prediction: Prediction) -> Iterator[str]:

@@ -15,13 +15,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.record_validator.settings import RecordValidationSettings
+from pipeline.ingest.formats.resize import resize_image
 from pipeline.prediction.lungs import LEFT, RIGHT, Lungs
 from schema.files import write_whole
+from schema.record import Pixels, describe_grey_values
 from schema.reports.prediction import Measurement
 
 MEASUREMENTS_FILE: Final = "measurements.csv"
 
 _MM3_PER_ML: Final = 1000
+
+_FINGERPRINT_SIZE: Final = 512
+"""Side, pixels, at which grey values are measured: that which the ingest stores records at unless told otherwise. What
+shrinks an image takes noise out of it, so at full size its contrast would be another one than a record's."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +66,8 @@ def measure(lungs: Lungs, scale: Scale) -> dict[str, Any]:
     return {
         **fields,
         **_box(parts["lung"], is_volume),
+        "width": lungs.labels.shape[2],
+        "height": lungs.labels.shape[1],
         "slices": len(lungs.labels) if is_volume else None,
         "lung_fraction": fields["lung_px"] / lungs.labels.size,
         "row_spacing_mm": scale.row_mm,
@@ -67,6 +75,11 @@ def measure(lungs: Lungs, scale: Scale) -> dict[str, Any]:
         "slice_spacing_mm": scale.slice_mm,
         "spacing_at": scale.at,
     }
+
+
+def measure_grey_values(radiograph: Pixels) -> dict[str, float]:
+    """Measure a radiograph as a record is measured: fields of `Measurement`."""
+    return describe_grey_values(resize_image(radiograph, _FINGERPRINT_SIZE))
 
 
 def doubts(lung_fraction: float, *, is_volume: bool) -> Iterator[str]:

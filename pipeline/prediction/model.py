@@ -1,11 +1,14 @@
-"""The model that predicts: which it is, and what it was trained on.
+"""The model that predicts: which it is, what it was trained on, and how far new images have moved from that.
 
 >>> model = open_model(Path("run/serving"))
 >>> model.identity.version, model.identity.trained_on.modality
 (3, 'radiographs')
 >>> [segmented] = model.load().segment([image])
+>>> [feature.feature for feature in find_drift(model, measurements).drifted]
+['mean_intensity']
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -15,13 +18,20 @@ from pipeline.ingest.formats.base import ImageError
 from pipeline.prediction.formats import VOLUMES
 from schema import features
 from schema.reports.base import ReportFileError
-from schema.reports.prediction import Kind, Modality, PredictingModel, TrainingData
+from schema.reports.prediction import Kind, Measurement, Modality, PredictingModel, TrainingData
+from schema.reports.statistics import Drift
 
 if TYPE_CHECKING:
+    from tensorflow_metadata.proto.v0.statistics_pb2 import DatasetFeatureStatistics
+
     from modules.serving.segmenter import Segmenter
 
 _SHORT: Final = 12
 """Digits of a digest that tell one model from all others there may be in a hospital."""
+_COMPARED: Final = (
+    features.WIDTH, features.HEIGHT, features.MEAN_INTENSITY, features.STD_INTENSITY, features.LUNG_FRACTION
+)  # fmt: skip
+"""Features of records that are fields of `Measurement` as well."""
 
 
 @dataclass(frozen=True)
@@ -99,14 +109,42 @@ def open_model(folder: Path) -> Model:
     return Model(folder, PredictingModel(version=version, digest=digest, trained_on=_read_training_data(folder)))
 
 
+def find_drift(model: Model, measurements: Sequence[Measurement]) -> Drift:
+    """Compare the radiographs among the inputs with those that a model was trained on.
+
+    The lung fraction is that of the masks that the model makes: what it learned, unless something is wrong with the
+    images, or with the model.
+
+    Raises:
+        UserError: The statistics beside the model are damaged.
+    """
+    from components.example_validator.values import ALL, compare_values
+
+    rows = [row for row in measurements if row.mean_intensity is not None]
+    statistics, trained_on = _read_statistics(model.folder), model.identity.trained_on
+    if statistics is None or trained_on is None:
+        return Drift(reason="there are no statistics beside it", new_examples=len(rows))
+    if trained_on.modality != "radiographs":
+        return Drift(reason="it was trained on CT, and radiographs alone are compared", new_examples=len(rows))
+    if not rows:
+        return Drift(reason="no radiograph was measured", new_examples=0)
+    compared = compare_values(statistics, {name: [getattr(row, name) for row in rows] for name in _COMPARED})
+    reason = ""
+    if not compared:
+        reason = "the statistics beside it know nothing that is compared"
+    elif any(feature.noise == ALL for feature in compared) and not any(feature.drifted for feature in compared):
+        reason = f"{len(rows)} {'is' if len(rows) == 1 else 'are'} too few"
+    return Drift(reason=reason, baseline_examples=statistics.num_examples, new_examples=len(rows), features=compared)
+
+
 def _digest(folder: Path) -> str:
     from modules.serving.saved_model import digest
 
     return digest(folder)
 
 
-def _read_training_data(folder: Path) -> TrainingData | None:
-    """Read what the statistics beside a pushed model tell of the originals of its training split."""
+def _read_statistics(folder: Path) -> "DatasetFeatureStatistics | None":
+    """Read the statistics beside a pushed model, of the originals of its training split."""
     from tensorflow_metadata.proto.v0 import statistics_pb2
 
     from modules.serving.saved_model import STATISTICS_FILE
@@ -118,6 +156,13 @@ def _read_training_data(folder: Path) -> TrainingData | None:
         [data] = statistics_pb2.DatasetFeatureStatisticsList.FromString(path.read_bytes()).datasets
     except Exception as error:  # protobuf's DecodeError differs between its implementations
         raise UserError(f"'{path}' is damaged: push the model again") from error
+    return data
+
+
+def _read_training_data(folder: Path) -> TrainingData | None:
+    data = _read_statistics(folder)
+    if data is None:
+        return None
     views = _count_values(data, features.VIEW)
     slices = views.get(features.AXIAL, 0)
     modality: Modality = (

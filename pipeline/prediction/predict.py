@@ -21,7 +21,7 @@ from pipeline.ingest.storage.errors import error_reason
 from pipeline.prediction.formats import VOLUMES, FormatError, choose_format
 from pipeline.prediction.inputs import Input
 from pipeline.prediction.measurements import MEASUREMENTS_FILE, write_measurements
-from pipeline.prediction.model import Model, open_model
+from pipeline.prediction.model import Model, find_drift, open_model
 from pipeline.prediction.receipts import find_receipt
 from pipeline.prediction.step import Step, refuse, result_files
 from schema.reports.prediction import Measurement, PredictionReport
@@ -181,5 +181,6 @@ def _report(model: Model, measurements: Sequence[Measurement], reused: int, seco
         refusals=dict(refusals),
         reused=reused,
         review=sum(row.review is True for row in measurements),
+        drift=find_drift(model, measurements),
         seconds=seconds,
     )

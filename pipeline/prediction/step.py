@@ -23,7 +23,7 @@ from pipeline.prediction.dicom_seg import check_headers, encode_seg
 from pipeline.prediction.formats import EXTENSIONS, VOLUMES, FormatError, choose_format
 from pipeline.prediction.inputs import Input
 from pipeline.prediction.lungs import Lungs, split_lungs
-from pipeline.prediction.measurements import doubts, measure
+from pipeline.prediction.measurements import doubts, measure, measure_grey_values
 from pipeline.prediction.model import Model
 from pipeline.prediction.nifti import encode_nifti
 from pipeline.prediction.png import encode_mask, encode_overlay, widest_slice
@@ -128,6 +128,8 @@ class Step:
             index = widest_slice(mask)
             write_whole(self.output / overlay, encode_overlay(scan.image(index), _to_pixels(mask[index])))
         measured = measure(lungs, scan.scale)
+        if isinstance(scan, Radiograph):
+            measured |= measure_grey_values(scan.pixels)
         expected_dice, doubt = judge_slices(answers)
         doubted = "; ".join(filter(None, (doubt, *doubts(measured["lung_fraction"], is_volume=input_.kind in VOLUMES))))
         measurement = Measurement(

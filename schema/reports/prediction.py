@@ -11,6 +11,7 @@ from pydantic import model_validator
 from typing_extensions import Self
 
 from schema.reports.base import Part, Report
+from schema.reports.statistics import Drift
 
 Kind = Literal["raster", "radiograph", "nifti", "series"]
 """PNG, JPEG or TIFF; a radiograph in DICOM; a CT volume in NIfTI; a CT series in DICOM."""
@@ -39,8 +40,15 @@ class Measurement(Part):
     kind: Kind | None = None
     result: str = ""
     """Name of the file with the mask, in the output folder."""
+    width: int | None = None
+    """Pixels."""
+    height: int | None = None
     slices: int | None = None
     """Of a volume."""
+    mean_intensity: float | None = None
+    """Mean of the grey values, 0-1, as of a record; None for a volume."""
+    std_intensity: float | None = None
+    """Their standard deviation."""
     lung_fraction: float | None = None
     """Share of the pixels that are lung, 0-1."""
     lung_px: int | None = None
@@ -116,6 +124,8 @@ class PredictionReport(Report):
     """Of those segmented, how many an earlier call with the same model had done."""
     review: int
     """Of those segmented, how many somebody should look at."""
+    drift: Drift = Drift(reason="an earlier version did not look for it", new_examples=0)
+    """How far the radiographs have moved from those that the model was trained on."""
     seconds: float
 
     @model_validator(mode="after")

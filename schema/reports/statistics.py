@@ -73,17 +73,11 @@ class FeatureDrift(Part):
     """Of the later ones."""
 
 
-class DriftReport(Report):
-    """How far the features of training data have moved since the serving model was trained."""
+class Drift(Part):
+    """How far the features of examples have moved from those of earlier ones."""
 
-    FILE: ClassVar = "drift.json"
-
-    baseline: int | None
-    """The version that serves; None where there is none."""
     reason: str = ""
-    """Why no drift was looked for; empty where it was."""
-    severity: Severity
-    """How grave a drift is."""
+    """Why nothing can be told of drift; empty where it can."""
     baseline_examples: int = 0
     new_examples: int
     features: tuple[FeatureDrift, ...] = ()
@@ -93,3 +87,14 @@ class DriftReport(Report):
     def drifted(self) -> list[FeatureDrift]:
         """The features that have moved further than they may."""
         return [feature for feature in self.features if feature.drifted]
+
+
+class DriftReport(Drift, Report):
+    """How far the features of training data have moved since the serving model was trained."""
+
+    FILE: ClassVar = "drift.json"
+
+    baseline: int | None
+    """The version that serves; None where there is none."""
+    severity: Severity
+    """How grave a drift is."""

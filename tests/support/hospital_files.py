@@ -8,6 +8,7 @@ at the image's left, is the larger one.
 1100
 """
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -87,14 +88,23 @@ def write_series(folder: Path, uid_of_series: str = "1.2.840.3", **elements: Any
     return folder
 
 
-def write_statistics(model: Path, **views: int) -> Path:
-    """Statistics beside a model, of so many images of each view, from two hospitals."""
+def write_statistics(
+    model: Path, views: Mapping[str, int], numbers: Mapping[str, Sequence[float]] | None = None
+) -> Path:
+    """Statistics beside a model, of so many images of each view, from two hospitals, and of features of numbers."""
     data = statistics_pb2.DatasetFeatureStatistics(num_examples=sum(views.values()))
     for name, counts in {"view": views, "source": {"north": 2, "south": 1}}.items():
         feature = data.features.add(type=statistics_pb2.FeatureNameStatistics.STRING)
         feature.path.step.append(name)
         for label, count in counts.items():
             feature.string_stats.rank_histogram.buckets.add(label=label, sample_count=count)
+    for name, values in (numbers or {}).items():
+        feature = data.features.add(type=statistics_pb2.FeatureNameStatistics.FLOAT)
+        feature.path.step.append(name)
+        shares, edges = np.histogram(values, range=(min(values), max(values)))
+        histogram = feature.num_stats.histograms.add(type=statistics_pb2.Histogram.STANDARD)
+        for share, low, high in zip(shares, edges, edges[1:], strict=False):
+            histogram.buckets.add(low_value=low, high_value=high, sample_count=share)
     path = model / "assets.extra/statistics/FeatureStats.pb"
     path.parent.mkdir(parents=True)
     path.write_bytes(statistics_pb2.DatasetFeatureStatisticsList(datasets=[data]).SerializeToString())

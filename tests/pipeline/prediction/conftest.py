@@ -25,7 +25,7 @@ def models(silent_model: Path, tmp_path_factory: pytest.TempPathFactory) -> dict
     views = {"radiographs": {"PA": 2, "AP": 1}, "CT": {"axial": 3}, "both": {"PA": 2, "axial": 1}}
     for name, counts in views.items():
         shutil.copytree(silent_model, folder / name / "3")
-        hospital_files.write_statistics(folder / name / "3", **counts)
+        hospital_files.write_statistics(folder / name / "3", counts)
     return {"silent": silent_model, **{name: folder / name for name in views}}
 
 

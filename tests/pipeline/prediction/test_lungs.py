@@ -62,6 +62,7 @@ def test_measures_of_an_image() -> None:
         "lung_px": 650, "lung_mm2": 65.0, "right_px": 450, "right_mm2": 45.0, "left_px": 200, "left_mm2": 20.0,
         "box_x": 5, "box_y": 5, "box_width": 45, "box_height": 30, "slices": None, "row_spacing_mm": 0.5,
         "column_spacing_mm": 0.2, "slice_spacing_mm": None, "spacing_at": "detector", "lung_fraction": 650 / 2400,
+        "width": 60, "height": 40,
     }  # fmt: skip
     assert measured == pytest.approx(expected)
 
