@@ -43,6 +43,10 @@ test-nightly: $(READY) ## What takes long and seldom breaks: damaged files by th
 flink-test: $(READY) ## The data stages on a Flink cluster of two task managers, one of which dies
 	@$(RUN)/pytest tests/flink
 
+.PHONY: java-test
+java-test: $(READY) ## The exported model used from Java, which downloads TensorFlow for it
+	@$(RUN)/pytest tests/modules/serving/test_without_this_project.py -k java
+
 .PHONY: test-fast
 test-fast: $(READY) ## The tests that run no pipeline and take no minute
 	@$(RUN)/pytest -m "not e2e and not slow and not nightly"

@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 
 import pytest
-from flink_cluster import FlinkCluster, UnavailableError, fetch_jars, flink_cluster
+from flink_cluster import NOT_STAGED, POM, FlinkCluster, flink_cluster
+from maven import UnavailableError, fetch_jars
 
 
 # Used by itself, so that nothing else is prepared where there is none.
@@ -11,7 +12,7 @@ from flink_cluster import FlinkCluster, UnavailableError, fetch_jars, flink_clus
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FlinkCluster]:
     folder = tmp_path_factory.mktemp("flink")
     try:
-        jars = fetch_jars(folder / "jars")
+        jars = fetch_jars(POM, folder / "jars" / NOT_STAGED)
     except UnavailableError as error:
         pytest.skip(str(error))
     with flink_cluster(jars, folder / "cluster") as cluster:

@@ -1,6 +1,6 @@
 """A Flink cluster on this machine: a job manager, two task managers, Beam's job server and pools of Python workers.
 
->>> jars = fetch_jars(folder / "jars")
+>>> jars = fetch_jars(POM, folder / "jars" / NOT_STAGED)
 >>> with flink_cluster(jars, folder / "cluster") as cluster:
 ...     run(config.model_copy(update={"beam": cluster.beam}))
 
@@ -9,7 +9,6 @@ Each part is a process of its own, whose output is in `NAME.log` in the cluster'
 
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -27,11 +26,11 @@ import yaml
 from pipeline.beam import BeamSettings
 
 _SOURCES: Final = Path(__file__).parent.parent / "flink"
-_POM, _CONFIG, _LOGGING = (_SOURCES / name for name in ("pom.xml", "config.yaml", "log4j2.properties"))
+POM, _CONFIG, _LOGGING = (_SOURCES / name for name in ("pom.xml", "config.yaml", "log4j2.properties"))
 _WORKER_POOL = _SOURCES / "worker_pool.py"
 _WORKER: Final = Path(sys.executable).with_name("lungseg-worker")
 
-_NOT_STAGED: Final = Path("gradle", "wrapper")
+NOT_STAGED: Final = Path("gradle", "wrapper")
 """Beam's job server sends its whole class path with each job, 150 MB, but for jars in a folder of such a name."""
 
 _TASK_MANAGERS: Final = 2
@@ -52,34 +51,12 @@ _OPENED: Final = (
 """Packages of `java.base` that Flink reaches into; its own configuration opens them under `env.java.opts.all`."""
 
 
-class UnavailableError(Exception):
-    """What a cluster is made of cannot be had on this machine; the message says what."""
-
-
-def fetch_jars(folder: Path) -> Path:
-    """Copies the jars that `tests/flink/pom.xml` names into a folder within the given one, by way of Maven's cache.
-
-    Raises:
-        UnavailableError: Java or Maven is not installed, or Maven cannot download a jar.
-    """
-    for program in ("java", "mvn"):
-        if shutil.which(program) is None:
-            raise UnavailableError(f"no {program} on PATH: `make system-packages` installs Java and Maven")
-    jars = folder / _NOT_STAGED
-    command = ["mvn", "--batch-mode", f"--file={_POM}", "dependency:copy-dependencies", f"-DoutputDirectory={jars}"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        errors = [line.removeprefix("[ERROR] ") for line in done.stdout.splitlines() if line.startswith("[ERROR]")]
-        raise UnavailableError(f"Maven cannot fetch Flink and Beam's runner: {(errors or [done.stdout])[0]}")
-    return jars
-
-
 @contextmanager
 def flink_cluster(jars: Path, folder: Path) -> Iterator["FlinkCluster"]:
     """Starts a cluster, and stops it at the end.
 
     Args:
-        jars: what `fetch_jars` gave.
+        jars: what `fetch_jars` gave, of POM, in a folder within `NOT_STAGED`.
         folder: for its configuration, logs and temporary files; is made.
 
     Raises:
