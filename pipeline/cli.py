@@ -308,7 +308,7 @@ def augment_preview(
         list[Path], typer.Argument(metavar="IMAGE...", help="Image files with masks.", callback=check_local)
     ],
     output: Annotated[Path, typer.Option(help="The PNG to write.", callback=check_local)],
-    policy: Annotated[str, typer.Option(help="A policy (lossless, chest, strong) or a YAML file.")] = "chest",
+    policy: Annotated[str, typer.Option(help="A policy (lossless, chest, strong, wide) or a YAML file.")] = "chest",
     masks: Annotated[Path | None, typer.Option(help="Folder of the masks; by default beside the images'.")] = None,
     copies: Annotated[int, typer.Option(min=1, max=100, help="Copies of each image.")] = 5,
 ) -> None:

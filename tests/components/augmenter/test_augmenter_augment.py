@@ -58,7 +58,7 @@ def test_a_flip_by_hand(make_record: MakeRecord, make_policy: MakePolicy) -> Non
             assert getattr(copy, field.name) == expected, field.name
 
 
-@pytest.mark.parametrize("name", ["chest", "lossless", "strong"])
+@pytest.mark.parametrize("name", ["chest", "lossless", "strong", "wide"])
 def test_the_original_is_not_touched(make_record: MakeRecord, name: str) -> None:
     original, policy = make_record(), load_policy(name)
     transform, before = compose(policy), encode(original)
@@ -69,7 +69,7 @@ def test_the_original_is_not_touched(make_record: MakeRecord, name: str) -> None
 
 @settings(max_examples=40, deadline=None)
 @given(
-    name=st.sampled_from(["chest", "strong"]),
+    name=st.sampled_from(["chest", "strong", "wide"]),
     seed=st.integers(0, 2**40),
     image_id=NAMES,
     copy=st.integers(1, 100),
@@ -150,7 +150,7 @@ def test_image_and_mask_move_together(
     assert np.array_equal(copy.image, copy.mask)
 
 
-@pytest.mark.parametrize("name", ["chest", "strong"])
+@pytest.mark.parametrize("name", ["chest", "strong", "wide"])
 def test_shipped_policies_leave_the_lungs_under_their_mask(make_record: MakeRecord, name: str) -> None:
     """Dark discs on bright ground stay darker under the mask, and under no shifted mask more so, on average."""
     rows, columns = np.mgrid[:96, :96]
@@ -169,7 +169,7 @@ def test_shipped_policies_leave_the_lungs_under_their_mask(make_record: MakeReco
 
 @settings(max_examples=60, deadline=None)
 @given(
-    name=st.sampled_from(["chest", "lossless", "strong"]),
+    name=st.sampled_from(["chest", "lossless", "strong", "wide"]),
     seed=st.integers(0, 10**6),
     height=st.integers(8, 40),
     width=st.integers(8, 40),

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from components.augmenter.policy import POLICIES, Policy, PolicyError, compose, load_policy
 
 NAMES = sorted(path.stem for path in POLICIES.glob("*.yaml"))
-SHIPPED = "chest, lossless, strong"
+SHIPPED = "chest, lossless, strong, wide"
 
 GOOD = """
 name: mine
@@ -42,7 +42,7 @@ def with_transform(transform: str) -> str:
 
 
 def test_the_policies_that_ship() -> None:
-    assert NAMES == ["chest", "lossless", "strong"]
+    assert NAMES == ["chest", "lossless", "strong", "wide"]
 
 
 @pytest.mark.parametrize("name", NAMES)
