@@ -25,7 +25,7 @@ Settings travel as one model: `Component` writes it into the execution's propert
 
 import json
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Final, Generic, TypeVar
 
 from tfx import types
@@ -61,13 +61,17 @@ class Component(base_component.BaseComponent):
     PRESENTATION: ClassVar[frozenset[str]] = frozenset()
     """Modules of the executor that only draw what others look at: a change of theirs makes nothing anew."""
 
-    def __init__(self, settings: Settings, **inputs: types.BaseChannel | None) -> None:
+    def __init__(self, settings: Settings, **inputs: types.BaseChannel | Sequence[types.BaseChannel] | None) -> None:
         """Wire the component.
 
         Args:
             settings: What its executor gets.
-            **inputs: Channels by the keys of the spec; None for an optional one that is not there.
+            **inputs: Channels by the keys of the spec, of some keys several; None for an optional one that is not
+                there. TFX promises no order of the artifacts that come of several.
         """
+        channels = {
+            key: channel_utils.union(given) if isinstance(given, Sequence) else given for key, given in inputs.items()
+        }
         outputs = {
             key: channel_utils.as_channel([parameter.type()]) for key, parameter in self.SPEC_CLASS.OUTPUTS.items()
         }
@@ -76,7 +80,7 @@ class Component(base_component.BaseComponent):
             SETTINGS: write_settings(settings),
             CODE_VERSION: code_version(executor, without=self.PRESENTATION),
         }
-        super().__init__(spec=self.SPEC_CLASS(**inputs, **outputs, **properties))
+        super().__init__(spec=self.SPEC_CLASS(**channels, **outputs, **properties))
 
 
 class BeamComponent(Component, base_beam_component.BaseBeamComponent):
@@ -84,15 +88,19 @@ class BeamComponent(Component, base_beam_component.BaseBeamComponent):
 
 
 class Artifacts:
-    """The artifacts of an execution by key; of each key there is one at most."""
+    """The artifacts of an execution by key."""
 
     def __init__(self, by_key: dict[str, list[types.Artifact]]) -> None:
         """Wrap what TFX hands to an executor."""
         self._by_key = by_key
 
     def __getitem__(self, key: str) -> types.Artifact:
-        """Return the artifact of a key, which must be there."""
+        """Return the artifact of a key, of which there must be one."""
         return artifact_utils.get_single_instance(self._by_key[key])
+
+    def all(self, key: str) -> list[types.Artifact]:
+        """Return the artifacts of a key that takes several; none where an optional input is not there."""
+        return self._by_key.get(key, [])
 
     def __iter__(self) -> Iterator[types.Artifact]:
         """Iterate over all artifacts."""

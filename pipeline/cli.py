@@ -184,13 +184,26 @@ def study(
         Path | None,
         typer.Option(help="Folder for everything that the study writes; lungseg-study, if nothing names one."),
     ] = None,
+    arms: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME|FILE",
+            help="What to compare: copies (with and without), policies, leave-one-out, numbers, normalizations, "
+            "or a YAML file.",
+        ),
+    ] = "copies",
+    seeds: Annotated[int, typer.Option(min=1, help="How often to train each arm, each time with another seed.")] = 1,
+    folds: Annotated[
+        int | None,
+        typer.Option(min=2, help="Test every patient, in so many parts, by models that never saw it."),
+    ] = None,
     verbose: Verbose = False,
 ) -> None:
-    """Train with and without augmented copies, in as many steps, and compare on the same test images."""
-    from pipeline.commands.run import study as run_study
+    """Train in several ways, such as with and without copies, in as many steps, and compare on the same test images."""
+    from pipeline.commands.study import study as run_study
 
     settings = read_config(config, set_, data, root, external, span, spans, default_root=Path("lungseg-study"))
-    run_study(settings, verbose=verbose)
+    run_study(settings, arms=arms, seeds=seeds, folds=folds, verbose=verbose)
 
 
 @app.command("config")

@@ -58,6 +58,8 @@ class DataSettings(Settings):
     """How many buckets are for validation, by which the best epoch is chosen."""
     test_buckets: Annotated[int, Field(ge=1)] = 1
     """How many buckets are for the test, by which the model is judged."""
+    rotation: Annotated[int, Field(ge=0)] = 0
+    """By how many buckets the splits are turned round: others are tested on, as many as before."""
     external: dict[Name, Folder] = Field(default={})
     """Test sets of other sources by name: folders as `root`, all of whose spans are only tested on."""
 
@@ -203,6 +205,26 @@ def load_config(
     section = values.setdefault("data", {})
     if isinstance(section, dict):
         _set_data(section, data, default_data, external or {})
+    return _validate(values)
+
+
+def override(config: Config, overrides: Mapping[str, JsonValue]) -> Config:
+    """Return a configuration with other values.
+
+    Args:
+        config: What holds otherwise.
+        overrides: Dotted key -> value.
+
+    Raises:
+        UserError: A key or value is wrong; names it, and the nearest known key.
+    """
+    values = _without_unset(config)
+    for key, value in overrides.items():
+        _assign(values, key, value)
+    return _validate(values)
+
+
+def _validate(values: dict[str, Any]) -> Config:
     try:
         config = Config.model_validate(values)
         config.beam.arguments()
@@ -264,11 +286,11 @@ def _read(name_or_path: str) -> dict[str, Any]:
 def _assign(values: dict[str, Any], key: str, value: JsonValue) -> None:
     *sections, last = key.split(".")
     if not all((*sections, last)):
-        raise UserError(f"--set {key}={value}: '{key}' is no key")
+        raise UserError(f"configuration: '{key}' is no key")
     for section in sections:
         values = values.setdefault(section, {})
         if not isinstance(values, dict):
-            raise UserError(f"--set {key}: '{section}' is no section")
+            raise UserError(f"configuration: {key}: '{section}' is no section")
     values[last] = value
 
 
@@ -283,7 +305,7 @@ def _explain(error: ValidationError | BeamOptionError) -> str:
         return "no data given: name a folder with `--data`"
     if first["type"] == "extra_forbidden":
         without_places = ".".join(part for part in first["loc"] if isinstance(part, str))
-        known = nearest(without_places, _known_keys(Config), similarity=0)
+        known = nearest(without_places, known_keys(Config), similarity=0)
         return f"configuration: unknown key '{key}'; the nearest known one is '{known}'"
     problem = first["msg"].removeprefix("Value error, ")
     value = as_given(first["input"]) if isinstance(first["input"], Path) else first["input"]
@@ -291,12 +313,12 @@ def _explain(error: ValidationError | BeamOptionError) -> str:
     return f"configuration: {key}: {problem}{given}" if key else f"configuration: {problem}{given}"
 
 
-def _known_keys(kind: Any, prefix: str = "") -> Iterator[str]:
+def known_keys(kind: Any, prefix: str = "") -> Iterator[str]:
     """List the dotted keys of settings, and of those that are in lists and mappings, without their place there."""
     if isinstance(kind, type) and issubclass(kind, Settings):
         for name, field in kind.model_fields.items():
             yield prefix + name
-            yield from _known_keys(field.annotation, f"{prefix}{name}.")
+            yield from known_keys(field.annotation, f"{prefix}{name}.")
     else:
         for argument in get_args(kind):
-            yield from _known_keys(argument, prefix)
+            yield from known_keys(argument, prefix)

@@ -1,6 +1,7 @@
 """What a run shows on the terminal; the libraries' pages of output go to a log file."""
 
 import datetime
+import itertools
 import logging
 import os
 import sys
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
     from tfx.types import Artifact
 
     from pipeline.runners import ComponentRun
-    from schema.reports.result import RunResult, StudyResult
+    from schema.reports.result import RunResult
+    from schema.reports.study import StudyResult
 
 
 _FILE_WIDTH = 120
@@ -167,16 +169,24 @@ def show_result(console: Console, result: "RunResult") -> None:
 
 
 def show_study(console: Console, study: "StudyResult") -> None:
-    """Print what a model that learned from copies gains over one that did not."""
-    columns = ("slice", "images", "metric", "with copies", "without", "difference")
-    table = _table("What augmentation buys on unseen patients, with 95 % intervals", columns)
-    for slice_ in study.evaluation.slices:
-        for name, title in _STUDIED.items():
-            if len(slice_.keys) <= 1 and slice_.baseline and slice_.difference:
-                values = [f"{of_model[name].value:.4f}" for of_model in (slice_.metrics, slice_.baseline)]
-                change = _with_interval(slice_.difference[name])
-                table.add_row(slice_.slice, str(slice_.examples), title, *values, change)
+    """Print what each arm reaches on the images of each set, its difference to the first, and what that shows."""
+    comparison = study.comparison
+    over = "patients and seeds" if len(comparison.seeds) > 1 else "patients"
+    columns = ("arm", "slice", "images", "metric", "value", f"minus {comparison.arms[0].name}", "")
+    table = _table(f"Unseen patients, with {100 * comparison.confidence:g} % intervals over {over}", columns)
+    for slice_ in comparison.slices:
+        if len(slice_.keys) > 1 or not slice_.keys.keys() <= {"is_augmented"}:
+            continue
+        for (name, title), arm in itertools.product(_STUDIED.items(), slice_.arms):
+            if name in arm.metrics:
+                difference = arm.differences.get(name)
+                told = (_with_interval(difference.estimate), difference.effect) if difference else ("", "")
+                value = _with_interval(Estimate(value=arm.metrics[name].value))
+                table.add_row(arm.arm, slice_.slice, str(slice_.examples), title, value, *told)
     console.print(table)
+    console.print(comparison.headline, style="bold", soft_wrap=True)
+    for sentence in comparison.shown:
+        console.print(sentence, soft_wrap=True)
 
 
 _SHOWN = {"dice_mean": "Dice", "hd95": "HD95 / width", "dice_drop": "drop to copies"}

@@ -13,6 +13,7 @@ from tfx.proto import example_gen_pb2
 from tfx.types import BaseChannel
 
 from components.augmenter.component import Augmenter
+from components.augmenter.policy import Policy
 from components.baseline_resolver.component import BaselineResolver
 from components.data_gate.component import DataGate
 from components.example_gen.component import ExampleGen
@@ -48,6 +49,8 @@ class DataNodes:
 
     Attributes:
         nodes: Those that make it.
+        originals: Sound records.
+        gate: Lets through what is fit to train on.
         examples: Originals and copies.
         schema: Of the records.
         statistics: Of the originals.
@@ -58,6 +61,8 @@ class DataNodes:
     """
 
     nodes: list[BaseComponent]
+    originals: BaseChannel
+    gate: DataGate
     examples: BaseChannel
     schema: BaseChannel
     statistics: BaseChannel
@@ -71,9 +76,10 @@ def validate(config: Config) -> ValidatedNodes:
     """Read records and put what is not sound into quarantine."""
     example_gen = ExampleGen(
         data_root=config.data.root,
-        output_config=_split_by_patient(config.data),
+        output_config=split_by_patient(config.data),
         spans=config.data.spans,
         span=config.data.span,
+        rotation=config.data.rotation,
     )
     validator = RecordValidator(examples=example_gen.outputs["examples"], settings=config.record_validation)
     originals, report = validator.outputs["validated_examples"], validator.outputs["report"]
@@ -111,9 +117,10 @@ def prepare(config: Config, validated: ValidatedNodes, resolver: BaselineResolve
         external_validation=validated.external_report,
         settings=config.gate,
     )
-    augmenter = _augmenter(config, validated.originals, gate)
+    policy = config.augment.effective_policy
+    augmenter = make_augmenter(policy, validated.originals, gate)
     external_augmenter = (
-        _augmenter(config, validated.external, gate).with_id("ExternalAugmenter") if validated.external else None
+        make_augmenter(policy, validated.external, gate).with_id("ExternalAugmenter") if validated.external else None
     )
     nodes = [
         *validated.nodes,
@@ -127,6 +134,8 @@ def prepare(config: Config, validated: ValidatedNodes, resolver: BaselineResolve
     ]
     return DataNodes(
         nodes=nodes,
+        originals=validated.originals,
+        gate=gate,
         examples=augmenter.outputs["augmented_examples"],
         schema=schema_gen.outputs["schema"],
         statistics=statistics_gen.outputs["statistics"],
@@ -144,9 +153,9 @@ def _of_scalars() -> StatsOptions:
     return StatsOptions(schema=schema_pb2.Schema(feature=scalars), experimental_filter_read_paths=True)
 
 
-def _augmenter(config: Config, examples: BaseChannel, gate: DataGate) -> Augmenter:
+def make_augmenter(policy: Policy, examples: BaseChannel, gate: DataGate) -> Augmenter:
     """Wait for the gate, whose verdict is no input: the same data give the same copies, whatever the limits."""
-    augmenter = Augmenter(examples=examples, policy=config.augment.effective_policy)
+    augmenter = Augmenter(examples=examples, policy=policy)
     augmenter.add_upstream_node(gate)
     return augmenter
 
@@ -169,7 +178,8 @@ def _external_example_gen(folders: dict[str, Path]) -> ImportExampleGen:
     ).with_id("ExternalExampleGen")
 
 
-def _split_by_patient(settings: DataSettings) -> example_gen_pb2.Output:
+def split_by_patient(settings: DataSettings) -> example_gen_pb2.Output:
+    """Describe the splits as ExampleGen takes them."""
     buckets = {"train": settings.train_buckets, "eval": settings.eval_buckets, "test": settings.test_buckets}
     return example_gen_pb2.Output(
         split_config=example_gen_pb2.SplitConfig(

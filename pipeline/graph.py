@@ -5,7 +5,7 @@ ExampleGen - RecordValidator - StatisticsGen - ImportSchemaGen - BaselineResolve
 |- (ExternalExampleGen - ExternalRecordValidator - - - - - ExternalAugmenter) - - - -.
 `- Augmenter - Transform - (Tuner) - Trainer - Evaluator, ServingProbe - Pusher - Reporter
 
-`create_study` trains twice, with copies and without, and compares.
+`pipeline.study.graph` puts the same nodes together for a study.
 """
 
 import hashlib
@@ -37,10 +37,10 @@ from components.serving_folder import ServingFolderSettings
 from components.serving_probe.component import ServingProbe
 from components.transform.component import Transform
 from modules.serving.serving_dir import baseline_key
-from modules.training.settings import TrainerSettings, TrainSettings, TuneSettings
+from modules.training.settings import TrainerSettings, TuneSettings
 from pipeline.config import Config
 from pipeline.data_graph import DataNodes, prepare, validate
-from pipeline.root import ARTIFACTS_DIR, STUDY_SUFFIX
+from pipeline.root import ARTIFACTS_DIR
 from schema.reports.run_report import ReportKind
 from schema.reports.serving import Regardless
 
@@ -55,9 +55,6 @@ _ONLY_WHERE: Final[Mapping[str, bool | set[str]]] = {
     "data": {"root", "span", "spans", "external"},
 }
 """Of the configuration, what says where and on what a run takes place; the data themselves are looked at."""
-
-ORIGINALS_ONLY: Final = "originals only"
-"""Names the arm of a study that a training with copies is compared with."""
 
 
 def create_pipeline(
@@ -84,7 +81,7 @@ def create_pipeline(
         if not node.inputs:
             node.add_upstream_node(detector)
     artifacts = _ROOT_ON_CLUSTER if on_cluster else None
-    return _pipeline(config, config.name, [detector, *nodes], connection, artifacts, cache=regardless != "forced")
+    return make_pipeline(config, config.name, [detector, *nodes], connection, artifacts, cache=regardless != "forced")
 
 
 def _run_nodes(config: Config, detector: ChangeDetector, *, on_cluster: bool) -> list[BaseComponent]:
@@ -99,9 +96,9 @@ def _run_nodes(config: Config, detector: ChangeDetector, *, on_cluster: bool) ->
     resolver = BaselineResolver(examples=validated.originals, settings=serving)
     baseline = resolver.outputs["model"]
     data = prepare(config, validated, resolver)
-    transform = _transform(config, data)
+    transform = make_transform(config, data.examples, data.schema)
     tuner = _tuner(config, data, transform, baseline) if config.tune.trials else None
-    trainer = _trainer(config, config.train, data, transform, baseline=baseline, tuner=tuner)
+    trainer = make_trainer(config, transform, data.schema, baseline=baseline, tuner=tuner)
     evaluator = Evaluator(
         examples=data.examples,
         external_examples=data.external,
@@ -133,31 +130,6 @@ def _run_nodes(config: Config, detector: ChangeDetector, *, on_cluster: bool) ->
     return [*data.nodes, transform, *trainers, evaluator, probe, pusher, reporter]
 
 
-def create_study(config: Config, connection: metadata_store_pb2.ConnectionConfig | None = None) -> Pipeline:
-    """Build the graph of a study: one network trained with copies and one without, in as many steps.
-
-    Args:
-        config: Of the run that is studied.
-        connection: As of `create_pipeline`.
-    """
-    data = prepare(config, validate(config))
-    transform = _transform(config, data)
-    trainer = _trainer(config, config.train, data, transform)
-    without_copies = config.train.model_copy(update={"copies": False})
-    originals_trainer = _trainer(config, without_copies, data, transform).with_id("OriginalsTrainer")
-    evaluator = Evaluator(
-        examples=data.examples,
-        external_examples=data.external,
-        model=trainer.outputs["model"],
-        baseline_model=originals_trainer.outputs["model"],
-        settings=EvaluatorSettings(evaluate=config.evaluate, baseline_name=ORIGINALS_ONLY),
-    )
-    originals_run = originals_trainer.outputs["model_run"]
-    reporter = _reporter(config, "study", data, trainer, evaluator, baseline_model_run=originals_run)
-    nodes = [*data.nodes, transform, trainer, originals_trainer, evaluator, reporter]
-    return _pipeline(config, f"{config.name}{STUDY_SUFFIX}", nodes, connection)
-
-
 def candidate_key(config: Config) -> str:
     """Identify all that makes and judges the candidate, beside the examples; 16 hexadecimal digits."""
     made_by = config.model_dump(mode="json", include={"transform", "model", "train", "tune", "evaluate"})
@@ -180,7 +152,7 @@ def _change_settings(config: Config, *, on_cluster: bool, regardless: Regardless
     return settings if on_cluster else settings.model_copy(update={"cache_key": detect.cache_key(settings)})
 
 
-def _pipeline(
+def make_pipeline(
     config: Config,
     name: str,
     nodes: list[BaseComponent],
@@ -189,6 +161,16 @@ def _pipeline(
     *,
     cache: bool = True,
 ) -> Pipeline:
+    """Make a pipeline of nodes.
+
+    Args:
+        config: Where they write, and how Beam runs.
+        name: What metadata call the pipeline.
+        nodes: In any order.
+        connection: As of `create_pipeline`.
+        artifacts: Where they write, if elsewhere.
+        cache: Whether what the cache holds is taken from it.
+    """
     return Pipeline(
         pipeline_name=name,
         pipeline_root=artifacts or str(config.root / ARTIFACTS_DIR),
@@ -199,10 +181,9 @@ def _pipeline(
     )
 
 
-def _transform(config: Config, data: DataNodes) -> Transform:
-    return Transform(
-        examples=data.examples, schema=data.schema, image_size=config.model.image_size, settings=config.transform
-    )
+def make_transform(config: Config, examples: BaseChannel, schema: BaseChannel) -> Transform:
+    """Make what brings originals and copies into the network's form."""
+    return Transform(examples=examples, schema=schema, image_size=config.model.image_size, settings=config.transform)
 
 
 def _tuner(config: Config, data: DataNodes, transform: Transform, baseline: BaseChannel) -> Tuner:
@@ -214,39 +195,45 @@ def _tuner(config: Config, data: DataNodes, transform: Transform, baseline: Base
         base_model=baseline if config.train.warm_start else None,
         train_args=trainer_pb2.TrainArgs(splits=["train"]),
         eval_args=trainer_pb2.EvalArgs(splits=["eval"]),
-        custom_config=_trainer_settings(config, config.train, _TUNER, config.tune).model_dump(mode="json"),
+        custom_config=_trainer_settings(config, _TUNER, config.tune).model_dump(mode="json"),
     )
 
 
-def _trainer(
+def make_trainer(
     config: Config,
-    train: TrainSettings,
-    data: DataNodes,
     transform: Transform,
+    schema: BaseChannel,
     *,
     baseline: BaseChannel | None = None,
     tuner: Tuner | None = None,
 ) -> Trainer:
+    """Make what trains on all that a Transform wrote.
+
+    Args:
+        config: Of the network and its training.
+        transform: That wrote the examples.
+        schema: Of the records.
+        baseline: The model that a warm start begins with.
+        tuner: Whose choice replaces settings.
+    """
     return Trainer(
         run_fn=f"{_TRAINER}.run_fn",
         examples=transform.outputs["transformed_examples"],
         transform_graph=transform.outputs["transform_graph"],
-        schema=data.schema,
-        base_model=baseline if train.warm_start else None,
+        schema=schema,
+        base_model=baseline if config.train.warm_start else None,
         hyperparameters=tuner.outputs["best_hyperparameters"] if tuner else None,
         train_args=trainer_pb2.TrainArgs(splits=["train"]),
         eval_args=trainer_pb2.EvalArgs(splits=["eval"]),
-        custom_config=_trainer_settings(config, train, _TRAINER).model_dump(mode="json"),
+        custom_config=_trainer_settings(config, _TRAINER).model_dump(mode="json"),
     )
 
 
-def _trainer_settings(
-    config: Config, train: TrainSettings, module: str, tune: TuneSettings | None = None
-) -> TrainerSettings:
+def _trainer_settings(config: Config, module: str, tune: TuneSettings | None = None) -> TrainerSettings:
     return TrainerSettings(
         model=config.model,
         transform=config.transform,
-        train=train,
+        train=config.train,
         tune=tune or TuneSettings(),
         checkpoint_dir=config.root / "checkpoints",
         code_version=code_version(module),

@@ -12,6 +12,8 @@ CONFIG_FILE: Final = "config.yaml"
 LOG_FILE: Final = "log.txt"
 METADATA_FILE: Final = "metadata.sqlite"
 REPORT_DIR: Final = "report"
+DOUBTFUL_DIR: Final = "doubtful"
+"""Of a study with folds: the masks that somebody should look at."""
 STUDY_SUFFIX: Final = "-study"
 """Behind the name of a pipeline that is a study."""
 

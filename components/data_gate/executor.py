@@ -8,9 +8,8 @@ from components import base
 from components.data_gate.errors import DataError
 from components.data_gate.judge import object_to_anomalies, object_to_records
 from components.data_gate.settings import GateSettings
-from schema.reports.gate import GateResult
 from schema.reports.statistics import Anomaly, AnomalyReport, Severity
-from schema.reports.validation import SHEET_FILE, ValidationReport
+from schema.reports.validation import SHEET_FILE, GateResult, ValidationReport
 
 _GRAVITY: Final[dict[Severity, int]] = {"error": 0, "warning": 1}
 

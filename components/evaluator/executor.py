@@ -56,7 +56,9 @@ class Executor(base.BeamExecutor[EvaluatorSettings]):
             models[BASELINE] = _folder(baseline)
             baseline_name = settings.baseline_name or f"version {baseline.get_int_custom_property('version')}"
         self._measure(_sets(inputs), models, settings.evaluate, evaluation.uri)
-        evaluated = read_evaluation(evaluation.uri, settings.evaluate, baseline_name)
+        evaluated = read_evaluation(evaluation.uri, settings.evaluate, baseline_name).model_copy(
+            update={"training": settings.training, "model": inputs["model"].uri}
+        )
         _check_counts(evaluated, inputs)
         evaluated.write(evaluation.uri)
         decision = decide(evaluated, settings.evaluate.rules)

@@ -25,7 +25,12 @@ class ExampleGen(FileBasedExampleGen):
     DRIVER_CLASS = driver.Driver
 
     def __init__(
-        self, data_root: Path, output_config: example_gen_pb2.Output, spans: int = 1, span: int | None = None
+        self,
+        data_root: Path,
+        output_config: example_gen_pb2.Output,
+        spans: int = 1,
+        span: int | None = None,
+        rotation: int = 0,
     ) -> None:
         """Wire the component.
 
@@ -34,8 +39,10 @@ class ExampleGen(FileBasedExampleGen):
             output_config: How to split the records.
             spans: How many spans to read, 1 or more; fewer if there are not so many.
             span: The newest one to read; None: the latest there is.
+            rotation: By how many buckets each split moves back, so that the test split holds other patients.
         """
-        settings = ExampleGenSettings(spans=spans, code_version=code_version(executor.__name__, driver.__name__))
+        code = code_version(executor.__name__, driver.__name__)
+        settings = ExampleGenSettings(spans=spans, rotation=rotation, code_version=code)
         super().__init__(
             input_base=str(data_root),
             input_config=example_gen_pb2.Input(splits=[example_gen_pb2.Input.Split(name="records", pattern=RECORDS)]),

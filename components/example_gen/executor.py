@@ -17,10 +17,12 @@ from components.counters import count, read_counters
 from components.example_gen.read import IDENTIFIED, READ, REPLACED, TOTAL, ReadSpans, namespace_of
 from components.example_gen.settings import ExampleGenSettings
 from components.example_gen.spans import Span, choose, number_in
+from components.example_gen.split import ends_of, split_of
 
 EXAMPLES = "examples"
 INPUT_BASE = "input_base"
 INPUT_CONFIG = "input_config"
+OUTPUT_CONFIG = "output_config"
 CUSTOM_CONFIG = "custom_config"
 
 _WRITTEN: Final = "written"
@@ -56,29 +58,36 @@ class Executor(executor.Executor):
         with all_or_nothing(examples):
             self._examples = examples
             self._spans = spans_to_read(exec_properties)
-            if len(self._spans) < (wanted := ExampleGenSettings.from_json(exec_properties[CUSTOM_CONFIG]).spans):
+            self._settings = ExampleGenSettings.from_json(exec_properties[CUSTOM_CONFIG])
+            if len(self._spans) < (wanted := self._settings.spans):
                 _LOG.warning("%d spans wanted, %d there up to the newest one", wanted, len(self._spans))
             super().Do(input_dict, output_dict, exec_properties)
             self._describe(examples)
 
-    def GetInputSourceToExamplePTransform(self) -> Any:
-        """Read the spans instead of the one that TFX would read; TFX calls this with the properties and the pattern."""
-        return lambda *_: ReadSpans(self._spans)
-
     def GenerateExamplesByBeam(
         self, pipeline: beam.Pipeline, exec_properties: dict[str, Any]
     ) -> dict[str, beam.PCollection]:
-        """Write the splits, and leave none to TFX, which would shuffle all records: in memory, and for nothing.
+        """Read the spans, write the splits, and leave none to TFX, which knows neither several spans nor turned splits.
 
-        The Trainer orders its examples itself. Nor does it pay to compress PNGs once more.
+        It would shuffle all records besides: in memory, and for nothing, since the Trainer orders its examples itself.
+        Nor does it pay to compress PNGs once more.
         """
         self._pipeline = pipeline
-        for name, of_split in super().GenerateExamplesByBeam(pipeline, exec_properties).items():
-            target = os.path.join(artifact_utils.get_split_uri([self._examples], name), "data_tfrecord")
+        output = example_gen_pb2.Output()
+        proto_utils.json_to_proto(exec_properties[OUTPUT_CONFIG], output)
+        config = output.split_config
+        ends, rotation = ends_of(config), self._settings.rotation
+        of_splits = (
+            pipeline
+            | ReadSpans(self._spans)
+            | "Split" >> beam.Partition(split_of, len(ends), ends, config.partition_feature_name, rotation)
+        )
+        for split, of_split in zip(config.splits, of_splits, strict=True):
+            target = os.path.join(artifact_utils.get_split_uri([self._examples], split.name), "data_tfrecord")
             _ = (
                 of_split
-                | f"Serialize[{name}]" >> beam.Map(_serialize)
-                | f"Write[{name}]" >> beam.io.WriteToTFRecord(target)
+                | f"Serialize[{split.name}]" >> beam.Map(_serialize)
+                | f"Write[{split.name}]" >> beam.io.WriteToTFRecord(target)
             )
         return {}
 

@@ -8,10 +8,12 @@ from schema.settings import Settings
 
 
 class ExampleGenSettings(Settings):
-    """How many spans to read, and by which code; TFX takes it as a Struct in its `custom_config`."""
+    """How many spans to read, how to split them, and by which code; TFX takes it as a Struct in its `custom_config`."""
 
     spans: int = 1
     """Fewer are read where there are not so many."""
+    rotation: int = 0
+    """By how many buckets the splits are turned."""
     code_version: str = ""
 
     def to_proto(self) -> example_gen_pb2.CustomConfig:

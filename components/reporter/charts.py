@@ -20,7 +20,6 @@ from matplotlib.ticker import MaxNLocator
 from components.drift_chart import draw
 from components.reporter.figures import write_estimate
 from schema.reports.estimate import Estimate
-from schema.reports.run_report import Training
 from schema.reports.statistics import DriftReport
 from schema.reports.training import TrainingHistory
 
@@ -29,7 +28,7 @@ MUTED: Final = "#5a6472"
 LINE: Final = "#d5dbe3"
 ACCENT: Final = "#0a5c8f"
 OTHER: Final = "#a84b00"
-"""The other training of a study; the later data."""
+"""The later data."""
 
 _CURVES = {"loss": "Loss", "accuracy": "Pixel accuracy", "dice": "Dice"}
 _PIXELS_AN_INCH = 72
@@ -92,6 +91,24 @@ class Row:
     judged: bool = True
 
 
+class Curve(NamedTuple):
+    """How the figures of a training are drawn.
+
+    Attributes:
+        name: In the legend; not named there where empty.
+        history: Of the training.
+        colour: Of the line.
+        validation: Whether the figures are those on validation images, of which the best epoch is marked.
+        dashed: Whether the line is.
+    """
+
+    name: str
+    history: TrainingHistory
+    colour: str
+    validation: bool
+    dashed: bool = False
+
+
 def render(make: Callable[[int], Figure], text: str) -> Chart:
     """Render a figure in both widths.
 
@@ -126,19 +143,23 @@ def forest(statistic: str, rows: Sequence[Row], *, axis: str, reference: float |
     return render(make, f"{axis}: {'; '.join(described)}")
 
 
-def curves(training: Training) -> Chart:
-    """Draw loss, accuracy and Dice over the epochs, of both trainings where there are two.
+def curves(drawn: Sequence[Curve], text: str) -> Chart:
+    """Draw loss, accuracy and Dice over the epochs, as far as the histories have them.
 
-    A figure that the history lacks is left out.
+    Args:
+        drawn: In the order of the legend.
+        text: What they show.
     """
-    arms = [_Arm("", training.history, ACCENT)]
-    if training.other_history:
-        arms = [
-            _Arm("with copies, ", training.history, ACCENT),
-            _Arm("originals only, ", training.other_history, OTHER),
-        ]
-    make = functools.partial(_curves, arms)
-    return render(make, _tell_curves(training.history))
+    return render(functools.partial(_curves, drawn), text)
+
+
+def curves_of(history: TrainingHistory) -> Chart:
+    """Draw the curves of one training, dashed on training and solid on validation images."""
+    drawn = [
+        Curve("training", history, ACCENT, validation=False, dashed=True),
+        Curve("validation", history, ACCENT, validation=True),
+    ]
+    return curves(drawn, _tell_curves(history))
 
 
 def distributions(drift: DriftReport) -> Chart:
@@ -221,19 +242,10 @@ def _range(rows: Sequence[Row], reference: float | None) -> tuple[float, float]:
     return lowest - margin, highest + margin
 
 
-class _Arm(NamedTuple):
-    """A training: what its curves are called, its history and its colour."""
-
-    name: str
-    history: TrainingHistory
-    colour: str
-
-
-def _curves(arms: Sequence[_Arm], width: int) -> Figure:
+def _curves(drawn: Sequence[Curve], width: int) -> Figure:
     narrow = width == _NARROW
-    names = [name for name in _CURVES if name in arms[0].history.figures]
-    height = 200 * len(names) + 60 if narrow else 320
-    figure = new_figure(width, height)
+    names = [name for name in _CURVES if any(name in curve.history.figures for curve in drawn)]
+    figure = new_figure(width, 200 * len(names) + 60 if narrow else 320)
     for number, name in enumerate(names, 1):
         axes = figure.add_subplot(*((len(names), 1) if narrow else (1, len(names))), number)
         axes.set_title(_CURVES[name])
@@ -243,29 +255,29 @@ def _curves(arms: Sequence[_Arm], width: int) -> Figure:
         axes.yaxis.set_major_locator(MaxNLocator(5))
         if number == len(names) or not narrow:
             axes.set_xlabel("Epoch")
-        for arm in arms:
-            figures, best = arm.history.figures, arm.history.best_epoch
-            _draw_curve(axes, figures.get(name), f"{arm.name}training", arm.colour, (0, (3, 2)))
-            _draw_curve(axes, figures.get(f"val_{name}"), f"{arm.name}validation", arm.colour, "-", best)
+        for curve in drawn:
+            _draw_curve(axes, name, curve)
     if names:
         handles, labels = figure.axes[0].get_legend_handles_labels()
-        columns = 1 if narrow and len(arms) > 1 else 2
+        columns = 2 if narrow or len(labels) < 3 else 4
         figure.legend(handles, labels, loc="outside lower left", ncols=columns, frameon=False, handlelength=2.6)
     return figure
 
 
-def _draw_curve(
-    axes: Axes, values: Sequence[float | None] | None, name: str, colour: str, style: Any, best: int | None = None
-) -> None:
+def _draw_curve(axes: Axes, name: str, curve: Curve) -> None:
+    values = curve.history.figures.get(f"val_{name}" if curve.validation else name)
     if not values:
         return
     heights = [_height(value) for value in values]
     epochs = range(1, len(values) + 1)
     # A training of one epoch has no line to draw.
     marker = "." if len(values) == 1 else ""
-    axes.plot(epochs, heights, label=name, color=colour, linestyle=style, linewidth=1.8, marker=marker)
-    if best is not None and best <= len(values):
-        axes.plot([best], [heights[best - 1]], marker="o", markersize=7, color=colour, mfc="white", mew=2)
+    style: Any = (0, (3, 2)) if curve.dashed else "-"
+    label = curve.name or "_"  # which matplotlib leaves out of the legend
+    axes.plot(epochs, heights, label=label, color=curve.colour, linestyle=style, linewidth=1.8, marker=marker)
+    best = curve.history.best_epoch
+    if curve.validation and best is not None and best <= len(values):
+        axes.plot([best], [heights[best - 1]], marker="o", markersize=7, color=curve.colour, mfc="white", mew=2)
 
 
 def _height(value: float | None) -> float:

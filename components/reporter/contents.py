@@ -21,7 +21,8 @@ from components.reporter.slices import (
     populations,
     subgroups,
 )
-from components.reporter.wording import NORMALIZATIONS, effect, glossary, headline, limits
+from components.reporter.wording import NORMALIZATIONS, glossary, headline, limits
+from modules.evaluation.bootstrap import tell_effect
 from schema import features
 from schema.reports.blessing import Bound, RuleResult
 from schema.reports.estimate import Estimate
@@ -178,7 +179,7 @@ def _comparison(evaluation: Evaluation) -> Comparison | None:
 def _compare(slice_: Slice) -> ComparedSlice:
     difference = slice_.difference or {}
     return ComparedSlice(
-        **_describe(slice_).model_dump(), told={name: effect(name, difference.get(name)) for name in COMPARED}
+        **_describe(slice_).model_dump(), told={name: tell_effect(name, difference.get(name)) for name in COMPARED}
     )
 
 

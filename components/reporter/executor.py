@@ -40,8 +40,8 @@ class Executor(base.Executor[ReporterSettings]):
             settings: Of the run.
 
         Raises:
-            ReportError: An input is broken, or they are not those of one run.
-            ReportFileError: Another component's report is missing or damaged.
+            ReportError: The inputs are not those of one run.
+            ReportFileError: What another component wrote is missing or damaged.
             ModelError: The model cannot be loaded.
         """
         evidence = gather(inputs, settings)

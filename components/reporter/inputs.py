@@ -5,14 +5,12 @@
 """
 
 import hashlib
-import io
 from collections.abc import Sequence
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
 from typing import Final, TypeVar
 
-import pandas as pd
 from tfx import types
 from tensorflow_metadata.proto.v0 import statistics_pb2
 from tfx.components.statistics_gen import stats_artifact_utils
@@ -20,13 +18,13 @@ from tfx.components.statistics_gen import stats_artifact_utils
 from components import artifacts
 from components.base import Artifacts
 from components.code_version import MODEL_CODE, code_version
+from components.images_table import read_images
 from components.reporter.evidence import Data, Evidence, ReportError
 from components.reporter.settings import ReporterSettings
-from modules.evaluation.measures import MEASURES
 from schema import features
 from schema.reports.base import Report
 from schema.reports.blessing import BlessingDecision
-from schema.reports.evaluation import IMAGES_FILE, TEST_SET, Evaluation
+from schema.reports.evaluation import TEST_SET, Evaluation
 from schema.reports.probe import ProbeResult
 from schema.reports.run_report import SplitCounts, SplitStatistics, Stage
 from schema.reports.statistics import AnomalyReport, DriftReport
@@ -61,8 +59,7 @@ def gather(inputs: Artifacts, settings: ReporterSettings) -> Evidence:
         settings: Of the run.
 
     Raises:
-        ReportError: The table of images is missing or damaged.
-        ReportFileError: A report is.
+        ReportFileError: A report or the table of images is missing or damaged.
     """
     evaluation, anomalies = inputs["evaluation"], inputs.get("anomalies")
     pushed, baseline = inputs.get("pushed_model"), inputs.get("baseline_model")
@@ -90,32 +87,6 @@ def gather(inputs: Artifacts, settings: ReporterSettings) -> Evidence:
         schema_hash=hashlib.sha256(features.SCHEMA_FILE.read_bytes()).hexdigest()[:16],
         libraries={name: metadata.version(name) for name in _LIBRARIES},
     )
-
-
-def read_images(folder: str) -> pd.DataFrame:
-    """Read what was measured on each image.
-
-    Returns:
-        A row an image: names and categories as text, measures and the like as numbers.
-
-    Raises:
-        ReportError: The file is missing, is no table, lacks a column or holds no image.
-    """
-    path = Path(folder, IMAGES_FILE)
-    if not path.exists():
-        raise ReportError(f"'{path}' is missing: run the component that writes it again")
-    # As text first: `NA` is a finding or an identifier here, and not a gap.
-    try:
-        images = pd.read_csv(io.StringIO(path.read_text()), dtype=str, keep_default_na=False)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise ReportError(f"'{path}' is no table: run the Evaluator again") from error
-    numbers = [features.IS_AUGMENTED, features.AGE, features.LUNG_FRACTION, *MEASURES]
-    missing = [name for name in ("set", "original_id", *features.TEXT, *numbers) if name not in images.columns]
-    if missing or images.empty:
-        problem = f"has no column '{missing[0]}'" if missing else "holds no image"
-        raise ReportError(f"'{path}' {problem}: run the Evaluator again")
-    numbers += [name for name in images.columns if name.removeprefix("baseline_") in MEASURES and name not in numbers]
-    return images.assign(**{name: pd.to_numeric(images[name], errors="coerce") for name in numbers})
 
 
 def record_files(inputs: Artifacts, set_: str) -> list[str]:

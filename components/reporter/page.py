@@ -56,7 +56,7 @@ def render(
     for member in shown:
         groups.setdefault(member.case.group, []).append(member)
     return (
-        _environment()
+        make_environment()
         .get_template("index.html.j2")
         .render(
             report=report,
@@ -73,12 +73,17 @@ def render(
 
 def render_card(report: RunReport) -> str:
     """Render the model card, Markdown, after Mitchell et al. (2019), arXiv 1810.03993."""
-    return _environment().get_template("model_card.md.j2").render(report=report, test_set=TEST_SET, dice=DICE)
+    return make_environment().get_template("model_card.md.j2").render(report=report, test_set=TEST_SET, dice=DICE)
 
 
-def _environment() -> jinja2.Environment:
+def make_environment(*folders: Path) -> jinja2.Environment:
+    """Make the environment that pages are rendered in.
+
+    Args:
+        folders: That templates are looked for in, beside the reporter's own.
+    """
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).with_name("templates")),
+        loader=jinja2.FileSystemLoader([Path(__file__).with_name("templates"), *folders]),
         autoescape=jinja2.select_autoescape(["html.j2"]),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -100,7 +105,7 @@ def _environment() -> jinja2.Environment:
 def _charts(report: RunReport) -> dict[str, Chart]:
     reference = report.slices.reference.value
     drawn = {
-        "curves": charts.curves(report.training),
+        "curves": charts.curves_of(report.training.history),
         "slices": charts.forest(DICE, slice_rows(report), axis="Mean Dice", reference=reference),
     }
     if report.robustness:

@@ -8,14 +8,15 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from components.reporter.evidence import Evidence
-from components.reporter.figures import label, lower_is_better, write, write_estimate, write_interval
+from components.reporter.figures import label, write, write_estimate, write_interval
 from components.reporter.slices import COPIES, DICE, describe_place, named_originals, originals
+from modules.evaluation.bootstrap import tell_effect
 from modules.preprocessing.settings import Normalization
 from schema import features
 from schema.reports.blessing import RuleResult
-from schema.reports.estimate import Estimate
+from schema.reports.estimate import Effect, Estimate
 from schema.reports.evaluation import TEST_SET, Slice
-from schema.reports.run_report import Effect, Outcome
+from schema.reports.run_report import Outcome
 
 _HELPS: Final[dict[Effect, str]] = {"better": "it helps", "worse": "it harms"}
 NORMALIZATIONS: Final[dict[Normalization, str]] = {
@@ -45,16 +46,6 @@ def headline(evidence: Evidence) -> Headline:
     """Put the decision into words."""
     decided = _study(evidence) if evidence.settings.kind == "study" else _run(evidence)
     return decided._replace(sentence=f"{decided.sentence} {_quality(evidence)}")
-
-
-def effect(statistic: str, difference: Estimate | None) -> Effect:
-    """Tell what a difference, candidate minus baseline, means."""
-    if difference is None or difference.value is None or difference.interval is None:
-        return "not known"
-    low, high = difference.interval
-    if low <= 0 <= high:
-        return "no difference can be told"
-    return "worse" if (difference.value > 0) == lower_is_better(statistic) else "better"
 
 
 def limits(evidence: Evidence) -> list[str]:
@@ -142,7 +133,7 @@ def _study(evidence: Evidence) -> Headline:
     changes: list[tuple[Effect, str]] = []
     for name, slice_ in named_originals(evidence.evaluation):
         difference = (slice_.difference or {}).get(DICE)
-        verdict = effect(DICE, difference)
+        verdict = tell_effect(DICE, difference)
         if verdict != "not known":
             by = write_estimate(DICE, difference, signed=True)
             changes.append((verdict, f"{name}: {by}, {_HELPS.get(verdict, verdict)}"))

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modules.evaluation.measures import COLUMNS, POOLED, STATISTICS, Statistic
-from schema.reports.estimate import Estimate
+from schema.reports.estimate import Effect, Estimate
 
 Floats = NDArray[np.float64]
 
@@ -159,9 +159,26 @@ def draw_patients(patients: NDArray[np.intp], resamples: int) -> Iterable[Floats
         yield np.bincount(drawn.ravel(), minlength=draws * count).reshape(draws, count)[:, patients].astype(float)
 
 
+def tell_effect(statistic: str, difference: Estimate | None) -> Effect:
+    """Tell what a difference, one model minus another, means for the first.
+
+    Args:
+        statistic: Its name in `STATISTICS`.
+        difference: With its interval; None where nothing was compared.
+    """
+    if difference is None or difference.value is None or difference.interval is None:
+        return "not known"
+    low, high = difference.interval
+    if low <= 0 <= high:
+        return "no difference can be told"
+    return "worse" if (difference.value > 0) == STATISTICS[statistic].lower_is_better else "better"
+
+
 def _compare(values: Floats, weights: Floats) -> dict[str, dict[str, Floats]]:
     models = values.shape[1] // 2
-    candidate, *baselines = [_statistics(values[:, row], values[:, models + row], weights) for row in range(models)]
+    candidate, *baselines = [
+        take_statistics(STATISTICS, values[:, row], weights, drops=values[:, models + row]) for row in range(models)
+    ]
     if not baselines:
         return {CANDIDATE: candidate}
     (baseline,) = baselines
@@ -169,22 +186,38 @@ def _compare(values: Floats, weights: Floats) -> dict[str, dict[str, Floats]]:
     return {CANDIDATE: candidate, BASELINE: baseline, DIFFERENCE: difference}
 
 
-def _statistics(values: Floats, drops: Floats, weights: Floats) -> dict[str, Floats]:
-    """Take each statistic, [draws], of values and drops [images, columns] with weights [draws, images]."""
-    means, mean_drops = _means(values, weights), _means(drops, weights)
+def take_statistics(
+    names: Iterable[str], values: Floats, weights: Floats, *, drops: Floats | None = None
+) -> dict[str, Floats]:
+    """Take statistics of images, each of which counts as often as its weight says.
+
+    Args:
+        names: In `STATISTICS`.
+        values: float64 [images, len(COLUMNS)].
+        weights: float64 [draws, images], whole numbers.
+        drops: By how much each image is worse than its original, as `values`; needed for drops alone.
+
+    Returns:
+        float64 [draws] by name.
+    """
+    means = _means(values, weights)
+    mean_drops = None if drops is None else _means(drops, weights)
     named: dict[str, Floats] = {}
-    for name, statistic in STATISTICS.items():
+    for name in names:
+        statistic = STATISTICS[name]
         column = COLUMNS.index(statistic.measure)
         if statistic.kind == "mean":
             named[name] = means[:, column]
-        elif statistic.kind == "drop":
-            named[name] = mean_drops[:, column]
         elif statistic.kind == "quantile":
             named[name] = _quantile(values[:, column], weights, statistic)
-        else:
+        elif statistic.kind == "pooled":
             positives, *wrong = (means[:, COLUMNS.index(pixels)] for pixels in POOLED)
             outside = sum(wrong)
             named[name] = np.where(positives + outside == 0, 1, _divide(2 * positives, 2 * positives + outside))
+        elif mean_drops is None:
+            raise ValueError(f"{name} needs drops")
+        else:
+            named[name] = mean_drops[:, column]
     return named
 
 

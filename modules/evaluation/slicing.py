@@ -60,11 +60,11 @@ class MeasuredImage(NamedTuple):
     values: Floats
 
 
-def to_extracts(image: MeasuredImage, small_lungs: float) -> dict[str, Any]:
-    """Bring one measured image into the form that TFMA takes; values that are not known fall into no slice.
+def slice_values(image: MeasuredImage, small_lungs: float) -> dict[SliceKey, list[str]]:
+    """Return the values by which an image falls into slices: none of what is not known, several transforms of a copy.
 
     Args:
-        image: Measured.
+        image: Its figures are not looked at.
         small_lungs: Share of the image below which lungs count as small.
     """
     fired = image.augmentation.split(features.TRANSFORM_SEPARATOR) if image.is_augmented else []
@@ -77,11 +77,23 @@ def to_extracts(image: MeasuredImage, small_lungs: float) -> dict[str, Any]:
         "lungs": "small" if image.lung_fraction < small_lungs else "large",
     }
     return {
+        "is_augmented": [str(int(image.is_augmented))],
+        "transform": sorted(set(fired)),
+        **{key: [text] if text != features.UNKNOWN else [] for key, text in texts.items()},
+    }
+
+
+def to_extracts(image: MeasuredImage, small_lungs: float) -> dict[str, Any]:
+    """Bring one measured image into the form that TFMA takes.
+
+    Args:
+        image: Measured.
+        small_lungs: As of `slice_values`.
+    """
+    return {
         tfma.FEATURES_KEY: {
             SET_KEY: np.array([image.set]),
-            "is_augmented": np.array([str(int(image.is_augmented))]),
-            "transform": np.unique(np.array(fired, str)),
-            **{key: np.array([text] if text != features.UNKNOWN else [], str) for key, text in texts.items()},
+            **{key: np.array(values, str) for key, values in slice_values(image, small_lungs).items()},
         },
         tfma.LABELS_KEY: np.empty(0),
         tfma.PREDICTIONS_KEY: {

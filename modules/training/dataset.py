@@ -1,7 +1,8 @@
 """Reads what Transform wrote, in an order that follows from the seed and the epoch, and deals it out to the replicas.
 
 A step's images are dealt out in shares that differ by one at most, and the steps of an epoch as well: no replica is
-ever without an image, and none is left out or, unless originals stand in for copies, seen twice in an epoch.
+ever without an image. An epoch has each image once, unless originals stand in for copies, or it is told how many images
+it has: then no image comes more than once oftener than another, over any number of epochs.
 
     examples = read_examples(["Split-train/*"], size=128)
     plan = plan_steps(examples.total, batch_size=8, replicas=2)
@@ -35,7 +36,7 @@ class Examples:
     Attributes:
         records: serialized examples, string scalars, in the order of the files.
         distinct: how many records there are.
-        total: images of an epoch; more than `distinct` where originals stand in for copies.
+        total: images of an epoch; not `distinct` where originals stand in for copies, or another number is asked for.
         length: bytes of all records.
         buffer: among how many at a time the order is shuffled; all where they fit into `MEMORY_BYTES`.
         size: side of the images, pixels.
@@ -53,7 +54,12 @@ class Examples:
         return _parse(record, self.size)
 
 
-def read_examples(patterns: Sequence[str], size: int, copies: Literal["keep", "replace", "drop"] = "keep") -> Examples:
+def read_examples(
+    patterns: Sequence[str],
+    size: int,
+    copies: Literal["keep", "replace", "drop"] = "keep",
+    images_per_original: int | None = None,
+) -> Examples:
     """Look through the files once, and keep the records in memory where they fit.
 
     Args:
@@ -61,6 +67,8 @@ def read_examples(patterns: Sequence[str], size: int, copies: Literal["keep", "r
         size: side of the images, pixels.
         copies: what becomes of augmented copies. `replace`: an epoch has as many images as with them, but only
             originals, each the same number of times or once more; which come once more changes from epoch to epoch.
+        images_per_original: how many images an epoch has for each original, of those that `copies` leaves: each as
+            often as another or once more, or only some of them, others in the next epoch. None: as `copies` says.
 
     Raises:
         ValueError: there are no files, no examples in them, or no originals where they are asked for.
@@ -69,13 +77,16 @@ def read_examples(patterns: Sequence[str], size: int, copies: Literal["keep", "r
     everything, distinct, length = _count(records, _is_any if copies == "keep" else _is_original)
     if everything == 0:
         raise ValueError(f"no examples in {', '.join(patterns)}")
-    if distinct == 0:
+    originals = _count(records, _is_original)[1] if images_per_original else distinct
+    if min(distinct, originals) == 0:
         raise ValueError(
             f"no originals in {', '.join(patterns)}, only copies: set train.copies to true, or augment originals"
         )
     if copies != "keep":
         records = records.filter(_is_original)
     total = everything if copies == "replace" else distinct
+    if images_per_original:
+        total = originals * images_per_original
     fits = length <= MEMORY_BYTES
     kind = "examples" if copies == "keep" else "originals"
     anew = "" if fits else ", read anew in each epoch"
@@ -229,20 +240,25 @@ def distribute(
 
 
 def _ordered(examples: Examples, seed: int | None, epoch: tf.Tensor) -> tf.data.Dataset:
-    records = _repeated(examples, epoch) if examples.distinct < examples.total else examples.records
+    records = _in_turn(examples, epoch) if examples.distinct != examples.total else examples.records
     if seed is None:
         return records
     return records.shuffle(examples.buffer, seed=seed + epoch, reshuffle_each_iteration=False)
 
 
-def _repeated(examples: Examples, epoch: tf.Tensor) -> tf.data.Dataset:
-    """Make as many records as an epoch has images, each repeated on the spot: the files are read once all the same."""
+def _in_turn(examples: Examples, epoch: tf.Tensor) -> tf.data.Dataset:
+    """Make as many records as an epoch has images.
+
+    Each is repeated on the spot, or left out: the files are read once all the same. Over epochs 0 to n - 1, record p
+    comes floor((p + n) * total / distinct) - floor(p * total / distinct) times, since its turns in each add up to that:
+    none more than once oftener than another.
+    """
 
     def times_before(turn: tf.Tensor) -> tf.Tensor:
         return examples.total * turn // examples.distinct
 
     def repeat(place: tf.Tensor, record: tf.Tensor) -> tf.data.Dataset:
-        turn = place + epoch  # shifts from epoch to epoch who comes once more
+        turn = place + epoch
         return tf.data.Dataset.from_tensors(record).repeat(times_before(turn + 1) - times_before(turn))
 
     return examples.records.enumerate().flat_map(repeat)

@@ -53,7 +53,9 @@ class Loop:
         self._batch_size = batch_size
         self._steps_a_call = steps_a_call
         # A function of its own only where it is compiled: replicas cannot meet within one.
-        compile_ = functools.partial(tf.function, jit_compile=True, autograph=False) if compiled else lambda function: function
+        compile_ = (
+            functools.partial(tf.function, jit_compile=True, autograph=False) if compiled else lambda function: function
+        )
         self._differentiate = compile_(self._differentiate_replica)
         self._measure = compile_(self._measure_replica)
         self._train_steps = tf.function(lambda steps, count: self._run_steps(self._train_step, steps, count))

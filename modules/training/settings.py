@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 
 from modules.network.settings import ModelSettings, Width
 from modules.preprocessing.settings import TransformSettings
+from schema.reports.training import Training
 from schema.settings import Settings
 
 _Count = Annotated[int, Field(ge=1)]
@@ -28,6 +29,9 @@ class TrainSettings(Settings):
     copies: bool = True
     """False: trains and validates on originals alone; in training each is seen again where else a copy of it would be,
     so that the number of steps stays the same."""
+    images_per_original: _Count | None = None
+    """Images of an epoch for each original: as many whatever the number of copies, all of which have their turn over
+    the epochs. By default an epoch has each original and each copy once."""
     learning_rate: _Rate = 2e-3
     """Adam's at its peak for a step of 8 images (`REFERENCE_BATCH`); it grows in proportion to the images of a step."""
     schedule: Literal["cosine", "constant"] = "cosine"
@@ -97,3 +101,5 @@ class TrainerSettings(Settings):
     """A folder that outlives an execution, so that the next one finds what a killed one leaves."""
     code_version: str = ""
     """Identifies the code that trains, so that neither cache nor checkpoints outlive it."""
+    training: Training | None = None
+    """Which one of a study it is; None in a run."""

@@ -118,7 +118,7 @@ def run_fn(fn_args: FnArgs) -> None:
         review_below=job.settings.model.review_below,
     )
     write_weights(trained.model, job.settings.model, Path(fn_args.serving_model_dir))
-    TrainingHistory(figures=trained.history).write(str(fn_args.model_run_dir))
+    TrainingHistory(figures=trained.history, training=job.settings.training).write(str(fn_args.model_run_dir))
     trained.checkpoint.remove()
 
 
@@ -211,7 +211,9 @@ def _learn_quality(job: Job, model: keras.Model, transform_graph: str) -> Qualit
 def _read_data(job: Job) -> tuple[Examples, Examples]:
     """Read what to learn from and what to validate on."""
     size, copies = job.settings.model.image_size, job.settings.train.copies
-    examples = read_examples(job.train_files, size, "keep" if copies else "replace")
+    examples = read_examples(
+        job.train_files, size, "keep" if copies else "replace", job.settings.train.images_per_original
+    )
     # The best epoch must not be chosen by copies either; to see originals again would tell no more.
     return examples, read_examples(job.eval_files, size, "keep" if copies else "drop")
 

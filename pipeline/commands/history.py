@@ -26,6 +26,7 @@ from pipeline.root import METADATA_FILE, STUDY_SUFFIX
 from schema.reports.base import Report, ReportFileError
 from schema.reports.blessing import BlessingDecision
 from schema.reports.evaluation import Evaluation
+from schema.reports.study import ArmComparison
 
 _NODE_CONTEXT: Final = "node"
 _RUN_CONTEXT: Final = "pipeline_run"
@@ -35,8 +36,15 @@ ReportT = TypeVar("ReportT", bound=Report)
 Kind = Literal["run", "study"]
 Status = Literal["blessed", "not_blessed", "unchanged", "done", "failed", "unfinished"]
 
-_DECIDING: Final[dict[Kind, str]] = {"run": "Pusher", "study": "Evaluator"}
-"""The node after which the outcome is known."""
+_DECIDING: Final[dict[Kind, frozenset[str]]] = {
+    "run": frozenset({"Pusher"}),
+    # Studies of before there were arms end with the Evaluator.
+    "study": frozenset({"StudyComparison", "Evaluator"}),
+}
+"""The nodes, after one of which the outcome is known."""
+_EVALUATION: Final = ("Evaluator", "evaluation")
+_COMPARISON: Final = ("StudyComparison", "comparison")
+"""The artifacts that tell figures."""
 _SHORT = 8
 
 _ROUND_REASON = re.compile(r"^Error when executing query: |\s+query: .*|\. .*", re.DOTALL)
@@ -58,14 +66,15 @@ class Run:
     policy: str | None
     policy_hash: str | None
     dice_originals: float | None
-    """Mean Dice, 0-1, on originals of the test split."""
+    """Mean Dice, 0-1, on originals of the test split; of a study, that of its first arm."""
     dice_copies: float | None
     """Mean Dice, 0-1, on their augmented copies."""
     status: Status
     """A study is `done` rather than `blessed`; an `unchanged` run would have made the model that serves once more;
     `unfinished` runs were cut off, or go on."""
     reason: str | None
-    """Of `not_blessed`, the first rule that was broken, or `serving probe`; of `failed`, the component."""
+    """Of `not_blessed`, the first rule that was broken, or `serving probe`; of `failed`, the component; of `done`, what
+    the study found."""
     version: str | None
     """What the model is called in the serving folder, if it was pushed; of an `unchanged` run, the one that serves."""
 
@@ -97,6 +106,23 @@ def read_history(root: Path) -> list[Run]:
     return [_describe(started, nodes) for started, nodes in found]
 
 
+def read_training_seconds(root: Path) -> dict[str, float]:
+    """Return how long the trainings of studies under a root took, seconds, by the id of the Trainer.
+
+    Raises:
+        UserError: Their metadata cannot be read.
+    """
+    store = root / METADATA_FILE
+    runs = _read_store(store) if store.is_file() and store.stat().st_size else []
+    made = {
+        node.id: node.outputs["model"]
+        for _, nodes in runs
+        for node in nodes
+        if node.id.startswith("Trainer-") and node.state == metadata_store_pb2.Execution.COMPLETE
+    }
+    return {id_: model.custom_properties["seconds"].double_value for id_, model in made.items() if model.uri}
+
+
 def show_history(console: Console, runs: Iterable[Run]) -> None:
     """Print a table of runs, a row each."""
     table = Table(title="Runs, with Dice on originals and on copies of the test set", title_justify="left")
@@ -124,7 +150,7 @@ def _rounded(dice: float | None) -> str | None:
 def _outcome(run: Run) -> str:
     words: dict[Status, str | None] = {
         "not_blessed": run.reason or "not blessed",
-        "done": None,
+        "done": run.reason,
         "failed": f"failed in {run.reason}",
     }
     said = (run.kind if run.kind == "study" else None, words.get(run.status, run.status))
@@ -186,7 +212,7 @@ def _describe(started: datetime.datetime, nodes: Sequence[_Node]) -> Run:
     kind: Kind = "study" if pipeline and pipeline.endswith(STUDY_SUFFIX) else "run"
     made = {(node.id, key): artifact for node in nodes for key, artifact in node.outputs.items()}
     augmented = made.get(("Augmenter", "augmented_examples"))
-    dice = _dice(made.get(("Evaluator", "evaluation")))
+    dice = _dice(made)
     # Runs of before several spans could be read have it under TFX's own name.
     examples = made.get(("ExampleGen", "examples")) or made.get(("ImportExampleGen", "examples"))
     changes, pushed = made.get(("ChangeDetector", "changes")), made.get(("Pusher", "pushed_model"))
@@ -216,10 +242,11 @@ def _judge(
     if failed:
         return "failed", failed
     done = {node.id for node in nodes if node.state in (states.COMPLETE, states.CACHED)}
-    if len(done) < len(nodes) or _DECIDING[kind] not in done:
+    if len(done) < len(nodes) or not _DECIDING[kind] & done:
         return "unfinished", None
     if kind == "study":
-        return "done", None
+        comparison = _read(ArmComparison, made.get(_COMPARISON))
+        return "done", comparison.headline if comparison else None
     blessing = made.get(("Evaluator", "blessing"))
     if _number(blessing, "blessed") != 1:
         return "not_blessed", _broken_rule(blessing)
@@ -229,10 +256,12 @@ def _judge(
     return "blessed", None
 
 
-def _dice(artifact: metadata_store_pb2.Artifact | None) -> dict[str, float]:
+def _dice(made: dict[tuple[str, str], metadata_store_pb2.Artifact]) -> dict[str, float]:
     """Return mean Dice by slice, where there is one."""
-    evaluation = _read(Evaluation, artifact)
+    evaluation, comparison = _read(Evaluation, made.get(_EVALUATION)), _read(ArmComparison, made.get(_COMPARISON))
     estimates = {slice_.slice: slice_.metrics.get("dice_mean") for slice_ in evaluation.slices} if evaluation else {}
+    if comparison:
+        estimates = {slice_.slice: slice_.arms[0].metrics.get("dice_mean") for slice_ in comparison.slices}
     return {name: estimate.value for name, estimate in estimates.items() if estimate and estimate.value is not None}
 
 

@@ -1,4 +1,4 @@
-"""One run of the pipeline on this machine, or one study: checks, runs, decides, reports."""
+"""One run of the pipeline on this machine: checks, runs, decides, reports."""
 
 import os
 import shutil
@@ -17,7 +17,7 @@ from pipeline.errors import UserError
 from pipeline.notify.telling import Tell, decision, telling
 from pipeline.notify.webhook import open_webhook
 from pipeline.root import ARTIFACTS_DIR, LOG_FILE, REPORT_DIR, check_root
-from schema.reports.result import RunResult, StudyResult
+from schema.reports.result import RunResult
 from schema.reports.serving import Regardless
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def run(
     """
     start = time.monotonic()
     webhook = open_webhook(config.notify)
-    with _prepared(config, verbose) as shown:
+    with prepared(config, verbose) as shown:
         from pipeline.commands.run_result import report_of
 
         warn = partial(shown.print, style="yellow", soft_wrap=True)
@@ -56,7 +56,7 @@ def run(
                 regardless: Regardless | None = "forced" if force else "resumed" if resumed else None
                 result, runs = _run_graph(config, orchestrator, shown, tell, regardless)
                 if result.status != "unchanged":
-                    _publish(report_of(runs), config.root)
+                    publish(report_of(runs), config.root)
             if result.slices:
                 console.show_result(shown, result)
             serves = result.status != "not_blessed"
@@ -92,39 +92,8 @@ def _run_graph(
     return result, runner.runs
 
 
-def study(config: Config, *, verbose: bool = False) -> None:
-    """Train with and without copies and compare; everything that it writes is under the configuration's root.
-
-    Args:
-        config: Of the run that is studied.
-        verbose: Leaves the libraries' output on the terminal.
-
-    Raises:
-        UserError: There is no data, the root cannot be written, or the configuration would favour one of the two.
-        ComponentError: A component failed.
-    """
-    if config.tune.trials or config.train.warm_start:
-        raise UserError("a study trains twice from scratch: set tune.trials to 0 and train.warm_start to false")
-    start = time.monotonic()
-    with _prepared(config, verbose) as shown:
-        from pipeline.commands.run_result import collect_study, report_of
-        from pipeline.graph import create_study
-        from pipeline.runners import LocalRunner
-
-        with console.RunView(shown) as view:
-            runner = LocalRunner(config.root, view)
-            runner.run(create_study(config, runner.connection))
-        outcome = collect_study(config, runner.runs)
-        outcome.write(config.root)
-        _publish(report_of(runner.runs), config.root)
-        console.show_study(shown, outcome)
-        shown.print(f"Studied in {(time.monotonic() - start) / 60:.1f} minutes", style="bold", soft_wrap=True)
-        shown.print(f"Report: {config.root / REPORT_DIR / 'index.html'}", soft_wrap=True)
-        shown.print(f"All figures: {config.root / StudyResult.FILE}", soft_wrap=True)
-
-
 @contextmanager
-def _prepared(config: Config, verbose: bool) -> Iterator["Console"]:
+def prepared(config: Config, verbose: bool) -> Iterator["Console"]:
     """Check the folders and load the libraries; yield where to show what happens."""
     check_data(config.data.root, config.data.span)
     for folder in config.data.external.values():
@@ -189,9 +158,9 @@ def _marked_unfinished(root: Path) -> Iterator[bool]:
     mark.unlink(missing_ok=True)
 
 
-def _publish(report: Path, root: Path) -> None:
-    """Put the newest report in its place; a reader never finds half of one."""
-    partial, last, target = root / f".{REPORT_DIR}.partial", root / f".{REPORT_DIR}.last", root / REPORT_DIR
+def publish(report: Path, root: Path, name: str = REPORT_DIR) -> None:
+    """Put the newest report in its place, a folder of this name; a reader never finds half of one."""
+    partial, last, target = root / f".{name}.partial", root / f".{name}.last", root / name
     for leftover in (partial, last):
         shutil.rmtree(leftover, ignore_errors=True)
     shutil.copytree(report, partial)

@@ -10,8 +10,9 @@ from pipeline.runners import ComponentRun
 from schema.reports.base import ReportFileError
 from schema.reports.blessing import BlessingDecision
 from schema.reports.evaluation import Evaluation
-from schema.reports.result import ComponentResult, RunResult, StudyResult
+from schema.reports.result import ComponentResult, RunResult
 from schema.reports.serving import ChangeReport
+from schema.reports.study import ArmComparison, StudyResult
 
 
 def collect_result(config: Config, runs: list[ComponentRun]) -> RunResult:
@@ -33,7 +34,7 @@ def collect_result(config: Config, runs: list[ComponentRun]) -> RunResult:
         policy=augmented.get_string_custom_property(POLICY),
         failures=failures,
         rules=decision.rules,
-        slices=outputs.evaluation().slices,
+        slices=Evaluation.read(outputs.single("Evaluator", "evaluation").uri).slices,
         components=_components(runs),
     )
 
@@ -66,15 +67,22 @@ def collect_study(config: Config, runs: list[ComponentRun]) -> StudyResult:
     outputs = _Outputs(runs)
     return StudyResult(
         pipeline=config.name,
-        policy=outputs.single("Augmenter", "augmented_examples").get_string_custom_property(POLICY),
-        evaluation=outputs.evaluation(),
+        policy=config.augment.effective_policy.name,
+        comparison=ArmComparison.read(outputs.single("StudyComparison", "comparison").uri),
         components=_components(runs),
     )
 
 
 def report_of(runs: list[ComponentRun]) -> Path:
-    """Return the folder of the report that a run made."""
-    return Path(_Outputs(runs).single("Reporter", "report").uri)
+    """Return the folder of the report that a run or a study made."""
+    outputs = _Outputs(runs)
+    return Path(outputs.single("StudyReporter" if "StudyReporter" in outputs else "Reporter", "report").uri)
+
+
+def doubtful_of(runs: list[ComponentRun]) -> Path | None:
+    """Return the folder of the doubtful masks that a study has found; None where it has no folds."""
+    outputs = _Outputs(runs)
+    return Path(outputs.single("DoubtfulMasks", "masks").uri) if "DoubtfulMasks" in outputs else None
 
 
 def _last_result(config: Config) -> RunResult | None:
@@ -90,12 +98,12 @@ class _Outputs:
     def __init__(self, runs: list[ComponentRun]) -> None:
         self._by_component = {run.id: run.outputs for run in runs}
 
+    def __contains__(self, component_id: str) -> bool:
+        return component_id in self._by_component
+
     def single(self, component_id: str, key: str) -> types.Artifact:
         (artifact,) = self._by_component[component_id][key]
         return artifact
-
-    def evaluation(self) -> Evaluation:
-        return Evaluation.read(self.single("Evaluator", "evaluation").uri)
 
 
 def _components(runs: list[ComponentRun]) -> list[ComponentResult]:

@@ -1,6 +1,11 @@
 """A statistic with its interval, in the one shape that it has from the accumulator to the page."""
 
+from typing import Literal
+
 from schema.reports.base import Part
+
+Effect = Literal["better", "worse", "no difference can be told", "not known"]
+"""Whether the interval of a difference leaves out 0, and on which side; `not known` where there is no interval."""
 
 
 class Estimate(Part):

@@ -10,6 +10,7 @@ from typing import ClassVar, Final, Literal
 
 from schema.reports.base import Part, Report
 from schema.reports.estimate import Estimate
+from schema.reports.training import Training
 
 TEST_SET: Final = "test"
 """Name of the set of the test split; others are external."""
@@ -55,6 +56,10 @@ class Evaluation(Report):
     confidence: float
     """Of the intervals, such as 0.95."""
     slices: list[Slice]
+    training: Training | None = None
+    """Which training of a study made the candidate; None in a run."""
+    model: str | None = None
+    """Folder of the candidate's artifact; None in files of earlier versions."""
 
     def find(self, set_: str, keys: Mapping[SliceKey, str]) -> Slice | None:
         """Return the slice of a set with these values; None where no image falls into it."""

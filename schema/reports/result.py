@@ -1,10 +1,10 @@
-"""What a run or a study leaves under its root: the decision and every slice."""
+"""What a run leaves under its root: the decision and every slice."""
 
 from typing import ClassVar, Literal
 
 from schema.reports.base import Part, Report
 from schema.reports.blessing import RuleResult
-from schema.reports.evaluation import Evaluation, Slice
+from schema.reports.evaluation import Slice
 
 
 class ComponentResult(Part):
@@ -35,15 +35,4 @@ class RunResult(Report):
     rules: list[RuleResult]
     """Of an unchanged run, rules and slices of the one that made the model, where that is the last in this root."""
     slices: list[Slice]
-    components: list[ComponentResult]
-
-
-class StudyResult(Report):
-    """The outcome of a study: a model trained with copies, and as baseline the one trained on originals only."""
-
-    FILE: ClassVar = "study.json"
-
-    pipeline: str
-    policy: str
-    evaluation: Evaluation
     components: list[ComponentResult]

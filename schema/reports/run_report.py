@@ -13,7 +13,7 @@ from pydantic import Field, JsonValue
 
 from schema.reports.base import Part, Report
 from schema.reports.blessing import RuleResult
-from schema.reports.estimate import Estimate
+from schema.reports.estimate import Effect, Estimate
 from schema.reports.evaluation import Slice
 from schema.reports.probe import ProbeResult
 from schema.reports.statistics import Anomaly, DriftReport
@@ -25,9 +25,6 @@ ReportKind = Literal["run", "study"]
 
 Outcome = Literal["served", "fit", "refused", "compared", "not judged"]
 """`fit`: may serve, but was not pushed; `compared`: of a study, which judges nothing."""
-
-Effect = Literal["better", "worse", "no difference can be told", "not known"]
-"""Whether the interval of a difference leaves out 0, and on which side; `not known` where there is no interval."""
 
 
 class KeyFigure(Part):

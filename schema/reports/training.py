@@ -2,7 +2,16 @@
 
 from typing import ClassVar
 
-from schema.reports.base import Report
+from schema.reports.base import Part, Report
+
+
+class Training(Part):
+    """Names one training of a study."""
+
+    arm: str
+    seed: int
+    fold: int | None = None
+    """Which part of the patients it is tested on, from 1; None where the split is not turned round."""
 
 
 class TrainingHistory(Report):
@@ -12,6 +21,8 @@ class TrainingHistory(Report):
 
     figures: dict[str, list[float | None]]
     """By name: `loss`, `accuracy`, `dice`, and the same of validation behind `val_`; None where one is not finite."""
+    training: Training | None = None
+    """Which one of a study it is; None in a run."""
 
     @property
     def best_epoch(self) -> int | None:

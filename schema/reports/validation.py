@@ -1,4 +1,8 @@
-"""What the RecordValidator tells: how many records of each data set are sound, which are not and why, and leaks."""
+"""What is known of the data before they are trained on.
+
+The RecordValidator tells how many records of each data set are sound, which are not and why, and leaks; the DataGate,
+that nothing is over a limit.
+"""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -9,6 +13,7 @@ from pydantic import JsonValue
 
 from schema.files import write_whole
 from schema.reports.base import Part, Report
+from schema.reports.statistics import Anomaly
 
 PartT = TypeVar("PartT", bound=Part)
 
@@ -150,3 +155,18 @@ def read_lines(path: Path, kind: type[PartT]) -> list[PartT]:
     """Read a file that holds a model in each line."""
     # As bytes, since texts may hold characters, such as U+2028, that `str.splitlines` takes for the end of a line.
     return [kind.model_validate_json(line) for line in path.read_bytes().splitlines()]
+
+
+class GateResult(Report):
+    """What was held against which limits, where nothing is over one."""
+
+    FILE: ClassVar = "verdict.json"
+
+    limits: dict[str, JsonValue]
+    """The settings of the gate, as `config.yaml` has them."""
+    records: int
+    """Of all splits and external sets, before any went to quarantine."""
+    quarantined: int
+    leaks: int
+    anomalies: list[Anomaly]
+    """All of them, also those that stop nothing, the gravest first."""

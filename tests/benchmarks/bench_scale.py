@@ -134,8 +134,8 @@ def run_graph(data: Path, root: Path, model: Path, records: int) -> list[Stage]:
         model=imported.outputs["result"],
         settings=EvaluatorSettings(evaluate=config.evaluate),
     )
-    nodes = [*prepared.nodes, graph._transform(config, prepared), imported, evaluator]
-    runner.run(graph._pipeline(config, "scale", nodes, runner.connection))
+    nodes = [*prepared.nodes, graph.make_transform(config, prepared.examples, prepared.schema), imported, evaluator]
+    runner.run(graph.make_pipeline(config, "scale", nodes, runner.connection))
     return [
         Stage(
             run.id,

@@ -96,6 +96,16 @@ def test_settings_arrive_as_they_were(outputs: dict[str, list[types.Artifact]], 
     assert left(outputs) == {"half"}
 
 
+def test_a_key_may_take_several_channels() -> None:
+    several = [channel.OutputChannel(standard_artifacts.Examples, None, name) for name in ("first", "second")]
+    (union,) = [Work(WorkSettings(), examples=several).inputs["examples"]]
+    assert isinstance(union, channel.UnionChannel)
+    assert list(union.channels) == several
+    artifacts = base.Artifacts({"examples": [standard_artifacts.Examples(), standard_artifacts.Examples()]})
+    assert len(artifacts.all("examples")) == 2
+    assert artifacts.all("model") == []
+
+
 def test_equal_settings_are_one_text_for_the_cache() -> None:
     first, other = (
         WorkSettings(shape=Shape(named=dict(named))) for named in ([("b", 1), ("a", 2)], [("a", 2), ("b", 1)])

@@ -15,9 +15,16 @@ from components.data_gate.component import DataGate
 from components.data_gate.errors import DataError
 from components.data_gate.settings import GateSettings
 from pipeline.errors import ComponentError
-from schema.reports.gate import GateResult
 from schema.reports.statistics import Anomaly, AnomalyReport, Severity
-from schema.reports.validation import LeakReport, Leaks, RecordReference, SetKind, SetSummary, ValidationReport
+from schema.reports.validation import (
+    GateResult,
+    LeakReport,
+    Leaks,
+    RecordReference,
+    SetKind,
+    SetSummary,
+    ValidationReport,
+)
 
 Gate = Callable[..., GateResult]
 Failure = Callable[..., str]

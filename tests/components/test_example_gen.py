@@ -14,6 +14,7 @@ import tensorflow as tf
 from tfx import types
 from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2
+from tfx.components.example_gen import base_example_gen_executor
 from tfx.orchestration.kubeflow.v2.file_based_example_gen import driver as kubeflow_driver
 from tfx.orchestration.pipeline import Pipeline
 from tfx.proto import example_gen_pb2
@@ -24,6 +25,7 @@ from components.code_version import code_version
 from components.example_gen import component, executor, read
 from components.example_gen.component import ExampleGen
 from components.example_gen.spans import Span, choose, existing, number_in
+from components.example_gen.split import split_of_bucket
 from pipeline.errors import ComponentError
 from pipeline.runners import ComponentRun, LocalRunner
 from schema.record import Record, encode
@@ -206,6 +208,50 @@ def test_a_corrected_image_that_went_to_another_patient_is_in_one_split(
     assert sorted(len(read_split(examples, split)) for split in SPLITS) == [0, 20]
 
 
+@pytest.fixture
+def split_of_patients(generate: Generate) -> Callable[[int], dict[str, str]]:
+    """The split of each patient where the splits are turned by so many buckets."""
+
+    def of(rotation: int) -> dict[str, str]:
+        examples = examples_of(generate(rotation=rotation))
+        return {
+            example.features.feature["patient_id"].bytes_list.value[0].decode(): split
+            for split in SPLITS
+            for example in read_split(examples, split)
+        }
+
+    return of
+
+
+def test_splits_are_those_of_tfx(write_span: WriteSpan, split_of_patients: Callable[[int], dict[str, str]]) -> None:
+    write_span(1, *(f"i{index}" for index in range(20)))
+    config = example_gen_pb2.SplitConfig(partition_feature_name="patient_id")
+    expected = {}
+    for patient in (f"p-i{index}" for index in range(20)):
+        example = tf.train.Example()
+        example.features.feature["patient_id"].bytes_list.value.append(patient.encode())
+        expected[patient] = SPLITS[base_example_gen_executor._PartitionFn(example, 2, [1, 2], config)]
+    assert split_of_patients(0) == expected
+
+
+def test_splits_that_are_turned(write_span: WriteSpan, split_of_patients: Callable[[int], dict[str, str]]) -> None:
+    """Of two buckets, one a split, those of one are the others of the other."""
+    write_span(1, *(f"i{index}" for index in range(20)))
+    plain, turned = split_of_patients(0), split_of_patients(1)
+    assert set(plain.values()) == set(SPLITS)
+    assert {patient: SPLITS[1 - SPLITS.index(split)] for patient, split in plain.items()} == turned
+    assert split_of_patients(2) == plain
+
+
+def test_each_bucket_is_in_the_last_split_once() -> None:
+    """Five buckets for each of three folds: the last five of fifteen are tested on."""
+    tested = [
+        [bucket for bucket in range(15) if split_of_bucket(bucket, [8, 10, 15], rotation) == 2]
+        for rotation in (0, 5, 10)
+    ]
+    assert tested == [[10, 11, 12, 13, 14], [5, 6, 7, 8, 9], [0, 1, 2, 3, 4]]
+
+
 @pytest.mark.parametrize(
     ("newest", "problem"),
     [
@@ -366,6 +412,17 @@ def test_nobody_resolved_the_span(failure: Callable[..., str]) -> None:
     )
 
 
+def test_a_record_without_a_patient(
+    failure: Callable[..., str], write_span: WriteSpan, data: Path, make_record: MakeRecord
+) -> None:
+    write_span(2, "b")
+    nameless = tf.train.Example.FromString(encode(make_record("c")))
+    del nameless.features.feature["patient_id"]
+    with tf.io.TFRecordWriter(str(data / "span-2" / "records-00002-of-00003.tfrecord")) as writer:
+        writer.write(nameless.SerializeToString())
+    assert "a record has no 'patient_id': write its span again with `lungseg ingest`" in failure("span-2/records-*", 1)
+
+
 @pytest.mark.parametrize("name", ["image_id", "source"])
 def test_a_record_that_cannot_be_identified(
     failure: Callable[..., str], write_span: WriteSpan, data: Path, make_record: MakeRecord, name: str
@@ -442,7 +499,9 @@ def test_the_component_is_wired() -> None:
     assert json.loads(properties["input_config"])["splits"] == [{"name": "records", "pattern": "span-{SPAN}/records-*"}]
     version = code_version("components.example_gen.executor", "components.example_gen.driver")
     # What Kubeflow's runs set anew.
-    assert json.loads(properties["custom_config"])["custom_config"]["value"] == {"spans": 1, "code_version": version}
+    assert json.loads(properties["custom_config"])["custom_config"]["value"] == {
+        "spans": 1, "rotation": 0, "code_version": version,
+    }  # fmt: skip
     assert properties.get("range_config") is None
     named = json.loads(make(Path("/data"), span=7).exec_properties["range_config"])["static_range"]
     assert named == {"start_span_number": 7, "end_span_number": 7}

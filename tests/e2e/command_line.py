@@ -26,6 +26,17 @@ def lungseg(*arguments: object) -> subprocess.CompletedProcess[str]:
     )
 
 
+def started(*arguments: object) -> subprocess.Popen[str]:
+    """Start the command line, and leave it running."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "pipeline", *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env={**os.environ, "NO_ALBUMENTATIONS_UPDATE": "1"},
+    )
+
+
 def run_pipeline(root: Path, data: Path, *arguments: object) -> Outcome:
     done = lungseg("run", "--data", data, "--root", root, *arguments)
     result = root / "result.json"

@@ -1,12 +1,14 @@
 """A study with an external set, and an external set that is trained on."""
 
+import csv
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
-from command_line import lungseg
+from command_line import lungseg, started
 
-from schema.reports.result import StudyResult
+from schema.reports.study import StudyResult
 from schema.reports.training import TrainingHistory
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
@@ -28,37 +30,95 @@ def other_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "data"
 
 
+def trainings(outcome: StudyResult) -> dict[str, bool]:
+    """Whether each training came from the cache, by the id of its Trainer."""
+    return {run.id: run.cached for run in outcome.components if run.id.startswith("Trainer-")}
+
+
 def test_a_study(phantom_data: Path, other_data: Path, tmp_path: Path) -> None:
-    external = ("--external", f"north={other_data}")
-    done = lungseg("study", "--data", phantom_data, "--root", tmp_path, *SETTINGS, *external)
+    command = ("study", "--data", phantom_data, "--root", tmp_path, *SETTINGS, "--external", f"north={other_data}")
+    done = lungseg(*command)
     assert done.returncode == 0, done.stdout + done.stderr
-    evaluation = StudyResult.read(tmp_path).evaluation
-    assert evaluation.baseline == "originals only"
-    slices = {slice_.slice: slice_ for slice_ in evaluation.slices}
-    assert slices["set:north,is_augmented:0"].examples == 12
-    for name in ("overall", "is_augmented:0", "set:north"):
-        slice_ = slices[name]
-        assert slice_.baseline is not None
-        assert slice_.difference is not None
-        plain, without, change = (
-            metrics["dice_mean"] for metrics in (slice_.metrics, slice_.baseline, slice_.difference)
-        )
-        assert plain.value is not None
-        assert without.value is not None
+    assert "2 trainings (2 arms x 1 seed); how long they take will be known after the first" in done.stdout
+    assert "Training 2 of 2: " in done.stdout
+    first = StudyResult.read(tmp_path)
+    assert [arm.name for arm in first.comparison.arms] == ["originals only", "with copies"]
+    north = first.comparison.find("north", {"is_augmented": "0"})
+    assert north is not None
+    assert north.examples == 12
+    for set_ in ("test", "north"):
+        slice_ = first.comparison.find(set_, {})
+        assert slice_ is not None
+        without, with_ = slice_.arms
+        change = with_.differences["dice_mean"].estimate
         assert change.interval is not None
-        difference = plain.value - without.value
-        assert change.value == pytest.approx(difference)
+        plain, other = (arm.metrics["dice_mean"].value for arm in (with_, without))
+        assert plain is not None
+        assert other is not None
+        assert change.value == pytest.approx(plain - other)
         low, high = change.interval
-        assert low <= difference <= high
-    assert "set:north" in done.stdout
+        assert low <= plain - other <= high
     assert (tmp_path / "report" / "index.html").exists()
     assert not (tmp_path / "serving").exists(), "a study releases nothing"
-    histories = {
-        name: TrainingHistory.read(*(tmp_path / "artifacts" / name / "model_run").iterdir()).figures
-        for name in ("Trainer", "OriginalsTrainer")
-    }
-    assert len(histories["Trainer"]["loss"]) == len(histories["OriginalsTrainer"]["loss"]) == 2
-    assert histories["Trainer"]["loss"] != histories["OriginalsTrainer"]["loss"]
+    assert list(trainings(first).values()) == [False, False]
+    histories = [
+        TrainingHistory.read(*(tmp_path / "artifacts" / trainer / "model_run").iterdir()).figures
+        for trainer in trainings(first)
+    ]
+    assert [len(history["loss"]) for history in histories] == [2, 2]
+    assert histories[0]["loss"] != histories[1]["loss"]
+
+    arms = tmp_path / "arms.yaml"
+    arms.write_text("plain: { train.copies: false }\nas it is:\nslow: { train.learning_rate: 0.001 }\n")
+    done = lungseg(*command, "--arms", arms)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "; 2 of them were done before and are not done again unless data or code have changed; about " in done.stdout
+    second = StudyResult.read(tmp_path)
+    assert [arm.name for arm in second.comparison.arms] == ["plain", "as it is", "slow"]
+    known = trainings(first)
+    assert {trainer: cached for trainer, cached in trainings(second).items() if trainer in known} == dict.fromkeys(
+        known, True
+    )
+    assert sorted(trainings(second).values()) == [False, True, True], "only the arm that was added is trained"
+
+
+@pytest.mark.nightly
+def test_a_study_that_is_broken_off_goes_on(phantom_data: Path, tmp_path: Path) -> None:
+    arms = tmp_path / "arms.yaml"
+    arms.write_text("a:\nb: { train.learning_rate: 0.001 }\nc: { augment.copies.train: 2 }\n")
+    command = ("study", "--data", phantom_data, "--root", tmp_path / "root", *SETTINGS, "--seeds", 2, "--arms", arms)
+    with started(*command) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith("Training 4 of 6"):
+                process.send_signal(signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL
+    done = lungseg(*command)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "6 trainings (3 arms x 2 seeds); 3 of them were done before" in done.stdout
+    assert sorted(trainings(StudyResult.read(tmp_path / "root")).values()) == [False] * 3 + [True] * 3
+
+    with arms.open("a") as file:
+        file.write("d: { model.filters: 4 }\n")
+    done = lungseg(*command)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert sorted(trainings(StudyResult.read(tmp_path / "root")).values()) == [False] * 2 + [True] * 6
+
+
+@pytest.mark.nightly
+def test_folds_test_every_patient_once(phantom_data: Path, tmp_path: Path) -> None:
+    done = lungseg("study", "--data", phantom_data, "--root", tmp_path, *SETTINGS, "--folds", 3)
+    assert done.returncode == 0, done.stdout + done.stderr
+    originals = StudyResult.read(tmp_path).comparison.find("test", {"is_augmented": "0"})
+    assert originals is not None
+    assert originals.examples == 80
+    tested = [
+        row["image_id"]
+        for folder in sorted((tmp_path / "artifacts").glob("Evaluator-with-copies-7-fold-*/evaluation/*"))
+        for row in csv.DictReader((folder / "images.csv").open())
+        if row["is_augmented"] == "0"
+    ]
+    assert len(tested) == len(set(tested)) == 80
 
 
 def test_an_external_set_that_is_trained_on(phantom_data: Path, tmp_path: Path) -> None:

@@ -124,10 +124,6 @@ def test_without_a_command_help_is_shown(lungseg: Lungseg) -> None:
             "--external north: must be NAME=DIR, such as other-hospital=data-of-it",
         ),
         (["run", "--data", "x", "--external", "n=a", "--external", "n=b"], "--external: two sets have one name"),
-        (
-            ["study", "--data", "x", "--set", "tune.trials=2"],
-            "a study trains twice from scratch: set tune.trials to 0 and train.warm_start to false",
-        ),
         (["demo", "--root", "/proc/lungseg"], "root '/proc/lungseg' cannot be written: No such file or directory"),
         (["predict", "--model", "m", "--output", "o", "none.png"], "image 'none.png' does not exist"),
     ],

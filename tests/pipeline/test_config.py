@@ -223,8 +223,8 @@ def test_copies_of_a_split_that_there_is_not() -> None:
 @pytest.mark.parametrize(
     ("assignment", "message"),
     [
-        ("train.epochs.more=3", "--set train.epochs.more: 'epochs' is no section"),
-        ("name.x=3", "--set name.x: 'name' is no section"),
+        ("train.epochs.more=3", "configuration: train.epochs.more: 'epochs' is no section"),
+        ("name.x=3", "configuration: name.x: 'name' is no section"),
         ("train.epochs=[1", "--set train.epochs: '[1' is no YAML value"),
     ],
 )

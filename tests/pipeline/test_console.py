@@ -18,8 +18,9 @@ from pipeline.console import RunView, bar, show_result, show_study, terminal
 from pipeline.runners import ComponentRun
 from schema.reports.blessing import RuleResult
 from schema.reports.estimate import Estimate
-from schema.reports.evaluation import Evaluation, Slice
-from schema.reports.result import RunResult, StudyResult
+from schema.reports.evaluation import Slice
+from schema.reports.result import RunResult
+from schema.reports.study import Arm, ArmComparison, ArmDifference, ArmSlice, StudyResult, StudySlice
 
 
 def python(code: str, *arguments: object) -> subprocess.CompletedProcess[str]:
@@ -283,23 +284,33 @@ def test_the_table_of_a_run_without_crosses(wide: Console, screen: io.StringIO) 
 
 
 def test_a_study(wide: Console, screen: io.StringIO) -> None:
-    def estimates(dice: float) -> dict[str, Estimate]:
-        return {"dice_mean": Estimate(value=dice, low=dice - 0.01, high=dice + 0.01), "hd95": Estimate(value=0.02)}
+    gain = ArmDifference(
+        estimate=Estimate(value=0.01, low=0.002, high=0.018), effect="better", variances=None,
+        needed=[],
+    )  # fmt: skip
 
-    common = {"set": "x", "examples": 12, "patients": 12, "enough": True}
-    compared = {"metrics": estimates(0.96), "baseline": estimates(0.95), "difference": estimates(0.01)}
-    evaluation = {"baseline": "originals only", "tolerance": 0.01, "min_patients": 10, "confidence": 0.95}
-    slices = [
-        Slice(slice="set:x,is_augmented:0", keys={"is_augmented": "0"}, **common, **compared),
-        Slice(slice="set:x,is_augmented:0,sex:male", keys={"is_augmented": "0", "sex": "male"}, **common, **compared),
+    def compared(name: str, **keys: str) -> StudySlice:
+        metrics = {"dice_mean": Estimate(value=0.95, low=0.9, high=1)}
+        arms = [
+            ArmSlice(arm="plain", metrics=metrics, by_seed={}, differences={}),
+            ArmSlice(arm="wide", metrics=metrics, by_seed={}, differences={"dice_mean": gain}),
+        ]
+        return StudySlice(slice=name, set="x", keys=keys, examples=12, patients=12, enough=True, arms=arms)
+
+    comparison = ArmComparison(
+        arms=[Arm(name="plain", settings={}), Arm(name="wide", settings={})], seeds=[7, 8], folds=None, confidence=0.9,
+        min_patients=10, tolerance=0.01, headline="Better than 'plain': 'wide'", shown=["It is.", "Somewhat."],
+        slices=[compared("set:x,is_augmented:0", is_augmented="0"), compared("set:x,sex:male", sex="male")],
+    )  # fmt: skip
+    show_study(wide, StudyResult(pipeline="a", policy="chest", comparison=comparison, components=[]))
+    title, _, head, _, *rows, _, headline, first, second = screen.getvalue().splitlines()
+    assert title.strip() == "Unseen patients, with 90 % intervals over patients and seeds"
+    assert [[cell.strip() for cell in row.replace("┃", "│").split("│")[1:-1]] for row in (head, *rows)] == [
+        ["arm", "slice", "images", "metric", "value", "minus plain", ""],
+        ["plain", "set:x,is_augmented:0", "12", "Dice", "0.9500", "", ""],
+        ["wide", "set:x,is_augmented:0", "12", "Dice", "0.9500", "0.0100 (0.0020 to 0.0180)", "better"],
     ]
-    study = StudyResult(pipeline="a", policy="chest", evaluation=Evaluation(**evaluation, slices=slices), components=[])
-    show_study(wide, study)
-    _, _, _, _, *rows, _ = screen.getvalue().splitlines()
-    assert [[cell.strip() for cell in row.split("│")[1:-1]] for row in rows] == [
-        ["set:x,is_augmented:0", "12", "Dice", "0.9600", "0.9500", "0.0100 (0.0000 to 0.0200)"],
-        ["set:x,is_augmented:0", "12", "HD95 / width", "0.0200", "0.0200", "0.0200"],
-    ]
+    assert [headline, first, second] == ["Better than 'plain': 'wide'", "It is.", "Somewhat."]
 
 
 @pytest.mark.parametrize("name", ["source:clinic [a]", "source:[/b]"])

@@ -23,7 +23,7 @@ from modules.preprocessing.settings import PreprocessingSettings
 from modules.serving.serving_dir import push
 from modules.training.settings import TrainerSettings
 from pipeline.config import PRESETS, Config, load_config
-from pipeline.graph import candidate_key, create_pipeline, create_study
+from pipeline.graph import candidate_key, create_pipeline
 from schema import features
 
 Nodes = dict[str, pipeline_pb2.PipelineNode]
@@ -190,34 +190,6 @@ def test_a_single_external_set_is_not_split() -> None:
     assert json.loads(parameter(nodes, "ExternalExampleGen", "output_config")) == {
         "split_config": {"splits": [{"name": "north", "hash_buckets": 1}]}
     }
-
-
-@pytest.fixture(scope="module")
-def study() -> Nodes:
-    ir = compiler.Compiler().compile(create_study(with_external("north")))
-    assert ir.pipeline_info.id == "lungseg-study"
-    return {node.pipeline_node.node_info.id: node.pipeline_node for node in ir.nodes}
-
-
-def test_a_study_compares_two_trainings(study: Nodes) -> None:
-    assert inputs(study, "Evaluator") == {
-        "examples": "Augmenter.augmented_examples",
-        "external_examples": "ExternalAugmenter.augmented_examples",
-        "model": "Trainer.model",
-        "baseline_model": "OriginalsTrainer.model",
-    }
-    assert settings(study, "Evaluator")["baseline_name"] == "originals only"
-    assert inputs(study, "Reporter")["baseline_model_run"] == "OriginalsTrainer.model_run"
-    assert settings(study, "Reporter")["kind"] == "study"
-    assert not {"BaselineResolver", "ServingProbe", "Pusher"} & set(study), "nothing is released"
-
-
-def test_a_study_trains_alike_but_for_the_copies(study: Nodes) -> None:
-    plain, originals = (json.loads(parameter(study, name, "custom_config")) for name in ("Trainer", "OriginalsTrainer"))
-    assert plain["train"].pop("copies") is True
-    assert originals["train"].pop("copies") is False
-    assert plain == originals
-    assert inputs(study, "Trainer") == inputs(study, "OriginalsTrainer")
 
 
 def test_a_warm_start_takes_the_baseline() -> None:

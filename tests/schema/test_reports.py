@@ -15,14 +15,22 @@ from schema.reports.base import Report, ReportFileError
 from schema.reports.blessing import BlessingDecision, RuleResult
 from schema.reports.estimate import Estimate
 from schema.reports.evaluation import Evaluation, Slice
-from schema.reports.gate import GateResult
 from schema.reports.prediction import PredictingModel, PredictionReport, TrainingData
 from schema.reports.probe import Latency, ProbeCheck, ProbeResult
-from schema.reports.result import ComponentResult, RunResult, StudyResult
+from schema.reports.result import ComponentResult, RunResult
 from schema.reports.serving import PushRecord, ServingPointer
 from schema.reports.statistics import Anomaly, AnomalyReport, Distribution, DriftReport, FeatureDrift
+from schema.reports.study import Arm, ArmComparison, ArmDifference, ArmSlice, Needed, StudyResult, StudySlice, Variances
 from schema.reports.training import TrainingHistory
-from schema.reports.validation import LeakReport, Leaks, RecordReference, SetSummary, SourceSummary, ValidationReport
+from schema.reports.validation import (
+    GateResult,
+    LeakReport,
+    Leaks,
+    RecordReference,
+    SetSummary,
+    SourceSummary,
+    ValidationReport,
+)
 
 DICE = Estimate(value=0.5, low=0.25, high=0.75)
 SLICE = Slice(
@@ -46,6 +54,23 @@ SET = SetSummary(
     kind="split", name="train", read=3, validated=2, quarantined=1, patients=2, leaked=0, reasons={"copy": 1},
     sources={"clinic": SourceSummary(read=3, quarantined=1, reasons={"copy": 1})}, sizes={"512 x 512": 2},
 )  # fmt: skip
+DIFFERENCE = ArmDifference(
+    estimate=DICE, effect="better", variances=Variances(patient=0.04, seed=None, both=None),
+    needed=[Needed(difference=0.01, patients=40, seeds=None)],
+)  # fmt: skip
+COMPARISON = ArmComparison(
+    arms=[Arm(name="plain", settings={}), Arm(name="slow", settings={"train.epochs": 9})], seeds=[7], folds=None,
+    confidence=0.95, min_patients=10, tolerance=0.01, headline="Better", shown=["slow is better."],
+    slices=[
+        StudySlice(
+            slice="overall", set="test", keys={}, examples=4, patients=2, enough=False,
+            arms=[
+                ArmSlice(arm="plain", metrics={"dice_mean": DICE}, by_seed={"dice_mean": [0.5]}, differences={}),
+                ArmSlice(arm="slow", metrics={}, by_seed={"hd95": [None]}, differences={"dice_mean": DIFFERENCE}),
+            ],
+        )
+    ],
+)  # fmt: skip
 EXAMPLES: tuple[Report, ...] = (
     BlessingDecision(blessed=False, baseline="version 3", rules=[RULE]),
     EVALUATION,
@@ -59,7 +84,8 @@ EXAMPLES: tuple[Report, ...] = (
         status="blessed", pushed_version="7", pipeline="lungseg", data_span=3, data_spans=[1, 3], policy="chest",
         failures=[], rules=[RULE], slices=[SLICE], components=[COMPONENT],
     ),
-    StudyResult(pipeline="lungseg", policy="chest", evaluation=EVALUATION, components=[COMPONENT]),
+    COMPARISON,
+    StudyResult(pipeline="lungseg", policy="chest", comparison=COMPARISON, components=[COMPONENT]),
     ServingPointer(version=3, digest="d", candidate_key="c", baseline_key="none"),
     PushRecord(version=3, destination="/serving/3"),
     AnomalyReport(anomalies=[ANOMALY]),

@@ -8,8 +8,7 @@ import pytest
 from report_evidence import EVIDENCE, IMAGE, SLICES, compared, decision, probe, slice_of, study, with_slices
 
 from components.reporter.slices import describe
-from components.reporter.wording import effect, glossary, headline, limits
-from schema.reports.estimate import Estimate
+from components.reporter.wording import glossary, headline, limits
 
 DASH, SPACE = "\N{EN DASH}", "\N{NO-BREAK SPACE}"
 FAILED = "Mean Dice, All images: is 0.9500, must be at least 0.9"
@@ -100,23 +99,6 @@ def test_a_study_without_intervals_tells_nothing() -> None:
 def test_without_test_images_no_quality_is_claimed() -> None:
     sentence = headline(with_slices(slice_of("set:hannover", 0.9))).sentence
     assert sentence == "This model may serve: all 3 rules hold. No image of the test split was measured."
-
-
-@pytest.mark.parametrize(
-    ("statistic", "ends", "words"),
-    [
-        ("dice_mean", (0.01, 0.001, 0.02), "better"),
-        ("dice_mean", (-0.01, -0.02, -0.001), "worse"),
-        ("hd95", (0.01, 0.001, 0.02), "worse"),
-        ("hd95", (-0.01, -0.02, -0.001), "better"),
-        ("dice_mean", (0.01, -0.001, 0.02), "no difference can be told"),
-        ("dice_mean", (0.01, 0.0, 0.02), "no difference can be told"),
-        ("dice_mean", (0.01, None, None), "not known"),
-        ("dice_mean", (None, None, None), "not known"),
-    ],
-)
-def test_what_a_difference_tells(statistic: str, ends: tuple[Any, Any, Any], words: str) -> None:
-    assert effect(statistic, Estimate(value=ends[0], low=ends[1], high=ends[2])) == words
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modules.evaluation import overlap as metrics
-from modules.evaluation.bootstrap import BASELINE, CANDIDATE, DIFFERENCE, BootstrapAccumulator, _quantile
+from modules.evaluation.bootstrap import BASELINE, CANDIDATE, DIFFERENCE, BootstrapAccumulator, _quantile, tell_effect
 from modules.evaluation.measures import COLUMNS, LOWER_IS_BETTER, MEASURES, POOLED, SAID, STATISTICS, Statistic
 from schema.reports.estimate import Estimate
 
@@ -153,3 +153,20 @@ def test_weighted_quantiles_are_those_of_repeated_values(repeated: list[tuple[fl
     everything = list(itertools.chain(*[[value] * count for value, count in repeated]))
     result = _quantile(values, weights[np.newaxis], Statistic("dice", "quantile", quantile))
     assert result == pytest.approx([np.quantile(everything, quantile)])
+
+
+@pytest.mark.parametrize(
+    ("statistic", "ends", "words"),
+    [
+        ("dice_mean", (0.01, 0.001, 0.02), "better"),
+        ("dice_mean", (-0.01, -0.02, -0.001), "worse"),
+        ("hd95", (0.01, 0.001, 0.02), "worse"),
+        ("hd95", (-0.01, -0.02, -0.001), "better"),
+        ("dice_mean", (0.01, -0.001, 0.02), "no difference can be told"),
+        ("dice_mean", (0.01, 0.0, 0.02), "no difference can be told"),
+        ("dice_mean", (0.01, None, None), "not known"),
+        ("dice_mean", (None, None, None), "not known"),
+    ],
+)
+def test_what_a_difference_tells(statistic: str, ends: tuple[Any, Any, Any], words: str) -> None:
+    assert tell_effect(statistic, Estimate(value=ends[0], low=ends[1], high=ends[2])) == words

@@ -174,18 +174,33 @@ def test_an_epoch_on_originals_has_as_many_images_as_one_with_copies(mixed: Path
 
 
 @settings(deadline=None)
-@given(distinct=st.integers(1, 20), copies=st.integers(1, 50), first=st.integers(0, 100))
-def test_repetitions_fill_every_epoch_and_go_round(distinct: int, copies: int, first: int) -> None:
+@given(distinct=st.integers(1, 20), total=st.integers(1, 50), first=st.integers(0, 100))
+def test_records_fill_every_epoch_and_have_their_turn(distinct: int, total: int, first: int) -> None:
     records = tf.data.Dataset.range(distinct)
-    examples = Examples(records, distinct, distinct + copies, length=0, buffer=1, size=SIZE)
-    seen: Counter[int] = Counter()
+    examples = Examples(records, distinct, total, length=0, buffer=1, size=SIZE)
+    seen: Counter[int] = Counter(dict.fromkeys(range(distinct), 0))
     for epoch in range(first, first + 3):
-        once = Counter(reading._repeated(examples, tf.constant(epoch, tf.int64)).as_numpy_iterator())
-        assert sum(once.values()) == examples.total
-        assert len(once) == distinct
-        assert max(once.values()) - min(once.values()) <= 1
-        seen += once
+        once = Counter(reading._in_turn(examples, tf.constant(epoch, tf.int64)).as_numpy_iterator())
+        assert sum(once.values()) == total
+        seen.update(once)
         assert max(seen.values()) - min(seen.values()) <= 1
+
+
+def test_as_many_images_for_an_original_whatever_the_copies(mixed: Path) -> None:
+    """Six originals, three copies: of twelve images an epoch, three come twice; of six, others come in the next."""
+    everything = images_of(mixed, 0) + images_of(mixed, 1)
+    more, fewer = (read_examples([str(mixed)], SIZE, "keep", number) for number in (2, 1))
+    assert (more.distinct, more.total, fewer.distinct, fewer.total) == (9, 12, 9, 6)
+    seen = images_seen(more, plan_steps(12, 4, 1), epochs=range(3), seed=7)
+    assert Counter(seen) == Counter(dict.fromkeys(everything, 4))
+    seen = images_seen(fewer, plan_steps(6, 4, 1), epochs=range(3), seed=7)
+    assert Counter(seen) == Counter(dict.fromkeys(everything, 2))
+    assert set(seen[:6]) != set(seen[6:12])
+
+    originals = read_examples([str(mixed)], SIZE, "replace", 2)
+    assert (originals.distinct, originals.total) == (6, 12)
+    seen = images_seen(originals, plan_steps(12, 4, 1), epochs=range(1), seed=7)
+    assert Counter(seen) == Counter(dict.fromkeys(images_of(mixed, 0), 2))
 
 
 def test_originals_alone_come_once(mixed: Path) -> None:

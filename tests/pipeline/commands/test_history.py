@@ -33,6 +33,7 @@ from pipeline.root import METADATA_FILE
 from schema.reports.blessing import BlessingDecision, RuleResult
 from schema.reports.estimate import Estimate
 from schema.reports.evaluation import Evaluation, Slice
+from schema.reports.study import Arm, ArmComparison, ArmSlice, StudySlice
 
 Lungseg = Callable[..., tuple[int, str, str]]
 
@@ -135,6 +136,25 @@ def Pusher(  # noqa: N802
         pushed_model.set_string_custom_property("pushed_version", version)
 
 
+@component
+def StudyComparison(  # noqa: N802
+    blessing: InputArtifact[standard_artifacts.ModelBlessing],
+    comparison: OutputArtifact[standard_artifacts.ModelEvaluation],
+) -> None:
+    dice = {"is_augmented:0": 0.92, "is_augmented:1": 0.87}
+    ArmComparison(
+        arms=[Arm(name="plain", settings={}), Arm(name="wide", settings={})], seeds=[7], folds=None, confidence=0.95,
+        min_patients=10, tolerance=0.01, headline="Better than 'plain': 'wide'", shown=[],
+        slices=[
+            StudySlice(
+                slice=name, set="test", keys={}, examples=12, patients=12, enough=True,
+                arms=[ArmSlice(arm="plain", metrics={"dice_mean": Estimate(value=value)}, by_seed={}, differences={})],
+            )
+            for name, value in dice.items()
+        ],
+    ).write(comparison.uri)  # fmt: skip
+
+
 def run(
     root: Path,
     *,
@@ -154,7 +174,8 @@ def run(
     judge = Evaluator(examples=augmenter.outputs["augmented_examples"], blessed=int(blessed), problem=problem)
     probe = ServingProbe(blessing=judge.outputs["blessing"], passed=int(passed))
     pusher = Pusher(infra_blessing=probe.outputs["infra_blessing"], version=version)
-    nodes = [example_gen, augmenter, judge, probe, pusher]
+    comparison = StudyComparison(blessing=judge.outputs["blessing"])
+    nodes = [example_gen, augmenter, judge, *([comparison] if last == "StudyComparison" else [probe, pusher])]
     runner = local_runner.LocalRunner(root, Unheard())
     runner.run(
         Pipeline(
@@ -224,9 +245,9 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.raises(KeyboardInterrupt):
         run(root, span=5, problem="interrupted")
     run(root, span=6, last="ServingProbe")
-    run(root, name="lungs-study", last="Evaluator")
+    run(root, name="lungs-study", last="StudyComparison")
     with pytest.raises(ComponentError):
-        run(root, name="lungs-study", span=2, problem="the data are upside down", last="Evaluator")
+        run(root, name="lungs-study", span=2, problem="the data are upside down", last="StudyComparison")
     # 2026-03-01 18:14:59.999 and 18:15:00 UTC: midnight in Kathmandu lies between them.
     start_at(root, 1772388899999, 1772388900000, *(1772388900000 + 60000 * minute for minute in range(1, 7)), 0)
     return root
@@ -276,7 +297,11 @@ def test_every_outcome(recorded: Path) -> None:
         run_of("2026-03-02T00:03", span=4, policy="strong", status="failed", reason="Evaluator", **UNJUDGED),
         run_of("2026-03-02T00:04", span=5, status="unfinished", **UNJUDGED),
         run_of("2026-03-02T00:05", span=6, status="unfinished"),
-        run_of("2026-03-02T00:06", pipeline="lungs-study", kind="study", status="done"),
+        run_of(
+            "2026-03-02T00:06",
+            pipeline="lungs-study", kind="study", status="done", reason="Better than 'plain': 'wide'",
+            dice_originals=0.92, dice_copies=0.87,
+        ),
     ]  # fmt: skip
 
 
@@ -301,7 +326,7 @@ def test_the_table(lungseg: Lungseg, recorded: Path) -> None:
         ["2026-03-02 00:03", "4", "strong 25b93502", "-", "-", "-", "failed in Evaluator"],
         ["2026-03-02 00:04", "5", chest, "-", "-", "-", "unfinished"],
         ["2026-03-02 00:05", "6", chest, *numbers, "-", "unfinished"],
-        ["2026-03-02 00:06", "1", chest, *numbers, "-", "study"],
+        ["2026-03-02 00:06", "1", chest, "0.9200", "0.8700", "-", "study: Better than 'plain': 'wide'"],
     ]
 
 

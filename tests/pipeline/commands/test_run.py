@@ -13,7 +13,7 @@ from tfx.types import standard_artifacts
 from webhook_server import WebhookServer
 
 from pipeline import console
-from pipeline.commands.run import _marked_unfinished, _verdict, check_data, run, study
+from pipeline.commands.run import _marked_unfinished, _verdict, check_data, run
 from pipeline.config import load_config
 from pipeline.errors import ComponentError, UserError
 from pipeline.root import check_root
@@ -270,14 +270,6 @@ def test_a_run_from_the_cache_says_so(tmp_path: Path, version: str, end: str) ->
 def test_an_emptied_serving_folder_is_no_success(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=f"^nothing has changed .* version 3, but '{tmp_path}' holds no model now: put"):
         verdict_of(tmp_path, "3")
-
-
-@pytest.mark.parametrize("setting", ["tune.trials", "train.warm_start"])
-def test_a_study_favours_none_of_the_two(tmp_path: Path, setting: str) -> None:
-    config = load_config("demo", {setting: 1 if setting == "tune.trials" else True}, data=tmp_path, root=tmp_path)
-    message = "^a study trains twice from scratch: set tune.trials to 0 and train.warm_start to false$"
-    with pytest.raises(UserError, match=message):
-        study(config)
 
 
 def test_external_data_that_is_missing(tmp_path: Path) -> None:

@@ -11,11 +11,13 @@ from tfx.types.experimental import simple_artifacts
 from pipeline.commands.run_result import collect_result, collect_study, collect_unchanged, report_of
 from pipeline.config import Config
 from pipeline.runners import ComponentRun
+from schema.reports.base import ReportFileError
 from schema.reports.blessing import BlessingDecision, RuleResult
 from schema.reports.estimate import Estimate
 from schema.reports.evaluation import Evaluation, Slice
-from schema.reports.result import ComponentResult, RunResult, StudyResult
+from schema.reports.result import ComponentResult, RunResult
 from schema.reports.serving import ChangeReport, Origin
+from schema.reports.study import Arm, ArmComparison, StudyResult
 
 
 def slice_of(name: str, examples: int, **metrics: Estimate) -> Slice:
@@ -35,6 +37,12 @@ EVALUATION = Evaluation(
         slice_of("is_augmented:0", 10, dice_mean=Estimate(value=0.96), dice_drop=Estimate(value=None)),
     ],
 )
+
+
+COMPARISON = ArmComparison(
+    arms=[Arm(name="plain", settings={}), Arm(name="slow", settings={"train.epochs": 9})], seeds=[7], folds=None,
+    confidence=0.95, min_patients=10, tolerance=0.01, headline="None", shown=[], slices=[],
+)  # fmt: skip
 
 
 def rule_result(passed: bool) -> RuleResult:
@@ -141,10 +149,24 @@ def test_an_unchanged_run_keeps_the_figures_of_the_model(
     assert collect_unchanged(config, unchanged_run(tmp_path)) == result, "nor does the next one lose them"
 
 
+def study_runs(folder: Path) -> list[ComponentRun]:
+    """The runs of a study whose StudyComparison has written to `folder`."""
+    COMPARISON.write(folder)
+    comparison, report = standard_artifacts.ModelEvaluation(), simple_artifacts.File()
+    comparison.uri, report.uri = str(folder), "/study"
+    return [
+        ComponentRun("StudyComparison", 1.26, False, {"comparison": [comparison]}),
+        ComponentRun("StudyReporter", 1.26, True, {"report": [report]}),
+    ]
+
+
 def test_a_study(tmp_path: Path, config: Config) -> None:
-    study = collect_study(config, runs(tmp_path))
-    assert (study.pipeline, study.policy, study.evaluation) == ("clinic", "chest", EVALUATION)
-    assert len(study.components) == 6
+    study = collect_study(config, study_runs(tmp_path))
+    assert (study.pipeline, study.policy, study.comparison) == ("clinic", "chest", COMPARISON)
+    assert [(component.id, component.cached) for component in study.components] == [
+        ("StudyComparison", False), ("StudyReporter", True),
+    ]  # fmt: skip
+    assert report_of(study_runs(tmp_path)) == Path("/study")
 
 
 RESULT = RunResult(
@@ -195,9 +217,16 @@ def test_result_json(tmp_path: Path) -> None:
 
 
 def test_study_json(tmp_path: Path, config: Config) -> None:
-    study = collect_study(config, runs(tmp_path))
+    study = collect_study(config, study_runs(tmp_path))
     study.write(tmp_path)
     assert StudyResult.read(tmp_path) == study
     content = json.loads((tmp_path / "study.json").read_text())
-    assert list(content) == ["format_version", "pipeline", "policy", "evaluation", "components"]
-    assert content["evaluation"]["slices"][0]["metrics"]["dice_worst"] == {"value": 0.5, "low": None, "high": None}
+    assert list(content) == ["format_version", "pipeline", "policy", "comparison", "components"]
+    assert content["format_version"] == 2
+    assert content["comparison"]["arms"][1] == {"name": "slow", "settings": {"train.epochs": 9}}
+
+
+def test_a_study_of_an_earlier_version(tmp_path: Path) -> None:
+    (tmp_path / "study.json").write_text('{"pipeline": "a", "policy": "chest", "evaluation": {}, "components": []}')
+    with pytest.raises(ReportFileError, match=r"study.json', 'comparison': Field required: "):
+        StudyResult.read(tmp_path)

@@ -1,0 +1,97 @@
+"""Runs the StudyReporter."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from tfx.utils import path_utils
+
+from components import artifacts, base
+from components.reporter import pictures
+from components.study_comparison.settings import StudyComparisonSettings
+from components.study_comparison.tables import read_sets
+from components.study_reporter import page
+from components.study_reporter.cases import Case, choose
+from components.study_reporter.settings import StudyReporterSettings
+from modules.serving.segmenter import Segmenter
+from schema.files import write_whole
+from schema.record import Record
+from schema.reports.evaluation import TEST_SET, Evaluation
+from schema.reports.study import ArmComparison
+from schema.reports.training import Training, TrainingHistory
+
+INDEX_FILE: Final = "index.html"
+
+_LOG = logging.getLogger("lungseg.study")
+
+
+class Executor(base.Executor[StudyReporterSettings]):
+    """Writes the report on a study."""
+
+    SETTINGS = StudyReporterSettings
+
+    def run(self, inputs: base.Artifacts, outputs: base.Artifacts, settings: StudyReporterSettings) -> None:
+        """Report.
+
+        Args:
+            inputs: `comparison`, `evaluations`, `models`, `model_runs`, `examples` and, if there are any,
+                `external_examples`.
+            outputs: `report`: `index.html`, which needs no other file.
+            settings: Of the study.
+
+        Raises:
+            StudyError: The inputs are not those of one study.
+            ReportError: An image that was measured is not among the examples.
+            ReportFileError: Another component's report is missing or damaged.
+            ModelError: A model cannot be loaded.
+        """
+        comparison = ArmComparison.read(inputs["comparison"].uri)
+        evaluations = [evaluation.uri for evaluation in inputs.all("evaluations")]
+        trainings = StudyComparisonSettings(
+            arms=tuple(comparison.arms), seeds=tuple(comparison.seeds), folds=comparison.folds
+        )
+        cases = [case for set_ in read_sets(evaluations, trainings) for case in choose(set_, comparison.arms)]
+        histories = [TrainingHistory.read(run.uri) for run in inputs.all("model_runs")]
+        shown = _show(inputs, comparison, cases)
+        html = page.render(comparison, histories, shown, settings)
+        write_whole(Path(outputs["report"].uri) / INDEX_FILE, html)
+        _LOG.info("%s (%d images shown)", comparison.headline, len(shown))
+
+
+def _show(inputs: base.Artifacts, comparison: ArmComparison, cases: Sequence[Case]) -> list[page.Shown]:
+    """Draw the cases as the models of the first seed see them, the reference's and the arm's."""
+    records = _find_records(inputs, cases)
+    evaluated = [Evaluation.read(evaluation.uri) for evaluation in inputs.all("evaluations")]
+    models = {evaluation.training: evaluation.model for evaluation in evaluated}
+    wanted: dict[Training, dict[tuple[str, str], Record]] = {}
+    for case in cases:
+        for training in _trainings(case, comparison):
+            wanted.setdefault(training, {})[case.set, case.image_id] = records[case.set, case.image_id]
+    drawn = {
+        training: pictures.draw_all(of_training, Segmenter(path_utils.serving_model_path(models[training])))
+        for training, of_training in wanted.items()
+    }
+    return [
+        page.Shown(case, *(drawn[training][case.set, case.image_id] for training in _trainings(case, comparison)))
+        for case in cases
+    ]
+
+
+def _trainings(case: Case, comparison: ArmComparison) -> list[Training]:
+    """Return whose predictions are shown: the reference's and the arm's."""
+    fold = 1 if case.set != TEST_SET and comparison.folds else case.fold
+    names = (comparison.arms[0].name, case.arm)
+    return [Training(arm=name, seed=comparison.seeds[0], fold=fold) for name in names]
+
+
+def _find_records(inputs: base.Artifacts, cases: Sequence[Case]) -> dict[tuple[str, str], Record]:
+    found: dict[tuple[str, str], Record] = {}
+    for set_ in dict.fromkeys(case.set for case in cases):
+        examples = inputs.all("examples" if set_ == TEST_SET else "external_examples")
+        files = [
+            file for artifact in examples for file in artifacts.record_files(artifacts.split_folder(artifact, set_))
+        ]
+        of_set = pictures.find_records(files, [case.image_id for case in cases if case.set == set_])
+        found |= {(set_, image_id): record for image_id, record in of_set.items()}
+    return found
