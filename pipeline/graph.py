@@ -41,7 +41,6 @@ from modules.training.settings import TrainerSettings, TuneSettings
 from pipeline.config import Config
 from pipeline.data_graph import DataNodes, prepare, validate
 from pipeline.root import ARTIFACTS_DIR
-from schema.reports.run_report import ReportKind
 from schema.reports.serving import Regardless
 
 _TRAINER: Final = "modules.training.trainer"
@@ -117,7 +116,6 @@ def _run_nodes(config: Config, detector: ChangeDetector, *, on_cluster: bool) ->
     )
     reporter = _reporter(
         config,
-        "run",
         data,
         trainer,
         evaluator,
@@ -241,14 +239,9 @@ def _trainer_settings(config: Config, module: str, tune: TuneSettings | None = N
 
 
 def _reporter(
-    config: Config,
-    kind: ReportKind,
-    data: DataNodes,
-    trainer: Trainer,
-    evaluator: Evaluator,
-    **others: BaseChannel | None,
+    config: Config, data: DataNodes, trainer: Trainer, evaluator: Evaluator, **others: BaseChannel | None
 ) -> Reporter:
-    """Make the Reporter of a run or a study; `others` are inputs that one of both has."""
+    """Make the Reporter; `others` are its inputs of what became of the model."""
     return Reporter(
         examples=data.examples,
         external_examples=data.external,
@@ -261,7 +254,6 @@ def _reporter(
         evaluation=evaluator.outputs["evaluation"],
         settings=ReporterSettings(
             pipeline=config.name,
-            kind=kind,
             transform=config.transform,
             model=config.model,
             train=config.train,

@@ -54,7 +54,7 @@ class Executor(base.BeamExecutor[EvaluatorSettings]):
         models, baseline_name = {CANDIDATE: _folder(inputs["model"])}, None
         if baseline := inputs.get("baseline_model"):
             models[BASELINE] = _folder(baseline)
-            baseline_name = settings.baseline_name or f"version {baseline.get_int_custom_property('version')}"
+            baseline_name = f"version {baseline.get_int_custom_property('version')}"
         self._measure(_sets(inputs), models, settings.evaluate, evaluation.uri)
         evaluated = read_evaluation(evaluation.uri, settings.evaluate, baseline_name).model_copy(
             update={"training": settings.training, "model": inputs["model"].uri}

@@ -6,10 +6,8 @@ from schema.settings import Settings
 
 
 class EvaluatorSettings(Settings):
-    """How a model is judged, and what it is compared with."""
+    """How a model is judged, and whose it is."""
 
     evaluate: EvaluateSettings = EvaluateSettings()
-    baseline_name: str = ""
-    """What the baseline is, in words; empty: the version that its artifact tells."""
     training: Training | None = None
     """Which training of a study made the candidate; None in a run."""

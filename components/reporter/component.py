@@ -23,7 +23,6 @@ class ReporterSpec(component_spec.ComponentSpec):
         "external_validation": ChannelParameter(type=standard_artifacts.ExampleAnomalies, optional=True),
         "model": ChannelParameter(type=standard_artifacts.Model),
         "model_run": ChannelParameter(type=standard_artifacts.ModelRun),
-        "baseline_model_run": ChannelParameter(type=standard_artifacts.ModelRun, optional=True),
         "evaluation": ChannelParameter(type=standard_artifacts.ModelEvaluation),
         "blessing": ChannelParameter(type=standard_artifacts.ModelBlessing, optional=True),
         "infra_blessing": ChannelParameter(type=standard_artifacts.InfraBlessing, optional=True),
@@ -47,7 +46,6 @@ class Reporter(base.Component):
         blessing=evaluator.outputs["blessing"],
         settings=ReporterSettings(
             pipeline="lungseg",
-            kind="run",
             model=ModelSettings(),
             train=TrainSettings(),
             evaluate=EvaluateSettings(),
@@ -72,7 +70,6 @@ class Reporter(base.Component):
         anomalies: types.BaseChannel | None = None,
         validation: types.BaseChannel | None = None,
         external_validation: types.BaseChannel | None = None,
-        baseline_model_run: types.BaseChannel | None = None,
         blessing: types.BaseChannel | None = None,
         infra_blessing: types.BaseChannel | None = None,
         pushed_model: types.BaseChannel | None = None,
@@ -91,7 +88,6 @@ class Reporter(base.Component):
             anomalies: Of these statistics, with their drift, as the ExampleValidator writes them.
             validation: The report of the RecordValidator.
             external_validation: That on external test sets.
-            baseline_model_run: Of the other training of a study.
             blessing: Whether the model keeps the rules.
             infra_blessing: Whether its export can be served.
             pushed_model: Whether it is served.
@@ -107,7 +103,6 @@ class Reporter(base.Component):
             external_validation=external_validation,
             model=model,
             model_run=model_run,
-            baseline_model_run=baseline_model_run,
             evaluation=evaluation,
             blessing=blessing,
             infra_blessing=infra_blessing,

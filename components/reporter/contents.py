@@ -62,11 +62,10 @@ def contents(evidence: Evidence) -> RunReport:
     """Put the report together; numbers that are not finite become None."""
     evaluation = evidence.evaluation
     report = RunReport(
-        kind=evidence.settings.kind,
         pipeline=evidence.settings.pipeline,
         decision=_decision(evidence),
         probe=evidence.probe,
-        training=_training(evidence),
+        training=Training(history=evidence.history, best_epoch=evidence.history.best_epoch),
         slices=_slices(evaluation),
         robustness=[_describe(slice_) for slice_ in copies_by_transform(evaluation)],
         external=[_external(evaluation, name) for name in external_sets(evaluation)],
@@ -116,16 +115,6 @@ def _state(rule: RuleResult) -> StatedRule:
         label=label(rule.metric),
         words=_BOUNDS[rule.kind],
         where=describe_place(rule.set, rule.keys),
-    )
-
-
-def _training(evidence: Evidence) -> Training:
-    history, other = evidence.history, evidence.other_history
-    return Training(
-        history=history,
-        best_epoch=history.best_epoch,
-        other_history=other,
-        other_best_epoch=other.best_epoch if other else None,
     )
 
 

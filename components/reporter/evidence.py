@@ -48,7 +48,6 @@ class Evidence:
         evaluation: What was measured on slices of them.
         history: Of the training.
         data: What it was trained and tested on.
-        other_history: In a study, of the training on originals only.
         decision: Whether the model keeps the rules; None where it was not judged.
         probe: Whether its export can be served; None where that was not tried.
         pushed: Whether it was pushed; None where that was not tried.
@@ -70,7 +69,6 @@ class Evidence:
     evaluation: Evaluation
     history: TrainingHistory
     data: Data
-    other_history: TrainingHistory | None = None
     decision: BlessingDecision | None = None
     probe: ProbeResult | None = None
     pushed: bool | None = None

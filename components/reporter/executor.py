@@ -34,8 +34,8 @@ class Executor(base.Executor[ReporterSettings]):
 
         Args:
             inputs: `examples`, `model`, `model_run` and `evaluation`; if there are any, `external_examples`,
-                `statistics`, `anomalies`, `validation`, `external_validation`, `baseline_model_run`, `blessing`,
-                `infra_blessing`, `pushed_model` and `baseline_model`.
+                `statistics`, `anomalies`, `validation`, `external_validation`, `blessing`, `infra_blessing`,
+                `pushed_model` and `baseline_model`.
             outputs: `report`: `index.html`, which needs no other file, a `RunReport` and `model_card.md`.
             settings: Of the run.
 

@@ -5,7 +5,6 @@ from modules.evaluation.settings import EvaluateSettings
 from modules.network.settings import ModelSettings
 from modules.preprocessing.settings import TransformSettings
 from modules.training.settings import TrainSettings
-from schema.reports.run_report import ReportKind
 from schema.settings import Settings
 
 
@@ -14,7 +13,6 @@ class ReporterSettings(Settings):
 
     pipeline: str
     """Its name."""
-    kind: ReportKind
     transform: TransformSettings
     model: ModelSettings
     train: TrainSettings

@@ -8,17 +8,15 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from components.reporter.evidence import Evidence
-from components.reporter.figures import label, write, write_estimate, write_interval
-from components.reporter.slices import COPIES, DICE, describe_place, named_originals, originals
-from modules.evaluation.bootstrap import tell_effect
+from components.reporter.figures import label, write, write_interval
+from components.reporter.slices import COPIES, DICE, describe_place, originals
 from modules.preprocessing.settings import Normalization
 from schema import features
 from schema.reports.blessing import RuleResult
-from schema.reports.estimate import Effect, Estimate
+from schema.reports.estimate import Estimate
 from schema.reports.evaluation import TEST_SET, Slice
 from schema.reports.run_report import Outcome
 
-_HELPS: Final[dict[Effect, str]] = {"better": "it helps", "worse": "it harms"}
 NORMALIZATIONS: Final[dict[Normalization, str]] = {
     "dataset": "by mean and standard deviation of all original training images",
     "image": "by mean and standard deviation of each image, without its border",
@@ -44,7 +42,7 @@ class Headline(NamedTuple):
 
 def headline(evidence: Evidence) -> Headline:
     """Put the decision into words."""
-    decided = _study(evidence) if evidence.settings.kind == "study" else _run(evidence)
+    decided = _decide(evidence)
     return decided._replace(sentence=f"{decided.sentence} {_quality(evidence)}")
 
 
@@ -97,7 +95,7 @@ def glossary(tolerance: float) -> dict[str, str]:
     }
 
 
-def _run(evidence: Evidence) -> Headline:
+def _decide(evidence: Evidence) -> Headline:
     decision, probe = evidence.decision, evidence.probe
     if decision is None:
         sentence = "This model must not serve: no rules were applied to it."
@@ -129,36 +127,13 @@ def _list_broken(broken: Sequence[RuleResult], rules: int) -> str:
     return f"{len(broken)} of {rules} rules {'does' if len(broken) == 1 else 'do'} not hold ({reasons})"
 
 
-def _study(evidence: Evidence) -> Headline:
-    changes: list[tuple[Effect, str]] = []
-    for name, slice_ in named_originals(evidence.evaluation):
-        difference = (slice_.difference or {}).get(DICE)
-        verdict = tell_effect(DICE, difference)
-        if verdict != "not known":
-            by = write_estimate(DICE, difference, signed=True)
-            changes.append((verdict, f"{name}: {by}, {_HELPS.get(verdict, verdict)}"))
-    effects = {verdict for verdict, _ in changes}
-    if not changes:
-        title = "Whether augmentation pays is not known"
-    elif effects == {"no difference can be told"}:
-        title = "Augmentation makes no difference that could be told"
-    elif "worse" in effects:
-        title = "Augmentation harms" + (", and helps elsewhere" if "better" in effects else "")
-    else:
-        title = "Augmentation helps" + (", though not everywhere" if len(effects) > 1 else "")
-    change = "; ".join(text for _, text in changes) or "there is nothing to compare"
-    sentence = f"Change of mean Dice through augmented copies, at as many training steps: {change}."
-    return Headline("compared", title, sentence)
-
-
 def _quality(evidence: Evidence) -> str:
     unseen = originals(evidence.evaluation, TEST_SET)
     copies = evidence.evaluation.find(TEST_SET, COPIES)
     if unseen is None:
         return "No image of the test split was measured."
     interval = f"{100 * evidence.evaluation.confidence:g}\N{NO-BREAK SPACE}% interval"
-    whose = "With copies the" if evidence.settings.kind == "study" else "Its"
-    text = f"{whose} mean Dice is {_dice(unseen, interval)} on {_images(unseen, 'unseen original', 'unseen originals')}"
+    text = f"Its mean Dice is {_dice(unseen, interval)} on {_images(unseen, 'unseen original', 'unseen originals')}"
     if copies is not None:
         text += f", and {_dice(copies, interval)} on {_images(copies, 'augmented copy', 'augmented copies')}"
     return text + "."

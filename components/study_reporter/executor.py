@@ -1,16 +1,17 @@
 """Runs the StudyReporter."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from tfx import types
 from tfx.utils import path_utils
 
 from components import artifacts, base
 from components.reporter import pictures
 from components.study_comparison.settings import StudyComparisonSettings
-from components.study_comparison.tables import read_sets
+from components.study_comparison.tables import StudyError, read_sets
 from components.study_reporter import page
 from components.study_reporter.cases import Case, choose
 from components.study_reporter.settings import StudyReporterSettings
@@ -52,24 +53,48 @@ class Executor(base.Executor[StudyReporterSettings]):
             arms=tuple(comparison.arms), seeds=tuple(comparison.seeds), folds=comparison.folds
         )
         cases = [case for set_ in read_sets(evaluations, trainings) for case in choose(set_, comparison.arms)]
-        histories = [TrainingHistory.read(run.uri) for run in inputs.all("model_runs")]
-        shown = _show(inputs, comparison, cases)
-        html = page.render(comparison, histories, shown, settings)
+        models = _find_models(inputs)
+        shown = _show(inputs, comparison, cases, models)
+        html = page.render(comparison, _read_histories(inputs, models), shown, settings)
         write_whole(Path(outputs["report"].uri) / INDEX_FILE, html)
         _LOG.info("%s (%d images shown)", comparison.headline, len(shown))
 
 
-def _show(inputs: base.Artifacts, comparison: ArmComparison, cases: Sequence[Case]) -> list[page.Shown]:
+def _find_models(inputs: base.Artifacts) -> dict[Training, types.Artifact]:
+    """Return the model of each training, which its evaluation names."""
+    by_folder = {model.uri: model for model in inputs.all("models")}
+    models = {}
+    for artifact in inputs.all("evaluations"):
+        evaluation = Evaluation.read(artifact.uri)
+        if evaluation.training is None or evaluation.model not in by_folder:
+            raise StudyError(f"'{artifact.uri}' is the evaluation of a model that is not of this study: leave it out")
+        models[evaluation.training] = by_folder[evaluation.model]
+    return models
+
+
+def _read_histories(
+    inputs: base.Artifacts, models: Mapping[Training, types.Artifact]
+) -> dict[Training, TrainingHistory]:
+    """Read the history of each training; TFX calls the folders of both artifacts after the execution that made them."""
+    by_execution = {Path(run.uri).name: run.uri for run in inputs.all("model_runs")}
+    return {
+        training: TrainingHistory.read(by_execution[Path(model.uri).name])
+        for training, model in models.items()
+        if Path(model.uri).name in by_execution
+    }
+
+
+def _show(
+    inputs: base.Artifacts, comparison: ArmComparison, cases: Sequence[Case], models: Mapping[Training, types.Artifact]
+) -> list[page.Shown]:
     """Draw the cases as the models of the first seed see them, the reference's and the arm's."""
     records = _find_records(inputs, cases)
-    evaluated = [Evaluation.read(evaluation.uri) for evaluation in inputs.all("evaluations")]
-    models = {evaluation.training: evaluation.model for evaluation in evaluated}
     wanted: dict[Training, dict[tuple[str, str], Record]] = {}
     for case in cases:
         for training in _trainings(case, comparison):
             wanted.setdefault(training, {})[case.set, case.image_id] = records[case.set, case.image_id]
     drawn = {
-        training: pictures.draw_all(of_training, Segmenter(path_utils.serving_model_path(models[training])))
+        training: pictures.draw_all(of_training, Segmenter(path_utils.serving_model_path(models[training].uri)))
         for training, of_training in wanted.items()
     }
     return [

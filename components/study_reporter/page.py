@@ -1,6 +1,6 @@
 """Renders the page of a study."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -20,7 +20,7 @@ from modules.evaluation.arms import OUTCOMES
 from schema.features import IS_AUGMENTED
 from schema.reports.evaluation import TEST_SET
 from schema.reports.study import ArmComparison
-from schema.reports.training import TrainingHistory
+from schema.reports.training import Training, TrainingHistory
 
 _COLOURS: Final = "tab10"
 _MANY_COLOURS: Final = "turbo"
@@ -37,7 +37,7 @@ class Shown(NamedTuple):
 
 def render(
     comparison: ArmComparison,
-    histories: Sequence[TrainingHistory],
+    histories: Mapping[Training, TrainingHistory],
     shown: Sequence[Shown],
     settings: StudyReporterSettings,
 ) -> str:
@@ -89,14 +89,14 @@ def _forest(outcome: str, comparison: ArmComparison) -> Chart:
     return charts.forest(outcome, rows, axis=axis, reference=0, signed=True)
 
 
-def _curves(comparison: ArmComparison, histories: Sequence[TrainingHistory]) -> Chart:
+def _curves(comparison: ArmComparison, histories: Mapping[Training, TrainingHistory]) -> Chart:
     """Draw the validation figures of all trainings, a colour an arm."""
     names = [arm.name for arm in comparison.arms]
     many = mpl.colormaps[_COLOURS if len(names) <= 11 else _MANY_COLOURS].resampled(max(10, len(names) - 1))
     colours = [INK, *(to_hex(many(number)) for number in range(len(names) - 1))]
     drawn, told = [], []
     for name, colour in zip(names, colours, strict=True):
-        of_arm = [history for history in histories if history.training and history.training.arm == name]
+        of_arm = [history for training, history in histories.items() if training.arm == name]
         drawn += [
             Curve("" if number else name, history, colour, validation=True) for number, history in enumerate(of_arm)
         ]

@@ -11,7 +11,6 @@ from pydantic import Field, model_validator
 
 from modules.network.settings import ModelSettings, Width
 from modules.preprocessing.settings import TransformSettings
-from schema.reports.training import Training
 from schema.settings import Settings
 
 _Count = Annotated[int, Field(ge=1)]
@@ -101,5 +100,3 @@ class TrainerSettings(Settings):
     """A folder that outlives an execution, so that the next one finds what a killed one leaves."""
     code_version: str = ""
     """Identifies the code that trains, so that neither cache nor checkpoints outlive it."""
-    training: Training | None = None
-    """Which one of a study it is; None in a run."""

@@ -118,7 +118,7 @@ def run_fn(fn_args: FnArgs) -> None:
         review_below=job.settings.model.review_below,
     )
     write_weights(trained.model, job.settings.model, Path(fn_args.serving_model_dir))
-    TrainingHistory(figures=trained.history, training=job.settings.training).write(str(fn_args.model_run_dir))
+    TrainingHistory(figures=trained.history).write(str(fn_args.model_run_dir))
     trained.checkpoint.remove()
 
 

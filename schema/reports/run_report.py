@@ -1,4 +1,4 @@
-"""What the Reporter tells of a run or a study: every number of its page, and more.
+"""What the Reporter tells of a run: every number of its page, and more.
 
 >>> report = RunReport.read(folder)
 >>> report.decision.headline
@@ -20,11 +20,8 @@ from schema.reports.statistics import Anomaly, DriftReport
 from schema.reports.training import TrainingHistory
 from schema.reports.validation import ValidationReport
 
-ReportKind = Literal["run", "study"]
-"""`run` judges one model; `study` compares a training with augmented copies to one on originals only."""
-
-Outcome = Literal["served", "fit", "refused", "compared", "not judged"]
-"""`fit`: may serve, but was not pushed; `compared`: of a study, which judges nothing."""
+Outcome = Literal["served", "fit", "refused", "not judged"]
+"""`fit`: may serve, but was not pushed."""
 
 
 class KeyFigure(Part):
@@ -69,9 +66,6 @@ class Training(Part):
     history: TrainingHistory
     best_epoch: int | None
     """Its number, from 1: that of the highest validation Dice, whose weights are kept."""
-    other_history: TrainingHistory | None
-    """In a study, of the training on originals only."""
-    other_best_epoch: int | None
 
 
 class DescribedSlice(Slice):
@@ -280,7 +274,6 @@ class RunReport(Report):
 
     FILE: ClassVar = "report.json"
 
-    kind: ReportKind
     pipeline: str
     decision: Decision
     probe: ProbeResult | None

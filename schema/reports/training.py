@@ -1,4 +1,4 @@
-"""What the Trainer tells of a training."""
+"""What a training is called, and what the Trainer tells of it."""
 
 from typing import ClassVar
 
@@ -21,8 +21,6 @@ class TrainingHistory(Report):
 
     figures: dict[str, list[float | None]]
     """By name: `loss`, `accuracy`, `dice`, and the same of validation behind `val_`; None where one is not finite."""
-    training: Training | None = None
-    """Which one of a study it is; None in a run."""
 
     @property
     def best_epoch(self) -> int | None:

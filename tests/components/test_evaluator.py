@@ -25,6 +25,7 @@ from modules.serving.export import export_model
 from schema.record import Record, encode
 from schema.reports.blessing import BlessingDecision
 from schema.reports.evaluation import Evaluation
+from schema.reports.training import Training
 
 SIZE = 16
 WriteExamples = Callable[..., Artifact]
@@ -101,7 +102,7 @@ Evaluate = Callable[..., Outputs]
 
 @pytest.fixture
 def evaluate(tmp_path: Path) -> Evaluate:
-    def run(model: Artifact, examples: Artifact, baseline_name: str = "", **others: list[Artifact]) -> Outputs:
+    def run(model: Artifact, examples: Artifact, training: Training | None = None, **others: list[Artifact]) -> Outputs:
         outputs = {"evaluation": standard_artifacts.ModelEvaluation(), "blessing": standard_artifacts.ModelBlessing()}
         for key, artifact in outputs.items():
             artifact.uri = str(tmp_path / key)
@@ -110,7 +111,7 @@ def evaluate(tmp_path: Path) -> Evaluate:
         Executor(Executor.Context(tmp_dir=str(tmp_path / "tmp"), unique_id="1")).Do(
             {"examples": [examples], "model": [model], **others},
             {key: [artifact] for key, artifact in outputs.items()},
-            {"settings": EvaluatorSettings(evaluate=SETTINGS, baseline_name=baseline_name).model_dump_json()},
+            {"settings": EvaluatorSettings(evaluate=SETTINGS, training=training).model_dump_json()},
         )
         return outputs
 
@@ -167,9 +168,10 @@ def test_a_worse_model_is_not_blessed_against_the_baseline(
 
 
 def test_an_equal_model_is_blessed(evaluate: Evaluate, good: Artifact, examples: Artifact) -> None:
-    evaluation, decision, _ = read(evaluate(good, examples, "originals only", baseline_model=[good]))
+    training = Training(arm="wide", seed=7, fold=2)
+    evaluation, decision, _ = read(evaluate(good, examples, training, baseline_model=[good]))
     assert decision.blessed
-    assert evaluation.baseline == "originals only"
+    assert (evaluation.training, evaluation.model) == (training, good.uri)
     difference = evaluation.slices[0].difference
     assert difference is not None
     assert (difference["dice_mean"].low, difference["dice_mean"].high) == (0, 0)
@@ -304,7 +306,7 @@ def test_a_copy_without_its_original_has_no_drop() -> None:
 
 
 def test_the_component(examples: Artifact) -> None:
-    settings = EvaluatorSettings(evaluate=SETTINGS, baseline_name="b")
+    settings = EvaluatorSettings(evaluate=SETTINGS, training=Training(arm="a", seed=7))
     component = Evaluator(
         examples=channel_utils.as_channel([examples]),
         model=channel_utils.as_channel([standard_artifacts.Model()]),

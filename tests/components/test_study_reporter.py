@@ -33,36 +33,31 @@ ARMS = (Arm(name="<plain>", settings={}), Arm(name="slow", settings={"train.epoc
 PATIENTS = 6
 
 
-@pytest.fixture(scope="session")
-def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("model")
-    threshold_model.save(folder / "Format-Serving")
-    return folder
-
-
 @pytest.fixture
-def inputs(tmp_path: Path, make_record: MakeRecord, model_dir: Path) -> Inputs:
+def inputs(tmp_path: Path, make_record: MakeRecord) -> Inputs:
     """Of two arms, two seeds and two folds; on image 4 the arms differ most, on image 1 next."""
     records = [make_record(f"image {number}", patient_id=f"p{number}") for number in range(PATIENTS)]
     foreign = make_record("image 0", source="north", patient_id="p0")
     made: Inputs = {"evaluations": [], "models": [], "model_runs": [], "examples": []}
-    for arm, seed, fold in itertools.product((0, 1), (7, 8), (1, 2)):
+    threshold_model.save(tmp_path / "saved")
+    for number, (arm, seed, fold) in enumerate(itertools.product((0, 1), (7, 8), (1, 2))):
         training = Training(arm=ARMS[arm].name, seed=seed, fold=fold)
         folder = tmp_path / f"{arm}-{seed}-{fold}"
-        dice = {record.image_id: 0.9 + 0.001 * number for number, record in enumerate(records)}
+        dice = {record.image_id: 0.9 + 0.001 * index for index, record in enumerate(records)}
         if arm:
             dice |= {"image 4": 0.5, "image 1": 0.7}
         rows = [image_row(record, dice=dice[record.image_id]) for record in records[fold - 1 :: 2]]
         rows.append(image_row(foreign, "north", 0.8 - 0.1 * arm))
         evaluation = Evaluation(
             baseline=None, tolerance=0.01, min_patients=3, confidence=0.95, slices=[], training=training,
-            model=str(model_dir),
+            model=str(tmp_path / f"model/{number}"),
         )  # fmt: skip
         made["evaluations"].append(artifact(standard_artifacts.ModelEvaluation, folder / "evaluation", evaluation))
         pd.DataFrame(rows).to_csv(folder / "evaluation/images.csv", index=False)
-        history = TrainingHistory(figures={"val_dice": [0.5, 0.8 + 0.01 * arm], "loss": [1, 0.5]}, training=training)
-        made["model_runs"].append(artifact(standard_artifacts.ModelRun, folder / "model_run", history))
-        made["models"].append(artifact(standard_artifacts.Model, model_dir))
+        history = TrainingHistory(figures={"val_dice": [0.5, 0.8 + 0.01 * arm], "loss": [1, 0.5]})
+        made["model_runs"].append(artifact(standard_artifacts.ModelRun, tmp_path / f"run/{number}", history))
+        made["models"].append(artifact(standard_artifacts.Model, tmp_path / f"model/{number}"))
+        (tmp_path / f"model/{number}/Format-Serving").symlink_to(tmp_path / "saved")
     for fold in (1, 2):
         made["examples"].append(examples(tmp_path / f"examples {fold}", {"test": records[fold - 1 :: 2]}))
     made["external_examples"] = [examples(tmp_path / "external", {"north": [foreign]})]
@@ -72,6 +67,8 @@ def inputs(tmp_path: Path, make_record: MakeRecord, model_dir: Path) -> Inputs:
     )
     properties = {"settings": settings.model_dump_json(), "code_version": ""}
     study_comparison.Executor().Do({"evaluations": made["evaluations"]}, {"comparison": [compared]}, properties)
+    for key in ("models", "model_runs"):
+        made[key].reverse()  # TFX promises no order
     return {**made, "comparison": [compared]}
 
 

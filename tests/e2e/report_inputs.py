@@ -23,6 +23,11 @@ from components.evaluator.settings import EvaluatorSettings
 from components.example_validator.executor import Executor as ExampleValidator
 from components.example_validator.settings import DriftSettings
 from components.reporter.settings import ReporterSettings
+from components.study_comparison.executor import Executor as StudyComparison
+from components.study_comparison.settings import StudyComparisonSettings
+from components.study_reporter.settings import StudyReporterSettings
+from modules.evaluation.bootstrap import BASELINE
+from modules.evaluation.measures import MEASURES
 from modules.evaluation.settings import EvaluateSettings, Rule
 from modules.network.settings import ModelSettings
 from modules.preprocessing.settings import TransformSettings
@@ -31,10 +36,10 @@ from modules.training.settings import TrainSettings
 from schema import features
 from schema.record import Record
 from schema.reports.base import Report
-from schema.reports.evaluation import Evaluation
+from schema.reports.evaluation import IMAGES_FILE, Evaluation
 from schema.reports.probe import Latency, ProbeCheck, ProbeResult
-from schema.reports.run_report import ReportKind
-from schema.reports.training import TrainingHistory
+from schema.reports.study import Arm
+from schema.reports.training import Training, TrainingHistory
 from schema.reports.validation import (
     SHEET_FILE,
     LeakReport,
@@ -77,16 +82,15 @@ class Models(NamedTuple):
     baseline: Path
 
 
-def settings(kind: ReportKind) -> ReporterSettings:
-    return ReporterSettings(
-        pipeline="lungseg",
-        kind=kind,
-        transform=TransformSettings(),
-        model=ModelSettings(),
-        train=TrainSettings(),
-        evaluate=_EVALUATE,
-        policy=load_policy("chest"),
-    )
+SETTINGS = ReporterSettings(
+    pipeline="lungseg",
+    transform=TransformSettings(),
+    model=ModelSettings(),
+    train=TrainSettings(),
+    evaluate=_EVALUATE,
+    policy=load_policy("chest"),
+)
+STUDY_SETTINGS = StudyReporterSettings(pipeline="lungseg", policy=load_policy("chest"))
 
 
 def write_run(folder: Path, data: Data, models: Models) -> Inputs:
@@ -112,16 +116,31 @@ def write_run(folder: Path, data: Data, models: Models) -> Inputs:
 
 
 def write_study(folder: Path, run: Inputs) -> Inputs:
-    """Everything of a study, of what was written of a run: its baseline learned from originals only."""
+    """Everything of a study with one seed, of what was written of a run: its two models are the arms."""
     (judged,) = run["evaluation"]
-    evaluation = Evaluation.read(judged.uri).model_copy(update={"baseline": "originals only"})
-    shutil.copytree(judged.uri, folder / "evaluation")
-    other = _artifact(standard_artifacts.ModelRun, folder / "baseline_model_run", _history(seed=2, worse=0.012))
-    common = ("examples", "external_examples", "validation", "statistics", "model", "model_run")
-    return {key: run[key] for key in common} | {
-        "evaluation": [_artifact(standard_artifacts.ModelEvaluation, folder / "evaluation", evaluation)],
-        "baseline_model_run": [other],
-    }
+    images = pd.read_csv(Path(judged.uri, IMAGES_FILE), keep_default_na=False)
+    reference = images.assign(**{name: images[f"{BASELINE}_{name}"] for name in MEASURES})
+    arms = {"originals only": (reference, "baseline_model", 0.012), "with copies": (images, "model", 0.0)}
+    made: Inputs = {"examples": run["examples"], "external_examples": run["external_examples"]}
+    for number, (arm, (measured, model, worse)) in enumerate(arms.items()):
+        training = Training(arm=arm, seed=7)
+        trained = _model(folder / f"model/{number}", Path(run[model][0].uri, "Format-Serving"))
+        evaluation = Evaluation.read(judged.uri).model_copy(update={"training": training, "model": trained.uri})
+        evaluated = _artifact(standard_artifacts.ModelEvaluation, folder / f"evaluation/{number}", evaluation)
+        measured.to_csv(Path(evaluated.uri, IMAGES_FILE), index=False)
+        history = _artifact(standard_artifacts.ModelRun, folder / f"model_run/{number}", _history(number, worse))
+        for key, artifact_ in {"evaluations": evaluated, "models": trained, "model_runs": history}.items():
+            made.setdefault(key, []).append(artifact_)
+    comparison = _artifact(standard_artifacts.ModelEvaluation, folder / "comparison")
+    settings = StudyComparisonSettings(
+        arms=tuple(Arm(name=arm, settings={"train.copies": arm == "with copies"}) for arm in arms),
+        seeds=(7,),
+        evaluate=_EVALUATE,
+    )
+    StudyComparison().Do(
+        {"evaluations": made["evaluations"]}, {"comparison": [comparison]}, {"settings": settings.model_dump_json()}
+    )
+    return made | {"comparison": [comparison]}
 
 
 def _artifact(kind: type[types.Artifact], folder: Path, *reports: Report) -> types.Artifact:

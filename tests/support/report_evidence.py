@@ -74,14 +74,6 @@ def with_slices(*slices: Slice, baseline: str | None = None) -> Evidence:
     return replace(EVIDENCE, evaluation=evaluation(*slices, baseline=baseline))
 
 
-def study(*slices: Slice) -> Evidence:
-    settings = EVIDENCE.settings.model_copy(update={"kind": "study"})
-    baseline = "originals only" if slices else None
-    return replace(
-        EVIDENCE, settings=settings, decision=None, evaluation=evaluation(*(slices or SLICES), baseline=baseline)
-    )
-
-
 def rule(passed: bool = True, **changes: Any) -> RuleResult:
     return RuleResult(
         metric="dice_mean", slice="overall", set="test", keys={}, kind="at_least", bound=0.9,
@@ -114,7 +106,6 @@ SLICES = (
 EVIDENCE = Evidence(
     settings=ReporterSettings(
         pipeline="lungseg",
-        kind="run",
         transform=TransformSettings(normalization="image"),
         model=ModelSettings(),
         train=TrainSettings(warm_start=True),

@@ -16,7 +16,6 @@ from components.reporter.executor import Executor
 from schema.record import Record
 from schema.reports.estimate import Estimate
 from schema.reports.evaluation import Evaluation
-from schema.reports.run_report import ReportKind
 from schema.reports.statistics import Anomaly, AnomalyReport, DriftReport
 from schema.reports.training import TrainingHistory
 from schema.reports.validation import Leaks, ValidationReport
@@ -63,12 +62,9 @@ def inputs(tmp_path: Path, records: list[Record], model_dir: Path) -> Inputs:
 def write(tmp_path: Path) -> Write:
     """Calls the executor as TFX does: the folder of the output is there already."""
 
-    def do(inputs: Inputs, kind: ReportKind = "run") -> Path:
+    def do(inputs: Inputs) -> Path:
         report = artifact(simple_artifacts.File, tmp_path / "report")
-        properties = {
-            "settings": EVIDENCE.settings.model_copy(update={"kind": kind}).model_dump_json(),
-            "code_version": "",
-        }
+        properties = {"settings": EVIDENCE.settings.model_dump_json(), "code_version": ""}
         Executor().Do(inputs, {"report": [report]}, properties)
         return tmp_path / "report"
 

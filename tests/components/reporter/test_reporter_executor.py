@@ -19,16 +19,11 @@ from components.reporter.component import Reporter
 from components.reporter.settings import ReporterSettings
 from schema import features
 from schema.record import Record
-from schema.reports.run_report import ReportKind, RunReport, SplitCounts, Stage
+from schema.reports.run_report import RunReport, SplitCounts, Stage
 from schema.reports.statistics import Anomaly
-from schema.reports.training import TrainingHistory
 
 MakeRecord = Callable[..., Record]
 Write = Callable[..., Path]
-
-
-def settings(kind: ReportKind = "run") -> ReporterSettings:
-    return EVIDENCE.settings.model_copy(update={"kind": kind})
 
 
 def test_writes_three_files_from_what_a_run_must_give(
@@ -46,7 +41,7 @@ def test_writes_three_files_from_what_a_run_must_give(
     assert report.data.splits == {
         "train": SplitCounts(originals=1, copies=0), "test": SplitCounts(originals=None, copies=None)
     }  # fmt: skip
-    assert report.settings == settings().model_dump(mode="json")
+    assert report.settings == EVIDENCE.settings.model_dump(mode="json")
     lineage = report.lineage
     assert (lineage.policy, lineage.parent) == ("chest", None)
     assert len(lineage.code_version) == 16
@@ -86,7 +81,7 @@ def test_reads_everything_a_run_can_give(inputs: Inputs, write: Write, tmp_path:
 
 def test_inputs_may_turn_out_empty(inputs: Inputs, write: Write) -> None:
     optional = ("external_examples", "statistics", "anomalies", "validation", "external_validation",
-                "baseline_model_run", "blessing", "infra_blessing", "pushed_model", "baseline_model")  # fmt: skip
+                "blessing", "infra_blessing", "pushed_model", "baseline_model")  # fmt: skip
     assert RunReport.read(write(inputs | {name: [] for name in optional})).lineage.parent is None
 
 
@@ -94,14 +89,6 @@ def test_a_model_that_was_not_pushed_has_no_version(inputs: Inputs, write: Write
     pushed = artifact(standard_artifacts.PushedModel, tmp_path / "pushed")
     pushed.set_int_custom_property("pushed", 0)
     assert RunReport.read(write(inputs | {"pushed_model": [pushed]})).decision.version is None
-
-
-def test_a_study_reads_both_trainings(inputs: Inputs, write: Write, tmp_path: Path) -> None:
-    history = TrainingHistory(figures={"val_dice": [0.8, 0.7]})
-    other = artifact(standard_artifacts.ModelRun, tmp_path / "other", history)
-    training = RunReport.read(write(inputs | {"baseline_model_run": [other]}, kind="study")).training
-    assert training.other_history == history
-    assert training.other_best_epoch == 1
 
 
 def test_shows_external_images_of_their_own_split(
@@ -161,17 +148,16 @@ def test_the_component_is_wired() -> None:
         "external_validation": of(standard_artifacts.ExampleAnomalies),
         "model": of(standard_artifacts.Model),
         "model_run": of(standard_artifacts.ModelRun),
-        "baseline_model_run": of(standard_artifacts.ModelRun),
         "evaluation": of(standard_artifacts.ModelEvaluation),
         "blessing": of(standard_artifacts.ModelBlessing),
         "infra_blessing": of(standard_artifacts.InfraBlessing),
         "pushed_model": of(standard_artifacts.PushedModel),
         "baseline_model": of(standard_artifacts.Model),
     }
-    reporter = Reporter(**channels, settings=settings("study"))
+    reporter = Reporter(**channels, settings=EVIDENCE.settings)
     assert reporter.inputs == channels
     assert {key: output.type for key, output in reporter.outputs.items()} == {"report": simple_artifacts.File}
     assert set(reporter.exec_properties) == {"settings", "code_version"}
-    assert ReporterSettings.model_validate_json(reporter.exec_properties["settings"]) == settings("study")
+    assert ReporterSettings.model_validate_json(reporter.exec_properties["settings"]) == EVIDENCE.settings
     needed = {key: channels[key] for key in ("examples", "model", "model_run", "evaluation")}
-    assert Reporter(**needed, settings=settings()).inputs == needed
+    assert Reporter(**needed, settings=EVIDENCE.settings).inputs == needed

@@ -20,7 +20,6 @@ from report_evidence import (
     rule,
     set_summary,
     slice_of,
-    study,
     with_slices,
 )
 
@@ -56,7 +55,7 @@ RENDERED = {
     "checked": CHECKED,
     "refused": replace(EVIDENCE, decision=decision(False), probe=probe(False), parent=3),
     "not judged": replace(EVIDENCE, decision=None),
-    "a study": replace(study(compared("overall", 0.1), compared("set:b", 0.2)), other_history=EVIDENCE.history),
+    "compared": with_slices(compared("overall", 0.1), compared("set:b", 0.2), baseline="version 3"),
     "nothing was measured": replace(EVIDENCE, evaluation=evaluation(), history=TrainingHistory(figures={})),
     "one epoch, one gap": replace(EVIDENCE, history=TrainingHistory(figures={"loss": [0.3], "val_loss": [None]})),
     "no number": replace(

@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from report_evidence import EVIDENCE, IMAGE, SLICES, compared, decision, probe, slice_of, study, with_slices
+from report_evidence import EVIDENCE, IMAGE, decision, probe, slice_of, with_slices
 
 from components.reporter.slices import describe
 from components.reporter.wording import glossary, headline, limits
@@ -65,35 +65,6 @@ def test_the_headline_of_a_run(changes: dict[str, Any], outcome: str, title: str
     heading = headline(replace(EVIDENCE, **changes))
     assert (heading.outcome, heading.title) == (outcome, title)
     assert heading.sentence == f"{sentence} Its {QUALITY}"
-
-
-@pytest.mark.parametrize(
-    ("changes", "title"),
-    [
-        ((0.004, 0.005), "Augmentation helps"),
-        ((0.0004, 0.005), "Augmentation helps, though not everywhere"),
-        ((0.0004, -0.0004), "Augmentation makes no difference that could be told"),
-        ((-0.004, 0.0), "Augmentation harms"),
-        ((-0.004, 0.004), "Augmentation harms, and helps elsewhere"),
-    ],
-)
-def test_the_headline_of_a_study(changes: tuple[float, float], title: str) -> None:
-    slices = [compared("is_augmented:0", changes[0]), compared("set:hannover,is_augmented:0", changes[1])]
-    heading = headline(study(*slices))
-    assert (heading.outcome, heading.title) == ("compared", title)
-
-
-def test_a_study_tells_each_effect() -> None:
-    slices = [compared("is_augmented:0", 0.0004), compared("set:hannover", 0.005), SLICES[2]]
-    assert headline(study(*slices)).sentence == (
-        "Change of mean Dice through augmented copies, at as many training steps: "
-        "unseen originals: +0.0004 (\N{MINUS SIGN}0.0006 to +0.0014), no difference can be told; "
-        f"external set hannover: +0.0050 (+0.0040 to +0.0060), it helps. With copies the {QUALITY}"
-    )
-
-
-def test_a_study_without_intervals_tells_nothing() -> None:
-    assert headline(study()).title == "Whether augmentation pays is not known"
 
 
 def test_without_test_images_no_quality_is_claimed() -> None:

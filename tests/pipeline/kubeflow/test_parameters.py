@@ -64,7 +64,7 @@ def test_other_components_keep_what_is_theirs() -> None:
 def test_thresholds(tmp_path: Path) -> None:
     file = tmp_path / "rules.yaml"
     file.write_text("rules: [{metric: dice_mean, at_least: 0.97}]\n")
-    before = {"evaluate": {"rules": [], "min_patients": 3}, "baseline_name": ""}
+    before = {"evaluate": {"rules": [], "min_patients": 3}, "training": None}
     properties = {"settings": json.dumps(before), "thresholds": str(file)}
     apply_parameters("Evaluator", properties)
     settings = json.loads(properties["settings"])["evaluate"]
