@@ -18,7 +18,7 @@ from schema.reports.evaluation import Evaluation, Slice
 from schema.reports.prediction import PredictingModel, PredictionReport, TrainingData
 from schema.reports.probe import Latency, ProbeCheck, ProbeResult
 from schema.reports.result import ComponentResult, RunResult
-from schema.reports.serving import PushRecord, ServingPointer
+from schema.reports.serving import ChangeReport, Origin, PushRecord, ServingPointer
 from schema.reports.statistics import Anomaly, AnomalyReport, Distribution, DriftReport, FeatureDrift
 from schema.reports.study import Arm, ArmComparison, ArmDifference, ArmSlice, Needed, StudyResult, StudySlice, Variances
 from schema.reports.training import TrainingHistory
@@ -71,6 +71,7 @@ COMPARISON = ArmComparison(
         )
     ],
 )  # fmt: skip
+ORIGIN = Origin(data="d1", settings="5e", code="c0")
 EXAMPLES: tuple[Report, ...] = (
     BlessingDecision(blessed=False, baseline="version 3", rules=[RULE]),
     EVALUATION,
@@ -86,7 +87,8 @@ EXAMPLES: tuple[Report, ...] = (
     ),
     COMPARISON,
     StudyResult(pipeline="lungseg", policy="chest", comparison=COMPARISON, components=[COMPONENT]),
-    ServingPointer(version=3, digest="d", candidate_key="c", baseline_key="none"),
+    ServingPointer(version=3, digest="d", candidate_key="c", baseline_key="none", origin=ORIGIN),
+    ChangeReport(origin=ORIGIN, spans=[1, 3], version=3, changes=["data", "code"]),
     PushRecord(version=3, destination="/serving/3"),
     AnomalyReport(anomalies=[ANOMALY]),
     DriftReport(baseline=3, severity="warning", baseline_examples=300, new_examples=60, features=(DRIFT,)),

@@ -12,10 +12,10 @@ from pipeline.errors import UserError
 from pipeline.study.arms import StudyArm, check_seeds, load_arms
 
 THE_SAME = (
-    "but all arms have the same data, test images and measures; it may set keys of augment, model, train, of which the "
-    "nearest is "
+    "but all arms have the same data, test images and measures; it may set keys of augment, transform, model, train, "
+    "of which the nearest is "
 )
-SET_ONE = ": leave one out, or set a key of augment, model, train in it"
+SET_ONE = ": leave one out, or set a key of augment, transform, model, train in it"
 
 LoadArms = Callable[[str], tuple[StudyArm, ...]]
 Lungseg = Callable[..., tuple[int, str, str]]
@@ -174,8 +174,8 @@ def test_the_number_of_images_of_the_configuration_holds(tmp_path: Path) -> None
         ),
         (
             "a:\nb: { augment.policy: chset }",
-            "arm 'b': augmentation policy 'chset' is neither a file nor one of: chest, lossless, strong; did you mean "
-            "'chest'?",
+            "arm 'b': augmentation policy 'chset' is neither a file nor one of: chest, lossless, strong, wide; did "
+            "you mean 'chest'?",
         ),
         (
             "a:\nb: { train.warm_start: true }",
