@@ -124,14 +124,14 @@ def _read(name_or_path: str) -> dict[str, dict[str, JsonValue]]:
     for name, settings in arms.items():
         if not isinstance(settings or {}, dict):
             raise UserError(f"arm '{name}' must hold keys and values, such as train.epochs: 3, is {settings!r}")
-    return {str(name): settings or {} for name, settings in arms.items()}
+    return {str(name): {str(key): value for key, value in (settings or {}).items()} for name, settings in arms.items()}
 
 
 class _UniqueKeys(yaml.SafeLoader):
     """Refuses what YAML allows: that of two equal keys the second counts."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key) for key, _ in node.value]
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
         for key in keys:
             if keys.count(key) > 1:
                 raise UserError(f"two arms, or two values of one arm, are called '{key}': name one otherwise")
@@ -142,14 +142,19 @@ def _arm(name: str, settings: Mapping[str, JsonValue], config: Config) -> StudyA
     if not _NAME.fullmatch(name):
         raise UserError(f"arm '{name}': its name must be letters, digits and, between them, spaces, '.', '-' and '_'")
     for key in settings:
-        _check_key(name, str(key))
+        _check_key(name, key)
     try:
         own = override(config, settings)
+        check_from_scratch(own)
     except UserError as error:
         raise UserError(f"arm '{name}': {error}") from error
     if own.augment.copies.get("test") != config.augment.copies.get("test"):
         _check_key(name, "augment.copies.test")
-    check_from_scratch(own)
+    if own.train.devices != config.train.devices:  # the CPU is split once, before the first component runs
+        raise UserError(
+            f"arm '{name}' sets train.devices, but all arms are trained on the same: give --set "
+            f"train.devices={own.train.devices} for all"
+        )
     learns_of_copies = own.train.copies and bool(without_test_copies(own.augment.effective_policy).copies)
     changes: dict[str, object] = {"copies": learns_of_copies}
     if not _STEPS & settings.keys() and config.train.images_per_original is None:

@@ -27,7 +27,7 @@ from components.serving_probe import executor as probe_executor
 from components.serving_probe.component import ServingProbeSpec
 from pipeline import runners as local_runner
 from pipeline.commands import history
-from pipeline.commands.history import Run, read_history
+from pipeline.commands.history import Run, read_history, read_training_seconds
 from pipeline.errors import ComponentError, UserError
 from pipeline.root import METADATA_FILE
 from schema.reports.blessing import BlessingDecision, RuleResult
@@ -208,6 +208,31 @@ def run_unchanged(root: Path) -> None:
             metadata_connection_config=runner.connection,
         )
     )
+
+
+@component
+def Trainer(model: OutputArtifact[standard_artifacts.Model]) -> None:  # noqa: N802
+    pass
+
+
+def test_how_long_the_trainings_of_studies_took(tmp_path: Path) -> None:
+    """Where it was trained, not where it was found in the cache."""
+    assert read_training_seconds(tmp_path) == {}
+    seconds = []
+    for _ in range(2):
+        runner = local_runner.LocalRunner(tmp_path, Unheard())
+        runner.run(
+            Pipeline(
+                pipeline_name="lungs-study",
+                pipeline_root=str(tmp_path / "artifacts"),
+                components=[Trainer().with_id("Trainer-7-0a1b2c3d"), Trainer()],  # the second is that of a run
+                enable_cache=True,
+                metadata_connection_config=runner.connection,
+            )
+        )
+        seconds += [run.seconds for run in runner.runs if run.id != "Trainer"]
+        assert read_training_seconds(tmp_path) == {"Trainer-7-0a1b2c3d": pytest.approx(seconds[0], rel=1e-3)}
+    assert len(seconds) == 2
 
 
 def start_at(root: Path, *milliseconds: int) -> None:

@@ -114,6 +114,12 @@ def test_a_file(load_file: LoadArms) -> None:
     assert wide.config.data == load().data
 
 
+def test_a_file_may_repeat_an_arm_by_reference(load_file: LoadArms) -> None:
+    one, other = load_file("one: &one { train.epochs: 9 }\nother: { <<: *one, model.filters: 4 }\n")
+    assert one.settings == {"train.epochs": 9}
+    assert other.settings == {"train.epochs": 9, "model.filters": 4}
+
+
 def test_the_number_of_images_of_the_configuration_holds(tmp_path: Path) -> None:
     arms = load_arms("copies", load(train__images_per_original=7))
     assert [arm.config.train.images_per_original for arm in arms] == [7, 7]
@@ -179,8 +185,13 @@ def test_the_number_of_images_of_the_configuration_holds(tmp_path: Path) -> None
         ),
         (
             "a:\nb: { train.warm_start: true }",
-            "a study trains from scratch: set tune.trials to 0 and train.warm_start to ",
+            "arm 'b': a study trains from scratch: set tune.trials to 0 and train.warm_start to ",
         ),
+        (
+            "a:\nb: { train.devices: 'cpu:2' }",
+            "arm 'b' sets train.devices, but all arms are trained on the same: give --set train.devices=cpu:2 for all",
+        ),
+        ("a:\nb: { 3: 4 }", "arm 'b': configuration: unknown key '3'; the nearest known one is "),
         ("a:\nb: 3", "arm 'b' must hold keys and values, such as train.epochs: 3, is 3"),
         ("- a\n- b", "must hold names of arms with their keys and values, is list"),
         ("a: {", "is no YAML: "),
