@@ -244,7 +244,7 @@ def _range(rows: Sequence[Row], reference: float | None) -> tuple[float, float]:
 
 def _curves(drawn: Sequence[Curve], width: int) -> Figure:
     narrow = width == _NARROW
-    names = [name for name in _CURVES if any(name in curve.history.figures for curve in drawn)]
+    names = [name for name in _CURVES if any(_key(name, curve) in curve.history.figures for curve in drawn)]
     figure = new_figure(width, 200 * len(names) + 60 if narrow else 320)
     for number, name in enumerate(names, 1):
         axes = figure.add_subplot(*((len(names), 1) if narrow else (1, len(names))), number)
@@ -264,8 +264,12 @@ def _curves(drawn: Sequence[Curve], width: int) -> Figure:
     return figure
 
 
+def _key(name: str, curve: Curve) -> str:
+    return f"val_{name}" if curve.validation else name
+
+
 def _draw_curve(axes: Axes, name: str, curve: Curve) -> None:
-    values = curve.history.figures.get(f"val_{name}" if curve.validation else name)
+    values = curve.history.figures.get(_key(name, curve))
     if not values:
         return
     heights = [_height(value) for value in values]

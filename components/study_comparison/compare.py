@@ -15,6 +15,7 @@ from components.study_comparison.tables import MeasuredSet
 from modules.evaluation.arms import compare_arms
 from modules.evaluation.settings import EvaluateSettings
 from modules.evaluation.slicing import MeasuredImage, slice_values
+from schema.features import IS_AUGMENTED
 from schema.reports.evaluation import SliceKey, slice_name
 from schema.reports.study import StudySlice
 
@@ -51,9 +52,11 @@ def _rows_of_slices(
 ) -> dict[tuple[tuple[SliceKey, str], ...], list[int]]:
     """Return which images each slice holds."""
     rows = defaultdict(list)
+    # What is said and drawn of a study is of originals and of copies.
+    slices = dict.fromkeys(((), (IS_AUGMENTED,), *settings.all_slices()))
     for row, image in enumerate(_images(measured)):
         values = slice_values(image, settings.small_lungs)
-        for keys in ((), *settings.all_slices()):
+        for keys in slices:
             for chosen in itertools.product(*(values[key] for key in keys)):
                 rows[tuple(zip(keys, chosen, strict=True))].append(row)
     return rows

@@ -1,18 +1,40 @@
 """Says what a study shows and what it does not.
 
 >>> tell(comparison)[0]
-"Originals: 'wide' is better than 'chest' by +0.0060 (+0.0021 to +0.0099) in mean Dice."
+"Originals: better than 'chest' in mean Dice: 'wide' by +0.0060 (+0.0021 to +0.0099)."
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from typing import Final
 
 from components.reporter.figures import write_estimate
 from components.reporter.slices import COPIES, DICE, ORIGINALS, describe_place
 from modules.evaluation.arms import POWER
+from schema.reports.estimate import Effect
 from schema.reports.evaluation import TEST_SET
-from schema.reports.study import ArmComparison, StudySlice
+from schema.reports.study import ArmComparison, ArmDifference, Needed, StudySlice
 
-_TOLD = {"better": "is better", "worse": "is worse"}
+_TOLD: Final[tuple[Effect, ...]] = ("better", "worse")
+
+
+def headline(comparison: ArmComparison) -> str:
+    """Say in a few words which arms are better or worse than the first in mean Dice on originals, and on which sets."""
+    reference = comparison.arms[0].name
+    judged = [part for part in comparison.slices if part.keys == ORIGINALS and part.enough]
+    if not judged:
+        return f"Too few patients to tell any arm from '{reference}'"
+    told = []
+    for effect in _TOLD:
+        for part in judged:
+            arms = [name for name, difference in _differences(part).items() if difference.effect == effect]
+            every = len(arms) == len(comparison.arms) - 1 > 1
+            place = "the test set" if part.set == TEST_SET else f"external set {part.set}"
+            if arms:
+                told.append(f"{effect} on {place}: {'all other arms' if every else _quote(arms)}")
+    if not told:
+        return f"No difference from '{reference}' can be told"
+    of_models = " (one seed: true of these models alone)" if len(comparison.seeds) == 1 else ""
+    return f"Compared with '{reference}', {'; '.join(told)}{of_models}"
 
 
 def tell(comparison: ArmComparison) -> list[str]:
@@ -26,42 +48,32 @@ def tell(comparison: ArmComparison) -> list[str]:
     few = ", ".join(f"{_place(part)} ({part.patients})" for part in parts if not part.enough)
     too_few = [f"Too few patients to judge by (fewer than {comparison.min_patients}): {few}."] if few else []
     return [
-        *(_differences(comparison, part) for part in judged),
+        *(_tell_differences(comparison, part) for part in judged),
         *too_few,
         _scope(comparison),
-        *(sentence for part in judged if part.keys == ORIGINALS for sentence in _needed(comparison, part)),
+        *(sentence for part in judged if part.keys == ORIGINALS for sentence in _tell_needed(comparison, part)),
     ]
 
 
-def headline(comparison: ArmComparison) -> str:
-    """Say in a few words which arms are better or worse than the first in mean Dice on originals of the test set."""
-    reference = comparison.arms[0].name
-    part = comparison.find(TEST_SET, ORIGINALS) or comparison.find(TEST_SET, {})
-    effects = {arm.arm: arm.differences[DICE].effect for arm in part.arms[1:]} if part and part.enough else {}
-    named = {
-        effect: [f"'{arm}'" for arm, of_arm in effects.items() if of_arm == effect] for effect in ("better", "worse")
-    }
-    told = [f"{effect} than '{reference}': {_join(arms)}" for effect, arms in named.items() if arms]
-    if told:
-        text = "; ".join(told)
-        return text[0].upper() + text[1:]
-    if not effects:
-        return f"Too few patients to tell any arm from '{reference}'"
-    return f"No difference from '{reference}' can be told"
+def _differences(part: StudySlice) -> dict[str, ArmDifference]:
+    """Return the differences of mean Dice by the name of the arm."""
+    return {arm.arm: difference for arm in part.arms if (difference := arm.differences.get(DICE))}
 
 
-def _differences(comparison: ArmComparison, part: StudySlice) -> str:
-    reference = comparison.arms[0].name
-    differences = {arm.arm: difference for arm in part.arms if (difference := arm.differences.get(DICE))}
-    told = [
-        f"'{arm}' {words} than '{reference}' by {write_estimate(DICE, difference.estimate, signed=True)} in mean Dice"
-        for effect, words in _TOLD.items()
-        for arm, difference in differences.items()
-        if difference.effect == effect
-    ]
-    alike = [f"'{arm}'" for arm, difference in differences.items() if difference.effect not in _TOLD]
+def _tell_differences(comparison: ArmComparison, part: StudySlice) -> str:
+    reference, differences = comparison.arms[0].name, _differences(part)
+    told = []
+    for effect in _TOLD:
+        sizes = [
+            f"'{arm}' by {write_estimate(DICE, difference.estimate, signed=True)}"
+            for arm, difference in differences.items()
+            if difference.effect == effect
+        ]
+        if sizes:
+            told.append(f"{effect} than '{reference}' in mean Dice: {', '.join(sizes)}")
+    alike = [arm for arm, difference in differences.items() if difference.effect not in _TOLD]
     if alike:
-        told.append(f"no difference from '{reference}' can be told of {_join(alike)}")
+        told.append(f"no difference from '{reference}' can be told: {_quote(alike)}")
     return f"{_place(part)}: {'; '.join(told)}."
 
 
@@ -70,37 +82,38 @@ def _scope(comparison: ArmComparison) -> str:
     if len(comparison.seeds) == 1:
         return (
             f"Each arm was trained with one seed: intervals are over patients alone{at_once}. What is shown is shown "
-            "of these models, not of what the same settings give with another seed."
+            "of these models, not of their settings: two trainings that differ in nothing but the seed would often be "
+            "told apart as well."
         )
     return f"Intervals are over patients and {len(comparison.seeds)} seeds of each arm{at_once}."
 
 
-def _needed(comparison: ArmComparison, part: StudySlice) -> Iterator[str]:
+def _tell_needed(comparison: ArmComparison, part: StudySlice) -> Iterator[str]:
     """Say what it takes to tell differences of the arm that scatters most."""
-    differences = [arm.differences[DICE] for arm in part.arms if DICE in arm.differences]
-    known = [difference for difference in differences if difference.needed]
-    if not known:
-        return
-    hardest = max(known, key=lambda difference: (difference.estimate.high or 0.0) - (difference.estimate.low or 0.0))
-    seeds, patients = len(comparison.seeds), part.patients
-    sizes = []
-    for needed in hardest.needed:
-        ways = []
-        if needed.patients is not None:
-            ways.append(f"{needed.patients} patients")
-        if needed.seeds is not None:
-            ways.append(f"{needed.seeds} seeds")
-        sizes.append(f"of {needed.difference:g} {' or '.join(ways) or 'more of both'}")
-    have = f"instead of {patients} patients and {seeds} seed{'s' if seeds > 1 else ''}"
-    yield (
-        f"{_place(part)}: to tell a difference in mean Dice in {100 * POWER:.0f} of 100 such studies it takes, {have}: "
-        f"{'; '.join(sizes)}."
-    )
+    known = [difference for difference in _differences(part).values() if difference.needed]
+    if known:
+        widest = max(known, key=lambda difference: (difference.estimate.high or 0.0) - (difference.estimate.low or 0.0))
+        sizes = "; ".join(f"of {needed.difference:g} {_ways(needed)}" for needed in widest.needed)
+        here = f"{part.patients} patients and {_seeds(len(comparison.seeds))}"
+        yield (
+            f"{_place(part)}: to tell a difference of mean Dice in {100 * POWER:.0f} of 100 such studies it takes, "
+            f"instead of {here}: {sizes}."
+        )
+
+
+def _ways(needed: Needed) -> str:
+    patients = [] if needed.patients is None else [f"{needed.patients} patients"]
+    seeds = [] if needed.seeds is None else [_seeds(needed.seeds)]
+    return " or ".join([*patients, *seeds]) or "more of both"
+
+
+def _seeds(number: int) -> str:
+    return f"{number} seed{'' if number == 1 else 's'}"
 
 
 def _place(part: StudySlice) -> str:
     return describe_place(part.set, part.keys)
 
 
-def _join(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+def _quote(names: list[str]) -> str:
+    return ", ".join(f"'{name}'" for name in names)

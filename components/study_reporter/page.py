@@ -49,6 +49,7 @@ def render(
         shown: The images on which arms differ most.
         settings: Of the study.
     """
+    sets = dict.fromkeys(slice_.set for slice_ in comparison.slices if slice_.keys.keys() == {IS_AUGMENTED})
     return (
         make_environment(Path(__file__).with_name("templates"))
         .get_template("study.html.j2")
@@ -58,7 +59,7 @@ def render(
             populations=[slice_ for slice_ in comparison.slices if slice_.keys.keys() <= {IS_AUGMENTED}],
             key_figures=[slice_ for slice_ in comparison.slices if slice_.keys == ORIGINALS],
             outcomes=OUTCOMES,
-            forests={name: _forest(name, comparison) for name in OUTCOMES},
+            forests={name: {set_: _forest(name, set_, comparison) for set_ in sets} for name in OUTCOMES},
             curves=_curves(comparison, histories),
             shown=shown,
             place=lambda slice_: describe_place(slice_.set, slice_.keys),
@@ -70,8 +71,8 @@ def render(
     )
 
 
-def _forest(outcome: str, comparison: ArmComparison) -> Chart:
-    """Draw the differences of all arms on the originals and copies of each set."""
+def _forest(outcome: str, set_: str, comparison: ArmComparison) -> Chart:
+    """Draw the differences of all arms on the originals and copies of a set; sets differ too much for one axis."""
     rows = [
         Row(
             label=arm.arm,
@@ -81,7 +82,7 @@ def _forest(outcome: str, comparison: ArmComparison) -> Chart:
             judged=slice_.enough,
         )
         for slice_ in comparison.slices
-        if slice_.keys.keys() == {IS_AUGMENTED}
+        if slice_.set == set_ and slice_.keys.keys() == {IS_AUGMENTED}
         for number, arm in enumerate(slice_.arms[1:])
     ]
     better = "lower" if lower_is_better(outcome) else "higher"

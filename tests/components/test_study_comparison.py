@@ -28,7 +28,7 @@ Rows = list[dict[str, Any]]
 SETTINGS = StudyComparisonSettings(
     arms=(Arm(name="plain", settings={}), Arm(name="slow", settings={"train.epochs": 9})),
     seeds=(7, 8),
-    evaluate=EvaluateSettings(slices=(("is_augmented",), ("sex",), ("is_augmented", "sex")), resamples=200),
+    evaluate=EvaluateSettings(slices=(("sex",), ("is_augmented", "sex")), resamples=200),
 )
 PATIENTS = 12
 
@@ -117,25 +117,45 @@ def test_every_slice_of_every_set(whole: Study) -> None:
 
 def test_what_is_shown_in_words(whole: Study) -> None:
     compared = whole.compare()
-    assert compared.headline == "Better than 'plain': 'slow'"
+    assert compared.headline == "Compared with 'plain', better on the test set: 'slow'"
     originals, copies, few, scope, needed = compared.shown
-    assert originals.startswith("Originals: 'slow' is better than 'plain' by +0.0200 (+0.0")
-    assert copies.startswith("Augmented copies: 'slow' is better")
+    assert originals.startswith("Originals: better than 'plain' in mean Dice: 'slow' by +0.0200 (+0.0")
+    assert copies.startswith("Augmented copies: better than 'plain' in mean Dice: 'slow'")
     assert few == (
         "Too few patients to judge by (fewer than 10): External set north: originals (4), External set north: "
         "augmented copies (4)."
     )
     assert scope == "Intervals are over patients and 2 seeds of each arm."
-    assert needed.startswith("Originals: to tell a difference in mean Dice in 80 of 100 such studies it takes, ")
+    assert needed.startswith(
+        "Originals: to tell a difference of mean Dice in 80 of 100 such studies it takes, instead of 12 patients and 2 "
+        "seeds: of 0.002 "
+    )
 
 
 def test_one_seed_claims_nothing_of_seeds(study: Study) -> None:
     for arm in SETTINGS.arms:
-        study.write(Training(arm=arm.name, seed=7), study.rows(0.9))
+        study.write(Training(arm=arm.name, seed=7), study.rows(0.92 if arm.name == "slow" else 0.9))
     compared = study.compare(SETTINGS.model_copy(update={"seeds": (7,)}))
-    assert compared.headline == "No difference from 'plain' can be told"
-    assert any("says" not in sentence and "one seed: intervals are over patients alone" in sentence
+    assert (
+        compared.headline
+        == "Compared with 'plain', better on the test set: 'slow' (one seed: true of these models alone)"
+    )
+    assert any("one seed: intervals are over patients alone. What is shown is shown of these models" in sentence
                for sentence in compared.shown)  # fmt: skip
+
+
+def test_arms_that_are_alike(study: Study) -> None:
+    for arm, seed in itertools.product(SETTINGS.arms, SETTINGS.seeds):
+        study.write(Training(arm=arm.name, seed=seed), study.rows(0.9))
+    compared = study.compare()
+    assert compared.headline == "No difference from 'plain' can be told"
+    assert compared.shown[0] == "Originals: no difference from 'plain' can be told: 'slow'."
+
+
+def test_too_few_patients_for_a_headline(study: Study) -> None:
+    for arm, seed in itertools.product(SETTINGS.arms, SETTINGS.seeds):
+        study.write(Training(arm=arm.name, seed=seed), study.rows(0.9, patients=range(3)))
+    assert study.compare().headline == "Too few patients to tell any arm from 'plain'"
 
 
 def test_with_folds_each_patient_is_tested_once(study: Study) -> None:
