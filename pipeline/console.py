@@ -175,12 +175,13 @@ def show_study(console: Console, study: "StudyResult") -> None:
     columns = ("arm", "slice", "images", "metric", "value", f"minus {comparison.arms[0].name}", "")
     table = _table(f"Unseen patients, with {100 * comparison.confidence:g} % intervals over {over}", columns)
     for slice_ in comparison.slices:
-        if len(slice_.keys) > 1 or not slice_.keys.keys() <= {"is_augmented"}:
+        if not slice_.keys.keys() <= {"is_augmented"}:
             continue
         for (name, title), arm in itertools.product(_STUDIED.items(), slice_.arms):
             if name in arm.metrics:
                 difference = arm.differences.get(name)
-                told = (_with_interval(difference.estimate), difference.effect) if difference else ("", "")
+                few = "" if slice_.enough else ", too few patients"
+                told = (_with_interval(difference.estimate), difference.effect + few) if difference else ("", "")
                 value = _with_interval(Estimate(value=arm.metrics[name].value))
                 table.add_row(arm.arm, slice_.slice, str(slice_.examples), title, value, *told)
     console.print(table)

@@ -289,18 +289,21 @@ def test_a_study(wide: Console, screen: io.StringIO) -> None:
         needed=[],
     )  # fmt: skip
 
-    def compared(name: str, **keys: str) -> StudySlice:
+    def compared(name: str, enough: bool, **keys: str) -> StudySlice:
         metrics = {"dice_mean": Estimate(value=0.95, low=0.9, high=1)}
         arms = [
             ArmSlice(arm="plain", metrics=metrics, by_seed={}, differences={}),
             ArmSlice(arm="wide", metrics=metrics, by_seed={}, differences={"dice_mean": gain}),
         ]
-        return StudySlice(slice=name, set="x", keys=keys, examples=12, patients=12, enough=True, arms=arms)
+        return StudySlice(slice=name, set="x", keys=keys, examples=12, patients=12, enough=enough, arms=arms)
 
     comparison = ArmComparison(
         arms=[Arm(name="plain", settings={}), Arm(name="wide", settings={})], seeds=[7, 8], folds=None, confidence=0.9,
         min_patients=10, tolerance=0.01, headline="Better than 'plain': 'wide'", shown=["It is.", "Somewhat."],
-        slices=[compared("set:x,is_augmented:0", is_augmented="0"), compared("set:x,sex:male", sex="male")],
+        slices=[
+            compared("set:x,is_augmented:0", True, is_augmented="0"), compared("set:x,sex:male", True, sex="male"),
+            compared("set:y", False),
+        ],
     )  # fmt: skip
     show_study(wide, StudyResult(pipeline="a", policy="chest", comparison=comparison, components=[]))
     title, _, head, _, *rows, _, headline, first, second = screen.getvalue().splitlines()
@@ -309,6 +312,8 @@ def test_a_study(wide: Console, screen: io.StringIO) -> None:
         ["arm", "slice", "images", "metric", "value", "minus plain", ""],
         ["plain", "set:x,is_augmented:0", "12", "Dice", "0.9500", "", ""],
         ["wide", "set:x,is_augmented:0", "12", "Dice", "0.9500", "0.0100 (0.0020 to 0.0180)", "better"],
+        ["plain", "set:y", "12", "Dice", "0.9500", "", ""],
+        ["wide", "set:y", "12", "Dice", "0.9500", "0.0100 (0.0020 to 0.0180)", "better, too few patients"],
     ]
     assert [headline, first, second] == ["Better than 'plain': 'wide'", "It is.", "Somewhat."]
 
