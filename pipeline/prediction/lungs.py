@@ -7,6 +7,7 @@
 
 from typing import Final, NamedTuple
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -46,10 +47,9 @@ def split_lungs(mask: NDArray[np.bool_], *, right_at_left: bool | None = True) -
     if right_at_left is None or not mask.any():
         return together
     box = tuple(_span(np.asarray(mask.any(axis=tuple({0, 1, 2} - {axis})))) for axis in range(3))
-    parts, number = ndimage.label(mask[box])
-    if number < 2:
+    parts, sizes, middles = _find_parts(mask[box])
+    if len(sizes) < 2:
         return together
-    sizes, middles = _measure_parts(parts, number)
     largest, second = np.argsort(-sizes, kind="stable")[:2]
     aside, above = np.abs(middles[largest] - middles[second])
     if sizes[second] < _LEAST_SHARE * sizes[largest] or aside <= above:
@@ -67,8 +67,16 @@ def _span(is_lung: NDArray[np.bool_]) -> slice:
     return slice(int(where[0]), int(where[-1]) + 1)
 
 
-def _measure_parts(parts: NDArray[np.int32], number: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the sizes of numbered parts, [parts], and the column and row of their middles, [parts, 2]."""
+def _find_parts(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int32], NDArray[np.float64], NDArray[np.float64]]:
+    """Find the parts whose pixels share a side, and number them.
+
+    Returns:
+        Numbers from 1, of the mask's shape; sizes, [parts]; the column and row of their middles, [parts, 2].
+    """
+    if len(mask) == 1:  # a fifth of the time
+        _, plane, measured, middles = cv2.connectedComponentsWithStats(mask[0].view(np.uint8), connectivity=4)
+        return plane[np.newaxis], measured[1:, cv2.CC_STAT_AREA], middles[1:]
+    parts, number = ndimage.label(mask)
     sizes, sums = np.zeros(number + 1), np.zeros((number + 1, 2))
     for plane in parts:  # of a whole volume, coordinates take several times its memory
         rows, columns = np.nonzero(plane)
@@ -76,4 +84,4 @@ def _measure_parts(parts: NDArray[np.int32], number: int) -> tuple[NDArray[np.fl
         sizes += np.bincount(numbers, minlength=number + 1)
         for axis, places in enumerate((columns, rows)):
             sums[:, axis] += np.bincount(numbers, places, number + 1)
-    return sizes[1:], sums[1:] / sizes[1:, None]
+    return parts, sizes[1:], sums[1:] / sizes[1:, None]

@@ -18,16 +18,13 @@ from pipeline.cli_options import OutputFormat, Overlays
 from pipeline.errors import UserError
 from pipeline.ingest.formats.base import ImageError
 from pipeline.ingest.storage.errors import error_reason
-from pipeline.prediction.formats import VOLUMES, FormatError, choose_format
+from pipeline.prediction.formats import FormatError, choose_format
 from pipeline.prediction.inputs import Input
 from pipeline.prediction.measurements import MEASUREMENTS_FILE, write_measurements
 from pipeline.prediction.model import Model, find_drift, open_model
 from pipeline.prediction.receipts import find_receipt
 from pipeline.prediction.step import Step, refuse, result_files
 from schema.reports.prediction import Measurement, PredictionReport
-
-_BATCH: Final = 8
-"""Images that the model is asked for at once; a volume is a batch of its own."""
 
 
 class OutputError(Exception):
@@ -93,8 +90,9 @@ def predict(
     progress(len(rows))
     try:
         if segmenter is not None:
-            for name, row in _segment(Step(segmenter, model, output, format_, overlays), left):
-                rows[name] = row
+            step = Step(segmenter, model, output, format_, overlays)
+            for input_, row in zip(left, step.run(left), strict=True):
+                rows[input_.name] = row
                 progress(len(rows))
         measurements = [rows[input_.name] for input_ in inputs]
         report = _report(model, measurements, len(reused), time.monotonic() - start)
@@ -102,6 +100,8 @@ def predict(
         report.write(output)
     except OSError as error:
         place = error.filename2 or output  # of a file that could not be put in place
+        if not again:  # others may have been written at the same time
+            rows |= dict(_find_done(_without(rows, inputs), output, model, format_, overlays))
         undone = [input_.label for input_ in _without(rows, inputs)]
         raise OutputError(f"'{place}' cannot be written: {error_reason(error)}", undone) from error
     return Prediction(measurements, report)
@@ -110,12 +110,6 @@ def predict(
 def _without(rows: Container[str], inputs: Sequence[Input]) -> list[Input]:
     """Return the inputs that have no row yet."""
     return [input_ for input_ in inputs if input_.name not in rows]
-
-
-def _segment(step: Step, inputs: Sequence[Input]) -> Iterator[tuple[str, Measurement]]:
-    for batch in _batches(inputs):
-        for input_, row in zip(batch, step.run(batch), strict=True):
-            yield input_.name, row
 
 
 def _refuse_formats(inputs: Sequence[Input], format_: OutputFormat) -> Iterator[tuple[str, Measurement]]:
@@ -157,17 +151,6 @@ def _make_folder(output: Path) -> None:
     for name in (MEASUREMENTS_FILE, PredictionReport.FILE):
         with suppress(OSError):  # writing the first result says what is wrong
             (output / name).unlink(missing_ok=True)
-
-
-def _batches(inputs: Sequence[Input]) -> Iterator[list[Input]]:
-    batch: list[Input] = []
-    for input_ in inputs:
-        if batch and (input_.kind in VOLUMES or batch[0].kind in VOLUMES or len(batch) == _BATCH):
-            yield batch
-            batch = []
-        batch.append(input_)
-    if batch:
-        yield batch
 
 
 def _report(model: Model, measurements: Sequence[Measurement], reused: int, seconds: float) -> PredictionReport:

@@ -6,9 +6,9 @@
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import compress, islice
+from itertools import compress, groupby, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
 
+from components.threads import OrderedPool, count_cpus
 from pipeline.cli_options import OutputFormat, Overlays
 from pipeline.ingest.formats.base import ImageError
 from pipeline.ingest.storage.errors import error_reason
@@ -37,14 +38,28 @@ if TYPE_CHECKING:
     from modules.serving.segmenter import Segmented, Segmenter
 
 _BATCH: Final = 8
+"""Images that the model is asked for at once, that are read ahead of it, and that are written behind it."""
 
 
 @dataclass(frozen=True)
 class _Source:
-    """What was read of an input, and what its files were before."""
+    """An input that was read; its images are what the model is asked for.
 
+    Attributes:
+        input_: The input.
+        scan: What it shows.
+        stamp: What its files were before they were read.
+    """
+
+    input_: Input
     scan: Radiograph | Scan
     stamp: str
+
+    def __len__(self) -> int:
+        return self.scan.shape[0]
+
+    def __iter__(self) -> Iterator[Pixels]:
+        return map(self.scan.image, range(len(self)))
 
 
 def refuse(input_: Input, error: ImageError, cause: Cause = "unreadable") -> Measurement:
@@ -72,41 +87,41 @@ class Step:
     format_: OutputFormat
     overlays: Overlays
 
-    def run(self, inputs: Sequence[Input]) -> Iterator[Measurement]:
-        """Segment inputs, whose images go to the model together, and yield a row of each, in their order.
+    def run(self, inputs: Iterable[Input]) -> Iterator[Measurement]:
+        """Segment inputs, and yield a row of each, in their order.
+
+        While the model is asked for some images, the next ones are read and the last ones written. A volume is in
+        memory alone.
 
         Raises:
             OSError: A result cannot be written.
         """
-        sources: dict[str, _Source] = {}
-        refused: dict[str, Measurement] = {}
-        for input_ in inputs:
-            try:
-                sources[input_.name] = self._read(input_)
-            except ImageError as error:
-                refused[input_.name] = refuse(input_, error)
-        answers = self._segment(
-            scan.image(index) for scan in (source.scan for source in sources.values()) for index in range(scan.shape[0])
-        )
-        for input_ in inputs:
-            if input_.name in refused:
-                yield refused[input_.name]
-                continue
-            source = sources[input_.name]
-            try:
-                yield self._finish(input_, source, list(islice(answers, source.scan.shape[0])))
-            except ImageError as error:
-                yield refuse(input_, error)
+        for is_volume, group in groupby(inputs, lambda input_: input_.kind in VOLUMES):
+            yield from self._run(group, at_once=1 if is_volume else _BATCH)
 
-    def _read(self, input_: Input) -> _Source:
+    def _run(self, inputs: Iterable[Input], at_once: int) -> Iterator[Measurement]:
+        threads = count_cpus()
+        with OrderedPool(threads, at_once) as readers, OrderedPool(threads, at_once) as writers:
+            read_inputs = readers.map(self._read, inputs)
+            while batch := list(islice(read_inputs, at_once)):
+                answers = self._segment(image for source in batch if isinstance(source, _Source) for image in source)
+                for source in batch:
+                    its_answers = list(islice(answers, len(source))) if isinstance(source, _Source) else []
+                    yield from writers.submit(self._finish, source, its_answers)
+            yield from writers.drain()
+
+    def _read(self, input_: Input) -> _Source | Measurement:
+        """Read an input, or return the row of one that is refused."""
         try:
             before = stamp(input_)
+            scan = read(input_)
+            if choose_format(input_.kind, self.format_) is OutputFormat.DICOM_SEG:
+                check_headers(_headers(scan), is_series=input_.kind == "series")
         except OSError as error:
-            raise ImageError(f"cannot be read: {error_reason(error)}") from error
-        scan = read(input_)
-        if choose_format(input_.kind, self.format_) is OutputFormat.DICOM_SEG:
-            check_headers(_headers(scan), is_series=input_.kind == "series")
-        return _Source(scan, before)
+            return refuse(input_, ImageError(f"cannot be read: {error_reason(error)}"))
+        except ImageError as error:
+            return refuse(input_, error)
+        return _Source(input_, scan, before)
 
     def _segment(self, images: Iterator[Pixels]) -> Iterator["Segmented"]:
         """Yield the answer to each image; slices of one grey level, outside the scan, hold no lung."""
@@ -118,9 +133,18 @@ class Step:
             for image, shows_something in zip(batch, shows, strict=True):
                 yield next(answers) if shows_something else Segmented(np.zeros(image.shape, np.uint8), None, "")
 
-    def _finish(self, input_: Input, source: _Source, answers: Sequence["Segmented"]) -> Measurement:
+    def _finish(self, source: _Source | Measurement, answers: Sequence["Segmented"]) -> Measurement:
+        """Write the results of an input, unless it is refused, and return its row."""
+        if isinstance(source, Measurement):
+            return source
+        try:
+            return self._write(source, answers)
+        except ImageError as error:
+            return refuse(source.input_, error)
+
+    def _write(self, source: _Source, answers: Sequence["Segmented"]) -> Measurement:
         """Write a mask and its overlay, then the receipt."""
-        scan, mask = source.scan, np.stack([answer.mask > 0 for answer in answers])
+        input_, scan, mask = source.input_, source.scan, np.stack([answer.mask > 0 for answer in answers])
         lungs = split_lungs(mask, right_at_left=scan.right_at_left)
         result, *further = result_files(input_, self.format_, self.overlays)
         write_whole(self.output / result, self._encode(input_, scan, lungs))
