@@ -82,6 +82,10 @@ bench-evaluate: $(READY) ## The Evaluator's speed and memory against stock TFMA 
 bench-ingest: $(READY) ## The ingest's speed against a bare loop of decode, resize, encode, and its memory
 	@$(RUN)/python tests/benchmarks/bench_ingest.py
 
+.PHONY: bench-predict
+bench-predict: $(READY) ## Prediction's speed against a bare loop over the model's signature, its memory, and its start
+	@$(RUN)/python tests/benchmarks/bench_predict.py
+
 .PHONY: bench-scale
 bench-scale: $(READY) ## Time and memory of every Beam stage with 1,000, 10,000 and 50,000 images (into bench-scale/)
 	@$(RUN)/python tests/benchmarks/bench_scale.py

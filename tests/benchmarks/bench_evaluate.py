@@ -17,7 +17,9 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from measure import DISTINCT, peak_megabytes, peak_of, seconds, write_phantoms
+from measure import DISTINCT, export_network, peak_megabytes, peak_of, seconds, write_phantoms
+
+from modules.network.settings import ModelSettings
 
 EVALUATOR, REFERENCE = "evaluator", "full masks"
 ROUNDS = 3
@@ -25,34 +27,8 @@ RECORDS = {EVALUATOR: 400, REFERENCE: 4}
 """Images that each is timed on; the reference takes several seconds an image."""
 START_UP_RECORDS = {EVALUATOR: 16, REFERENCE: 1}
 FEW, MANY = 500, 5000
-NETWORK_SIZE, FILTERS = 128, 8
+NETWORK = ModelSettings(image_size=128, filters=8, average_mirrored=False)
 SLICES = ((), ("is_augmented",), ("source",), ("is_augmented", "source"))
-
-
-def export_network(folder: Path, examples: Path) -> None:
-    """A U-Net as the Trainer exports it, untrained: what it answers costs the same."""
-    import apache_beam as beam
-    import tensorflow_transform.beam as tft_beam
-    from google.protobuf import text_format
-    from tensorflow_metadata.proto.v0 import schema_pb2
-    from tfx_bsl.public.tfxio import TFExampleRecord
-
-    from modules.network.settings import ModelSettings
-    from modules.network.unet import unet
-    from modules.preprocessing.transform import preprocessing_fn
-    from modules.serving.export import export_model
-    from schema import features
-
-    schema = text_format.Parse(features.SCHEMA_FILE.read_text(), schema_pb2.Schema())
-    source = TFExampleRecord(str(examples / "Split-test" / "*"), schema=schema, telemetry_descriptors=["bench"])
-    with beam.Pipeline() as pipeline, tft_beam.Context(temp_dir=str(folder / "tmp")):
-        batches = pipeline | source.BeamSource()
-        transform_fn = (batches, source.TensorAdapterConfig()) | tft_beam.AnalyzeDataset(
-            lambda inputs: preprocessing_fn(inputs, {"image_size": NETWORK_SIZE})
-        )
-        _ = transform_fn | tft_beam.WriteTransformFn(str(folder / "transform"))
-    network = unet(ModelSettings(image_size=NETWORK_SIZE, filters=FILTERS))
-    export_model(network, str(folder / "transform" / "transform_fn"), str(folder / "Format-Serving"))
 
 
 def run_evaluator(model_dir: Path, source: Path, target: Path) -> None:
@@ -179,7 +155,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_phantoms(folder / "sample", "test", DISTINCT)
-        export_network(folder, folder / "sample")
+        export_network(folder, folder / "sample", NETWORK)
         turns = measure_speed(folder, folder)
         few, many = (measure_memory(folder, folder, EVALUATOR, count) for count in (FEW, MANY))
         reference = measure_memory(folder, folder, REFERENCE, RECORDS[REFERENCE])

@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from modules.network.settings import ModelSettings
+
 DISTINCT = 50
 """Different images among the records of a benchmark; the rest repeats them under other names."""
 
@@ -44,3 +46,34 @@ def write_phantoms(folder: Path, split: str, count: int) -> None:
             image, mask = images[number % len(images)]
             name = f"phantom-{number}"
             writer.write(encode(Record(image, mask, name, name, source="phantom", width=512, height=512)))
+
+
+def export_network(folder: Path, examples: Path, settings: ModelSettings) -> Path:
+    """Exports a U-Net as the Trainer does, untrained: what it answers costs the same; returns where."""
+    import apache_beam as beam
+    import tensorflow_transform.beam as tft_beam
+    from google.protobuf import text_format
+    from tensorflow_metadata.proto.v0 import schema_pb2
+    from tfx_bsl.public.tfxio import TFExampleRecord
+
+    from modules.network.unet import unet
+    from modules.preprocessing.transform import preprocessing_fn
+    from modules.serving.export import export_model
+    from schema import features
+
+    schema = text_format.Parse(features.SCHEMA_FILE.read_text(), schema_pb2.Schema())
+    source = TFExampleRecord(str(examples / "Split-test" / "*"), schema=schema, telemetry_descriptors=["bench"])
+    with beam.Pipeline() as pipeline, tft_beam.Context(temp_dir=str(folder / "tmp")):
+        batches = pipeline | source.BeamSource()
+        transform_fn = (batches, source.TensorAdapterConfig()) | tft_beam.AnalyzeDataset(
+            lambda inputs: preprocessing_fn(inputs, {"image_size": settings.image_size})
+        )
+        _ = transform_fn | tft_beam.WriteTransformFn(str(folder / "transform"))
+    exported = folder / "Format-Serving"
+    export_model(
+        unet(settings),
+        str(folder / "transform" / "transform_fn"),
+        str(exported),
+        average_mirrored=settings.average_mirrored,
+    )
+    return exported
