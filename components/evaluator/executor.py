@@ -23,7 +23,7 @@ from modules.evaluation.measures import MEASURES
 from modules.evaluation.rules import decide
 from modules.evaluation.settings import EvaluateSettings
 from modules.evaluation.slicing import MeasuredImage, eval_config, read_evaluation, to_extracts
-from schema.reports.evaluation import IMAGES_FILE, TEST_SET, Evaluation
+from schema.reports.evaluation import IMAGES_FILE, TEST_SET, Evaluation, in_part
 
 _MEASURED = "measured"
 _DESCRIPTION = tuple(name for name in MeasuredImage._fields if name != "values")
@@ -83,7 +83,7 @@ class Executor(base.BeamExecutor[EvaluatorSettings]):
             measured = [
                 pipeline
                 | f"Read[{name}]" >> beam.io.ReadFromTFRecord(pattern)
-                | f"Measure[{name}]" >> MeasureImages(models, name, settings.tolerance)
+                | f"Measure[{name}]" >> MeasureImages(models, name, settings.tolerance, settings.region_of(name))
                 for name, pattern in sets.items()
             ]
             images = measured | beam.Flatten()
@@ -158,4 +158,5 @@ def _log_dice(evaluation: Evaluation) -> None:
         if not slice_.keys:
             dice = slice_.metrics["dice_mean"]
             interval = f" ({dice.low:.4f}-{dice.high:.4f})" if dice.interval else ""
-            _LOG.info("%s: Dice %.4f%s on %d images", slice_.set, dice.value, interval, slice_.examples)
+            name = in_part(slice_.set, slice_.region)
+            _LOG.info("%s: Dice %.4f%s on %d images", name, dice.value, interval, slice_.examples)

@@ -13,12 +13,17 @@ from components.threads import OrderedPool, count_cpus
 from modules.evaluation import overlap, surface_distance
 from modules.evaluation.bootstrap import BASELINE, CANDIDATE, Floats
 from modules.evaluation.measures import COLUMNS, LOWER_IS_BETTER, MEASURES, SAID
+from modules.evaluation.region import columns_of_right_lung
 from modules.evaluation.slicing import MeasuredImage
+from schema import features
 from schema.record import Pixels, Record, RecordError, decode
+from schema.reports.evaluation import Region
 
 READ: Final = "read"
 
 _BATCH = 16
+_MIRRORS = "HorizontalFlip"
+"""The transform after which the patient's right is at the right of a copy."""
 _OUTLINES = ("hd95", "hd95_px", "asd", "asd_px", "nsd")
 _WORSE = np.array([1.0 if name in LOWER_IS_BETTER else -1.0 for name in MEASURES])
 
@@ -30,16 +35,17 @@ class MeasureError(ValueError):
 class MeasureImages(beam.PTransform):
     """Serialized records of one set in, `MeasuredImage`s out; counts what it reads in the set's namespace."""
 
-    def __init__(self, models: Mapping[str, str], set_: str, tolerance: float) -> None:
+    def __init__(self, models: Mapping[str, str], set_: str, tolerance: float, region: Region = "whole") -> None:
         """Take what to measure.
 
         Args:
             models: folders of SavedModels by `CANDIDATE` and, where there is one, `BASELINE`.
             set_: name of the set.
             tolerance: of the surface Dice, as a share of the image's width.
+            region: the part of the images that is judged.
         """
         super().__init__()
-        self._measure = _Measure(models, set_, tolerance)
+        self._measure = _Measure(models, set_, tolerance, region)
 
     def expand(self, records: beam.PCollection) -> beam.PCollection:
         """Measure images, then set copies against their originals."""
@@ -71,10 +77,11 @@ def set_against_original(images: Iterable[MeasuredImage]) -> Iterator[MeasuredIm
 class _Measure(beam.DoFn):
     """TensorFlow predicts a batch on all cores; then threads measure outlines, for OpenCV releases the GIL."""
 
-    def __init__(self, models: Mapping[str, str], set_: str, tolerance: float) -> None:
+    def __init__(self, models: Mapping[str, str], set_: str, tolerance: float, region: Region) -> None:
         self._models = models
         self._set = set_
         self._tolerance = tolerance
+        self._region = region
 
     def setup(self) -> None:
         cv2.setNumThreads(1)
@@ -104,17 +111,21 @@ class _Measure(beam.DoFn):
 
     def _values(self, records: list[Record], answers: dict[str, Any]) -> Floats:
         """Measure the masks of a batch; float64 [batch, len(COLUMNS)]."""
+        unknown = set() if "expected_dice" in answers else set(SAID)
+        masks = list(self._pool.map(self._cut_masks, records, answers["mask_png"]))
+        if self._region != "whole":
+            unknown.add("brier")  # the model gives that of the whole image alone
+            answers = answers | _count(masks)._asdict()
         counts = overlap.Counts(*[answers[name] for name in overlap.Counts._fields])
         ratios = {name: np.asarray(ratio(counts)) for name, ratio in overlap.OVERLAP.items()}
-        masks = [record.mask for record in records]
-        outlines = np.array(list(self._pool.map(self._measure_outlines, masks, answers["mask_png"])))
+        widths = [record.mask.shape[1] for record in records]
+        outlines = np.array(list(self._pool.map(self._measure_outlines, masks, widths)))
         by_name = {**answers, **ratios, **dict(zip(_OUTLINES, outlines.T, strict=True))}
         if "expected_dice" in answers:
             by_name["expected_dice_error"] = np.abs(answers["expected_dice"] - ratios["dice"])
-        else:
-            by_name |= dict.fromkeys(SAID, np.full(len(records), np.nan))
+        by_name |= dict.fromkeys(unknown, np.full(len(records), np.nan))
         values = np.stack([by_name[name] for name in COLUMNS], axis=-1).astype(np.float64)
-        needed = [name not in SAID or "expected_dice" in answers for name in COLUMNS]
+        needed = [name not in unknown for name in COLUMNS]
         for record, measured in zip(records, values, strict=True):
             if not np.isfinite(measured[needed]).all():
                 raise MeasureError(
@@ -122,13 +133,28 @@ class _Measure(beam.DoFn):
                 )
         return values
 
-    def _measure_outlines(self, mask: Pixels, mask_png: bytes) -> tuple[float, ...]:
-        predicted = cv2.imdecode(np.frombuffer(mask_png, np.uint8), cv2.IMREAD_GRAYSCALE)
-        distances = surface_distance.surface_distances(mask, np.asarray(predicted, np.uint8))
-        width = mask.shape[1]
+    def _cut_masks(self, record: Record, mask_png: bytes) -> tuple[Pixels, Pixels]:
+        """Return the true and the predicted mask of the region."""
+        predicted = np.asarray(cv2.imdecode(np.frombuffer(mask_png, np.uint8), cv2.IMREAD_GRAYSCALE), np.uint8)
+        if self._region == "whole":
+            return record.mask, predicted
+        is_mirrored = _MIRRORS in record.augmentation.split(features.TRANSFORM_SEPARATOR)
+        columns = columns_of_right_lung(record.mask, right_at_left=not is_mirrored)
+        return record.mask[:, columns], predicted[:, columns]
+
+    def _measure_outlines(self, masks: tuple[Pixels, Pixels], width: int) -> tuple[float, ...]:
+        distances = surface_distance.surface_distances(*masks)
         hd95, asd = surface_distance.hausdorff_95(distances), surface_distance.average_surface_distance(distances)
         nsd = surface_distance.surface_dice(distances, self._tolerance * width)
         return hd95 / width, hd95, asd / width, asd, nsd
+
+
+def _count(masks: Iterable[tuple[Pixels, Pixels]]) -> overlap.Counts:
+    """Count the pixels of true and predicted masks, which may be of several sizes."""
+    counted = [overlap.count(*[mask[np.newaxis, ..., np.newaxis] > 0 for mask in pair]) for pair in masks]
+    return overlap.Counts(
+        *[np.concatenate([np.asarray(part) for part in parts]) for parts in zip(*counted, strict=True)]
+    )
 
 
 def _load(name: str, folder: str) -> Any:

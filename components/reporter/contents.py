@@ -26,7 +26,7 @@ from modules.evaluation.bootstrap import tell_effect
 from schema import features
 from schema.reports.blessing import Bound, RuleResult
 from schema.reports.estimate import Estimate
-from schema.reports.evaluation import TEST_SET, Evaluation, Slice
+from schema.reports.evaluation import TEST_SET, Evaluation, Region, Slice, in_part
 from schema.reports.run_report import (
     AgeSummary,
     CategoryCounts,
@@ -85,7 +85,7 @@ def contents(evidence: Evidence) -> RunReport:
 
 
 def _decision(evidence: Evidence) -> Decision:
-    verdict = headline(evidence)
+    verdict, settings = headline(evidence), evidence.settings.evaluate
     copies = evidence.evaluation.find(TEST_SET, COPIES)
     of_sets = named_originals(evidence.evaluation)
     named = [*of_sets[:1], *([("augmented copies", copies)] if copies else []), *of_sets[1:]]
@@ -95,7 +95,9 @@ def _decision(evidence: Evidence) -> Decision:
         sentence=verdict.sentence,
         version=evidence.version,
         key_figures=[_key_figure(name, slice_) for name, slice_ in named],
-        rules=[_state(rule) for rule in evidence.decision.rules] if evidence.decision else [],
+        rules=[_state(rule, settings.region_of(rule.set)) for rule in evidence.decision.rules]
+        if evidence.decision
+        else [],
     )
 
 
@@ -109,12 +111,12 @@ def _key_figure(name: str, slice_: Slice) -> KeyFigure:
     )
 
 
-def _state(rule: RuleResult) -> StatedRule:
+def _state(rule: RuleResult, region: Region) -> StatedRule:
     return StatedRule(
         **rule.model_dump(),
         label=label(rule.metric),
         words=_BOUNDS[rule.kind],
-        where=describe_place(rule.set, rule.keys),
+        where=describe_place(rule.set, rule.keys, region),
     )
 
 
@@ -143,7 +145,9 @@ def _lies_below(dice: Estimate, reference: Estimate) -> bool:
 
 
 def _describe(slice_: Slice) -> DescribedSlice:
-    return DescribedSlice(**slice_.model_dump(), label=describe(slice_.keys), group=group(slice_.keys))
+    return DescribedSlice(
+        **slice_.model_dump(), label=in_part(describe(slice_.keys), slice_.region), group=group(slice_.keys)
+    )
 
 
 def _external(evaluation: Evaluation, set_: str) -> ExternalSet:

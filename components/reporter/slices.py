@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from schema import features
-from schema.reports.evaluation import TEST_SET, Evaluation, Slice, SliceKey
+from schema.reports.evaluation import TEST_SET, Evaluation, Region, Slice, SliceKey, in_part
 
 ORIGINALS: Final[dict[SliceKey, str]] = {"is_augmented": "0"}
 COPIES: Final[dict[SliceKey, str]] = {"is_augmented": "1"}
@@ -39,7 +39,8 @@ def originals(evaluation: Evaluation, set_: str) -> Slice | None:
 def named_originals(evaluation: Evaluation) -> list[tuple[str, Slice]]:
     """Return the originals of each set, the test split first, with a name for people."""
     named = {TEST_SET: "unseen originals", **{name: f"external set {name}" for name in external_sets(evaluation)}}
-    return [(name, slice_) for set_, name in named.items() if (slice_ := originals(evaluation, set_))]
+    found = [(name, slice_) for set_, name in named.items() if (slice_ := originals(evaluation, set_))]
+    return [(in_part(name, slice_.region), slice_) for name, slice_ in found]
 
 
 def populations(evaluation: Evaluation, set_: str) -> list[Slice]:
@@ -88,6 +89,7 @@ def describe(keys: Mapping[SliceKey, str]) -> str:
     return (words[0][0].upper() + ", ".join(words)[1:]) if words else "All images"
 
 
-def describe_place(set_: str, keys: Mapping[SliceKey, str]) -> str:
-    """Return a slice of a set in words."""
-    return describe(keys) if set_ == TEST_SET else f"External set {set_}: {describe(keys).lower()}"
+def describe_place(set_: str, keys: Mapping[SliceKey, str], region: Region) -> str:
+    """Return a slice of a set in words, with the part of its images that is judged."""
+    place = describe(keys) if set_ == TEST_SET else f"External set {set_}: {describe(keys).lower()}"
+    return in_part(place, region)

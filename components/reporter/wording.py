@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 from components.reporter.evidence import Evidence
 from components.reporter.figures import label, write, write_interval
 from components.reporter.slices import COPIES, DICE, describe_place, originals
+from modules.evaluation.settings import EvaluateSettings
 from modules.preprocessing.settings import Normalization
 from schema import features
 from schema.reports.blessing import RuleResult
@@ -103,7 +104,7 @@ def _decide(evidence: Evidence) -> Headline:
     broken = [rule for rule in decision.rules if not rule.passed]
     rules = f"all {len(decision.rules)} rules hold" if len(decision.rules) > 1 else "its rule holds"
     if broken or not decision.blessed:
-        return _refused(_list_broken(broken, len(decision.rules)))
+        return _refused(_list_broken(broken, len(decision.rules), evidence.settings.evaluate))
     if probe is not None and not probe.blessed:
         failed = sum(not check.passed for check in probe.checks)
         checks = f"its export fails {failed} of {len(probe.checks)} checks of the serving probe"
@@ -120,9 +121,10 @@ def _refused(obstacle: str) -> Headline:
     return Headline("refused", "Must not serve", f"This model must not serve: {obstacle}.")
 
 
-def _list_broken(broken: Sequence[RuleResult], rules: int) -> str:
+def _list_broken(broken: Sequence[RuleResult], rules: int, settings: EvaluateSettings) -> str:
     reasons = "; ".join(
-        f"{label(rule.metric)}, {describe_place(rule.set, rule.keys)}: {rule.reason}" for rule in broken
+        f"{label(rule.metric)}, {describe_place(rule.set, rule.keys, settings.region_of(rule.set))}: {rule.reason}"
+        for rule in broken
     )
     return f"{len(broken)} of {rules} rules {'does' if len(broken) == 1 else 'do'} not hold ({reasons})"
 
@@ -161,6 +163,11 @@ def _limits_of_the_data(evidence: Evidence) -> list[str]:
         limits.append(f"The test split holds {patients} patients; {needed}.")
     if set(images["set"]) <= {TEST_SET}:
         limits.append("No external set was tested: how good the model is on another hospital's images is not known.")
+    elif (region := evidence.settings.evaluate.region) != "whole":
+        limits.append(
+            f"Of external sets the {region.replace('_', ' ')} alone is judged, wherever figures of them stand. They "
+            "tell nothing of the rest, and are no figures of whole masks as those of the test split are."
+        )
     if test[features.SOURCE].nunique() == 1:
         limits.append(f"All test originals are of one source, {test[features.SOURCE].iloc[0]}.")
     if evidence.drift and (drifted := evidence.drift.drifted):

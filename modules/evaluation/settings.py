@@ -10,7 +10,7 @@ from pydantic import Field, FiniteFloat, model_validator
 
 from modules.evaluation.measures import STATISTICS
 from schema.reports.blessing import Bound
-from schema.reports.evaluation import SliceKey
+from schema.reports.evaluation import TEST_SET, Region, SliceKey
 from schema.settings import Settings
 from schema.suggestions import nearest
 
@@ -87,12 +87,20 @@ class EvaluateSettings(Settings):
     """How far apart outlines may be that the surface Dice (`nsd`) takes for equal, as a share of the image's width."""
     small_lungs: _Share = 0.2
     """Share of the image below which its lungs count as small."""
+    region: Region = "whole"
+    """Which part of the images of external sets is judged, since hospitals draw different things. `right_lung`: the
+    half with the patient's right lung, up to the middle between the two true lungs, or that of the image where the mask
+    does not have two. The Brier score is not known there; what the model expects stays the Dice of the whole mask."""
     min_patients: _Count = 10
     """A slice of fewer patients is too small to judge: rules on it fail."""
     resamples: Annotated[int, Field(ge=100)] = 1000
     """How many times patients are drawn for an interval (bootstrap)."""
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
     """Of the intervals: how often they are to hold the true value."""
+
+    def region_of(self, set_: str) -> Region:
+        """Return the part of the images of a set that is judged."""
+        return "whole" if set_ == TEST_SET else self.region
 
     def all_slices(self) -> list[tuple[SliceKey, ...]]:
         """List the keys of each slice, those that rules ask for among them, without the whole of a set."""

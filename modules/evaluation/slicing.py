@@ -181,7 +181,7 @@ def eval_config(settings: EvaluateSettings) -> config_pb2.EvalConfig:
 
 def read_evaluation(folder: str, settings: EvaluateSettings, baseline: str | None) -> Evaluation:
     """Read what TFMA wrote into a folder; the overall slice first, then by set, number of keys and name."""
-    slices = [_read_slice(stored, settings.min_patients) for stored in tfma.load_metrics(folder)]
+    slices = [_read_slice(stored, settings) for stored in tfma.load_metrics(folder)]
     return Evaluation(
         baseline=baseline,
         tolerance=settings.tolerance,
@@ -191,7 +191,7 @@ def read_evaluation(folder: str, settings: EvaluateSettings, baseline: str | Non
     )
 
 
-def _read_slice(stored: metrics_for_slice_pb2.MetricsForSlice, min_patients: int) -> Slice:
+def _read_slice(stored: metrics_for_slice_pb2.MetricsForSlice, settings: EvaluateSettings) -> Slice:
     values: dict[str, dict[str, metrics_for_slice_pb2.MetricValue]] = {}
     for pair in stored.metric_keys_and_values:
         values.setdefault(pair.key.model_name, {})[pair.key.name] = pair.value
@@ -201,10 +201,11 @@ def _read_slice(stored: metrics_for_slice_pb2.MetricsForSlice, min_patients: int
     return Slice(
         slice=slice_name(set_, keys),
         set=set_,
+        region=settings.region_of(set_),
         keys=keys,
         examples=int(values[""][_EXAMPLES].double_value.value),
         patients=patients,
-        enough=patients >= min_patients,
+        enough=patients >= settings.min_patients,
         metrics=_read_estimates(values[CANDIDATE]),
         baseline=_read_estimates(values[BASELINE]) if BASELINE in values else None,
         difference=_read_estimates(values[DIFFERENCE]) if DIFFERENCE in values else None,

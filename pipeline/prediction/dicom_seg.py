@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
 
+from modules.lungs import LEFT, LUNG, RIGHT
 from pipeline.ingest.formats.dicom.parser import get_text
 from pipeline.prediction.formats import FormatError
-from pipeline.prediction.lungs import LEFT, LUNG, RIGHT
 from pipeline.prediction.measurements import Scale
 
 if TYPE_CHECKING:

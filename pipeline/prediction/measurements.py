@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.record_validator.settings import RecordValidationSettings
+from modules.lungs import LEFT, RIGHT, Lungs
 from pipeline.ingest.formats.resize import resize_image
-from pipeline.prediction.lungs import LEFT, RIGHT, Lungs
 from schema.files import write_whole
 from schema.record import Pixels, describe_grey_values
 from schema.reports.prediction import Measurement

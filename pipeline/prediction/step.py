@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from pydicom import Dataset
 
 from components.threads import OrderedPool, count_cpus
+from modules.lungs import Lungs, split_lungs
 from pipeline.cli_options import OutputFormat, Overlays
 from pipeline.ingest.formats.base import ImageError
 from pipeline.ingest.storage.errors import error_reason
 from pipeline.prediction.dicom_seg import check_headers, encode_seg
 from pipeline.prediction.formats import EXTENSIONS, VOLUMES, FormatError, choose_format
 from pipeline.prediction.inputs import Input
-from pipeline.prediction.lungs import Lungs, split_lungs
 from pipeline.prediction.measurements import doubts, measure, measure_grey_values
 from pipeline.prediction.model import Model
 from pipeline.prediction.nifti import encode_nifti

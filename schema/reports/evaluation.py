@@ -23,6 +23,14 @@ IMAGES_FILE: Final = "images.csv"
 SliceKey = Literal["is_augmented", "transform", "source", "finding", "view", "sex", "age", "lungs"]
 """`transform`: each that fired; `age`: `under-18`, `18-39`, `40-64`, `65-and-over`; `lungs`: `small`, `large`."""
 
+Region = Literal["whole", "right_lung"]
+"""The part of the images that is judged; `right_lung`: the half with the patient's right lung."""
+
+
+def in_part(name: str, region: Region) -> str:
+    """Add to the name of some images which part of them is judged, unless it is all."""
+    return name if region == "whole" else f"{name}, {region.replace('_', ' ')}"
+
 
 class Slice(Part):
     """The statistics of one slice of a test set."""
@@ -30,6 +38,7 @@ class Slice(Part):
     slice: str
     """`overall`, or `key:value` pairs joined by commas; those of an external set begin with `set:NAME`."""
     set: str
+    region: Region = "whole"
     keys: dict[SliceKey, str]
     examples: int
     patients: int

@@ -102,7 +102,13 @@ Evaluate = Callable[..., Outputs]
 
 @pytest.fixture
 def evaluate(tmp_path: Path) -> Evaluate:
-    def run(model: Artifact, examples: Artifact, training: Training | None = None, **others: list[Artifact]) -> Outputs:
+    def run(
+        model: Artifact,
+        examples: Artifact,
+        training: Training | None = None,
+        settings: EvaluateSettings = SETTINGS,
+        **others: list[Artifact],
+    ) -> Outputs:
         outputs = {"evaluation": standard_artifacts.ModelEvaluation(), "blessing": standard_artifacts.ModelBlessing()}
         for key, artifact in outputs.items():
             artifact.uri = str(tmp_path / key)
@@ -111,7 +117,7 @@ def evaluate(tmp_path: Path) -> Evaluate:
         Executor(Executor.Context(tmp_dir=str(tmp_path / "tmp"), unique_id="1")).Do(
             {"examples": [examples], "model": [model], **others},
             {key: [artifact] for key, artifact in outputs.items()},
-            {"settings": EvaluatorSettings(evaluate=SETTINGS, training=training).model_dump_json()},
+            {"settings": EvaluatorSettings(evaluate=settings, training=training).model_dump_json()},
         )
         return outputs
 
@@ -125,6 +131,36 @@ def read(outputs: Outputs) -> tuple[Evaluation, BlessingDecision, pd.DataFrame]:
         BlessingDecision.read(blessing),
         pd.read_csv(evaluation / "images.csv").set_index("image_id").sort_index(),
     )
+
+
+def test_of_external_sets_the_right_lung_alone_may_be_judged(
+    evaluate: Evaluate,
+    good: Artifact,
+    make_record: Callable[..., Record],
+    write_examples: WriteExamples,
+    tmp_path: Path,
+) -> None:
+    """The left lung is drawn too large; a mirrored copy has the right one on the other side."""
+    image, mask = np.full((SIZE, SIZE), 20, np.uint8), np.zeros((SIZE, SIZE), np.uint8)
+    image[3:13, 1:5] = image[3:13, 10:13] = 200
+    mask[3:13, 1:5] = mask[3:13, 7:13] = 255
+    original = scene(make_record, 0, image=image, mask=mask)
+    mirrored = np.ascontiguousarray(image[:, ::-1]), np.ascontiguousarray(mask[:, ::-1])
+    copy = replace(copy_of(original, image=mirrored[0], mask=mirrored[1]), augmentation="RandomGamma+HorizontalFlip")
+    records = [encode(original), encode(copy)]
+    inputs = write_examples(tmp_path / "test", {"test": records})
+    external = write_examples(tmp_path / "external", {"other": records})
+    settings = SETTINGS.model_copy(update={"region": "right_lung"})
+    evaluation, _, images = read(evaluate(good, inputs, settings=settings, external_examples=[external]))
+    of_set = {name: images[images["set"] == name] for name in ("test", "other")}
+    assert of_set["test"]["dice"].tolist() == pytest.approx([140 / 170] * 2)
+    assert of_set["other"]["dice"].tolist() == [1, 1]
+    assert of_set["other"]["hd95"].tolist() == [0, 0]
+    assert of_set["other"]["brier"].isna().all(), "that of a part is not known"
+    assert {slice_.set: slice_.region for slice_ in evaluation.slices} == {"test": "whole", "other": "right_lung"}
+    whole = evaluation.find("other", {})
+    assert whole is not None
+    assert (whole.metrics["dice_pooled"].value, "brier" in whole.metrics) == (1, False)
 
 
 def test_a_good_model(evaluate: Evaluate, good: Artifact, examples: Artifact) -> None:

@@ -22,6 +22,7 @@ from report_evidence import (
 )
 
 from components.reporter.contents import contents
+from schema.reports.blessing import BlessingDecision, RuleResult
 from schema.reports.estimate import Estimate
 from schema.reports.run_report import (
     AgeSummary,
@@ -161,3 +162,24 @@ def test_what_was_found_out_about_the_data_is_handed_on() -> None:
     data = contents(CHECKED).data
     assert (data.validation, data.drift, data.anomalies) == (VALIDATION, DRIFT, ANOMALIES.anomalies)
     assert contents(EVIDENCE).data.anomalies is None, "they were not looked for"
+
+
+def test_what_is_judged_of_a_part_of_the_image_is_called_so() -> None:
+    of_part = slice_of("set:hannover", 0.9).model_copy(update={"region": "right_lung"})
+    given = with_slices(*SLICES, of_part)
+    settings = given.settings.model_copy(
+        update={"evaluate": given.settings.evaluate.model_copy(update={"region": "right_lung"})}
+    )
+    rule = RuleResult(
+        metric="dice_mean", slice="set:hannover", set="hannover", keys={}, kind="at_least", bound=0.95,
+        baseline=None, passed=False, reason="0.9 is less than 0.95",
+    )  # fmt: skip
+    refused = BlessingDecision(blessed=False, baseline=None, rules=[rule])
+    images = pd.DataFrame([IMAGE, {**IMAGE, "set": "hannover"}])
+    report = contents(replace(given, settings=settings, decision=refused, images=images))
+    assert [slice_.label for slice_ in report.external[0].slices] == ["All images, right lung"]
+    assert report.decision.key_figures[-1].name == "External set hannover, right lung"
+    assert report.decision.rules[0].where == "External set hannover: all images, right lung"
+    assert "External set hannover: all images, right lung: 0.9 is less" in report.decision.sentence
+    assert any("the right lung alone is judged" in limit for limit in report.limits)
+    assert {row.region for row in report.slices.rows if row.set == "test"} == {"whole"}

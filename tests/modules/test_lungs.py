@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pipeline.prediction.lungs import LEFT, RIGHT, split_lungs
+from modules.lungs import LEFT, RIGHT, split_lungs
 from pipeline.prediction.measurements import Scale, doubts, measure
 
 
