@@ -35,6 +35,7 @@ def compare(sets: list[MeasuredSet], settings: StudyComparisonSettings) -> list[
                 StudySlice(
                     slice=slice_name(measured.name, dict(keys)),
                     set=measured.name,
+                    region=evaluate.region_of(measured.name),
                     keys=dict(keys),
                     examples=len(rows),
                     patients=count,

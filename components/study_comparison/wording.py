@@ -112,7 +112,7 @@ def _seeds(number: int) -> str:
 
 
 def _place(part: StudySlice) -> str:
-    return describe_place(part.set, part.keys)
+    return describe_place(part.set, part.keys, part.region)
 
 
 def _quote(names: list[str]) -> str:

@@ -62,7 +62,7 @@ def render(
             forests={name: {set_: _forest(name, set_, comparison) for set_ in sets} for name in OUTCOMES},
             curves=_curves(comparison, histories),
             shown=shown,
-            place=lambda slice_: describe_place(slice_.set, slice_.keys),
+            place=lambda slice_: describe_place(slice_.set, slice_.keys, slice_.region),
             lower_is_better=lower_is_better,
             glossary=_glossary(comparison),
             limits=_limits(comparison, settings),
@@ -78,7 +78,9 @@ def _forest(outcome: str, set_: str, comparison: ArmComparison) -> Chart:
             label=arm.arm,
             estimate=arm.differences[outcome].estimate,
             note="" if slice_.enough else "too few",
-            heading="" if number else f"{describe_place(slice_.set, slice_.keys)} ({slice_.patients} patients)",
+            heading=""
+            if number
+            else f"{describe_place(slice_.set, slice_.keys, slice_.region)} ({slice_.patients} patients)",
             judged=slice_.enough,
         )
         for slice_ in comparison.slices

@@ -12,7 +12,7 @@ from pydantic import JsonValue
 
 from schema.reports.base import Part, Report
 from schema.reports.estimate import Effect, Estimate
-from schema.reports.evaluation import SliceKey
+from schema.reports.evaluation import Region, SliceKey
 from schema.reports.result import ComponentResult
 
 
@@ -75,6 +75,7 @@ class StudySlice(Part):
     slice: str
     """As of `schema.reports.evaluation.Slice`."""
     set: str
+    region: Region = "whole"
     keys: dict[SliceKey, str]
     examples: int
     patients: int
