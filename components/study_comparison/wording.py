@@ -93,7 +93,7 @@ def _tell_needed(comparison: ArmComparison, part: StudySlice) -> Iterator[str]:
     known = [difference for difference in _differences(part).values() if difference.needed]
     if known:
         widest = max(known, key=lambda difference: (difference.estimate.high or 0.0) - (difference.estimate.low or 0.0))
-        sizes = "; ".join(f"of {needed.difference:g} {_ways(needed)}" for needed in widest.needed)
+        sizes = "; ".join(f"{_ways(needed)} for {needed.difference:g}" for needed in widest.needed)
         here = f"{part.patients} patients and {_seeds(len(comparison.seeds))}"
         yield (
             f"{_place(part)}: to tell a difference of mean Dice in {100 * POWER:.0f} of 100 such studies it takes, "

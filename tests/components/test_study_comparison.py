@@ -1,6 +1,7 @@
 """The StudyComparison: all trainings side by side, whatever order they come in, or one line that says what is wrong."""
 
 import itertools
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from report_artifacts import artifact, image_row
+from tfx.dsl.component.experimental.annotations import OutputArtifact, Parameter
+from tfx.dsl.component.experimental.decorators import component
+from tfx.orchestration.pipeline import Pipeline
 from tfx.types import channel, standard_artifacts
 
 from components.study_comparison.component import StudyComparison
@@ -16,6 +20,7 @@ from components.study_comparison.executor import Executor
 from components.study_comparison.settings import StudyComparisonSettings
 from components.study_comparison.tables import StudyError
 from modules.evaluation.settings import EvaluateSettings
+from pipeline.runners import ComponentRun, LocalRunner
 from schema.record import Record
 from schema.reports.base import ReportFileError
 from schema.reports.evaluation import Evaluation
@@ -128,8 +133,9 @@ def test_what_is_shown_in_words(whole: Study) -> None:
     assert scope == "Intervals are over patients and 2 seeds of each arm."
     assert needed.startswith(
         "Originals: to tell a difference of mean Dice in 80 of 100 such studies it takes, instead of 12 patients and 2 "
-        "seeds: of 0.002 "
+        "seeds: "
     )
+    assert needed.endswith(" for 0.01.")
 
 
 def test_one_seed_claims_nothing_of_seeds(study: Study) -> None:
@@ -236,6 +242,40 @@ def test_a_damaged_table(whole: Study) -> None:
     path = whole.folder / f"{Training(arm='slow', seed=8)}" / "images.csv"
     path.write_text("set\ntest\n")
     assert refusal(whole, kind=ReportFileError) == f"'{path}' has no column 'original_id': run the Evaluator again"
+
+
+@component
+def Evaluated(  # noqa: N802  # a component
+    evaluation: OutputArtifact[standard_artifacts.ModelEvaluation], folder: Parameter[str]
+) -> None:
+    shutil.copytree(folder, evaluation.uri, dirs_exist_ok=True)
+
+
+class Unheard:
+    def started(self, component_id: str) -> None:
+        pass
+
+    def ended(self, run: ComponentRun) -> None:
+        pass
+
+
+def test_tfx_hands_over_the_evaluations_of_all_trainings(whole: Study, tmp_path: Path) -> None:
+    evaluators = [
+        Evaluated(folder=str(folder)).with_id(f"Evaluator-{number}")
+        for number, folder in enumerate(sorted(whole.folder.iterdir()))
+    ]
+    comparison = StudyComparison([evaluator.outputs["evaluation"] for evaluator in evaluators], SETTINGS)
+    runner = LocalRunner(tmp_path / "root", Unheard())
+    runner.run(
+        Pipeline(
+            pipeline_name="study",
+            pipeline_root=str(tmp_path / "root/artifacts"),
+            components=[*evaluators, comparison],
+            metadata_connection_config=runner.connection,
+        )
+    )
+    (made,) = runner.runs[-1].outputs["comparison"]
+    assert ArmComparison.read(made.uri) == whole.compare()
 
 
 def test_wiring() -> None:
