@@ -30,7 +30,8 @@ ACCENT: Final = "#0a5c8f"
 OTHER: Final = "#a84b00"
 """The later data."""
 
-_CURVES = {"loss": "Loss", "accuracy": "Pixel accuracy", "dice": "Dice"}
+CURVES: Final = {"loss": "Loss", "accuracy": "Pixel accuracy", "dice": "Dice"}
+"""The figures that are drawn over the epochs, with their titles."""
 _PIXELS_AN_INCH = 72
 _WIDE, _NARROW = 976, 350
 _FONTS = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Liberation Sans', Arial, sans-serif"
@@ -153,15 +154,6 @@ def curves(drawn: Sequence[Curve], text: str) -> Chart:
     return render(functools.partial(_curves, drawn), text)
 
 
-def curves_of(history: TrainingHistory) -> Chart:
-    """Draw the curves of one training, dashed on training and solid on validation images."""
-    drawn = [
-        Curve("training", history, ACCENT, validation=False, dashed=True),
-        Curve("validation", history, ACCENT, validation=True),
-    ]
-    return curves(drawn, _tell_curves(history))
-
-
 def distributions(drift: DriftReport) -> Chart:
     """Draw each feature before and now, a panel each."""
     distances = [
@@ -244,11 +236,11 @@ def _range(rows: Sequence[Row], reference: float | None) -> tuple[float, float]:
 
 def _curves(drawn: Sequence[Curve], width: int) -> Figure:
     narrow = width == _NARROW
-    names = [name for name in _CURVES if any(_key(name, curve) in curve.history.figures for curve in drawn)]
+    names = [name for name in CURVES if any(_key(name, curve) in curve.history.figures for curve in drawn)]
     figure = new_figure(width, 200 * len(names) + 60 if narrow else 320)
     for number, name in enumerate(names, 1):
         axes = figure.add_subplot(*((len(names), 1) if narrow else (1, len(names))), number)
-        axes.set_title(_CURVES[name])
+        axes.set_title(CURVES[name])
         axes.grid(axis="y")
         axes.set_axisbelow(True)
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))
@@ -287,17 +279,6 @@ def _draw_curve(axes: Axes, name: str, curve: Curve) -> None:
 def _height(value: float | None) -> float:
     """Return the number as matplotlib takes it: gaps are NaN."""
     return float("nan") if value is None else value
-
-
-def _tell_curves(history: TrainingHistory) -> str:
-    described = []
-    for name in (f"{prefix}{figure}" for figure in _CURVES for prefix in ("", "val_")):
-        known = [value for value in history.figures.get(name, []) if value is not None]
-        if known:
-            curve = f"validation {name[4:]}" if name.startswith("val_") else f"training {name}"
-            described.append(f"{curve} from {known[0]:.3f} to {known[-1]:.3f}")
-    end = f"; best epoch {history.best_epoch}" if history.best_epoch else ""
-    return "Curves over the epochs: " + "; ".join(described) + end
 
 
 def _shorten(text: str, length: int) -> str:

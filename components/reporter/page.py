@@ -9,7 +9,7 @@ import jinja2
 
 from components.reporter import charts, figures
 from components.reporter.cases import Case
-from components.reporter.charts import Chart, Row
+from components.reporter.charts import ACCENT, CURVES, Chart, Curve, Row
 from components.reporter.pictures import Pictures
 from components.reporter.slices import DICE
 from schema.features import IS_AUGMENTED
@@ -18,6 +18,7 @@ from schema.reports.estimate import Estimate
 from schema.reports.evaluation import TEST_SET
 from schema.reports.run_report import Comparison, DescribedSlice, RunReport
 from schema.reports.statistics import DISTANCE_NAMES
+from schema.reports.training import TrainingHistory
 
 TABLE: Final = (DICE, "dice_median", "dice_p5", "dice_worst", "iou_mean", "hd95", "hd95_px", "asd", "nsd", "precision",
                 "recall", "pixel_accuracy", "lung_area_error", "brier", "expected_dice", "review")  # fmt: skip
@@ -105,7 +106,7 @@ def make_environment(*folders: Path) -> jinja2.Environment:
 def _charts(report: RunReport) -> dict[str, Chart]:
     reference = report.slices.reference.value
     drawn = {
-        "curves": charts.curves_of(report.training.history),
+        "curves": _curves(report.training.history),
         "slices": charts.forest(DICE, slice_rows(report), axis="Mean Dice", reference=reference),
     }
     if report.robustness:
@@ -121,6 +122,26 @@ def _charts(report: RunReport) -> dict[str, Chart]:
     if report.data.drift and report.data.drift.features:
         drawn["drift"] = charts.distributions(report.data.drift)
     return drawn
+
+
+def _curves(history: TrainingHistory) -> Chart:
+    """Draw the curves of the training, dashed on training and solid on validation images."""
+    drawn = [
+        Curve("training", history, ACCENT, validation=False, dashed=True),
+        Curve("validation", history, ACCENT, validation=True),
+    ]
+    return charts.curves(drawn, _tell_curves(history))
+
+
+def _tell_curves(history: TrainingHistory) -> str:
+    described = []
+    for name in (f"{prefix}{figure}" for figure in CURVES for prefix in ("", "val_")):
+        known = [value for value in history.figures.get(name, []) if value is not None]
+        if known:
+            curve = f"validation {name[4:]}" if name.startswith("val_") else f"training {name}"
+            described.append(f"{curve} from {known[0]:.3f} to {known[-1]:.3f}")
+    end = f"; best epoch {history.best_epoch}" if history.best_epoch else ""
+    return "Curves over the epochs: " + "; ".join(described) + end
 
 
 def slice_rows(report: RunReport) -> list[Row]:
