@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 from statistics import NormalDist
 
-from scipy.stats import chi2
+from scipy.special import chdtri  # scipy.stats takes half a second to import
 
 
 def jensen_shannon_noise(degrees: int, examples: tuple[int, int], significance: float) -> float:
@@ -22,7 +22,7 @@ def jensen_shannon_noise(degrees: int, examples: tuple[int, int], significance: 
         examples: their numbers, n and m.
         significance: 0-0.5.
     """
-    return _per_example(examples) / (8 * math.log(2)) * float(chi2.ppf(1 - significance, max(1, degrees)))
+    return _per_example(examples) / (8 * math.log(2)) * float(chdtri(max(1, degrees), significance))
 
 
 def l_infinity_noise(counts: Sequence[tuple[float, float]], examples: tuple[int, int], significance: float) -> float:
