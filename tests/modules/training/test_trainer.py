@@ -268,6 +268,16 @@ def test_a_training_on_originals_has_as_many_steps(mixed_trainings: dict[bool, A
     assert messages[:2] == (["9 examples of 1 kB"] * 2 if copies else ["6 originals of 1 kB"] * 2)
 
 
+@pytest.mark.parametrize("copies", [True, False])
+def test_trainings_of_as_many_images_for_an_original_have_as_many_steps(
+    mixed_args: MakeArgs, tmp_path: Path, copies: bool
+) -> None:
+    with logged() as records:
+        train(read_job(mixed_args(tmp_path, copies=copies, images_per_original=2)))
+    messages = [record.getMessage() for record in records]
+    assert "training on 12 examples with 1 replica(s), 4 steps an epoch, float32" in messages
+
+
 def test_a_training_on_originals_can_be_repeated_to_the_bit(
     mixed_trainings: dict[bool, Any], mixed_args: MakeArgs, tmp_path: Path
 ) -> None:
