@@ -63,7 +63,8 @@ def compare_arms(
     Args:
         arms: Their names, the reference first.
         values: float64 [arms, seeds, models, images, len(COLUMNS)]; a seed has several models where each fold's
-            measures all images, and its statistic is then their mean. Pooled pixels need not be known.
+            measures all images, and its statistic is then their mean. Pooled pixels need not be known, nor what is not
+            measured on a part of an image; of a statistic that an arm lacks, no difference is.
         patients: Number of each image's patient, from 0.
         resamples: How many times patients and seeds are drawn.
         confidence: Of the intervals, such as 0.95: of differences over patients and seeds, for all arms at once; of the
@@ -78,7 +79,7 @@ def compare_arms(
         draws = np.concatenate([draw[name] for draw in drawn], axis=-1) if drawn else np.empty((*by_seed.shape, 0))
         for arm, slice_ in enumerate(slices):
             slice_.metrics[name] = make_estimate(by_seed[arm].mean(), [draws[arm].mean(axis=0)], (1 - confidence) / 2)
-            slice_.by_seed[name] = by_seed[arm].tolist()
+            slice_.by_seed[name] = [None if math.isnan(value) else value for value in by_seed[arm].tolist()]
         for slice_, difference in zip(slices[1:], _differences(name, by_seed, draws, count, confidence), strict=True):
             slice_.differences[name] = difference
     return slices
@@ -135,10 +136,11 @@ def _differences(name: str, by_seed: Floats, drawn: Floats, patients: int, confi
     """
     means = by_seed.mean(axis=1)
     values = (means[1:] - means[0]).tolist()
-    if patients < 2:
+    if patients < 2 or np.isnan(by_seed).any():
+        known = [None if math.isnan(value) else value for value in values]
         return [
             ArmDifference(estimate=Estimate(value=value), effect="not known", variances=None, needed=[])
-            for value in values
+            for value in known
         ]
     spread = _spread(by_seed, drawn, patients, confidence)
     sizes = SIZES if name == "dice_mean" else ()

@@ -9,6 +9,7 @@ from scipy import stats
 from modules.evaluation.arms import OUTCOMES, POWER, SIZES, compare_arms, needed
 from modules.evaluation.bootstrap import Floats
 from modules.evaluation.measures import COLUMNS
+from schema.reports.estimate import Estimate
 from schema.reports.study import ArmDifference, ArmSlice, Variances
 
 DICE = COLUMNS.index("dice")
@@ -198,6 +199,18 @@ def test_one_patient_tells_nothing() -> None:
     assert difference.estimate.interval is None
     assert difference.effect == "not known"
     assert difference.needed == []
+
+
+def test_what_is_not_measured_tells_nothing() -> None:
+    """The Brier score of a part of the images is not known."""
+    values = tables([[[0.8, 0.9], [0.7, 0.8]], [[0.9, 0.9], [0.9, 1.0]]])
+    values[..., COLUMNS.index("brier")] = np.nan
+    _, other = compare_arms(["0", "1"], values, np.arange(2), 100, 0.95)
+    assert other.differences["brier"] == ArmDifference(
+        estimate=Estimate(), effect="not known", variances=None, needed=[]
+    )
+    assert other.by_seed["brier"] == [None, None]
+    assert ArmSlice.model_validate_json(other.model_dump_json()) == other
 
 
 def test_the_same_figures_give_the_same_answer() -> None:
