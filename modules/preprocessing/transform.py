@@ -15,6 +15,7 @@ from modules.preprocessing.settings import PreprocessingSettings
 from schema import features
 
 
+@tf.autograph.experimental.do_not_convert  # it has no loops or conditions of tensors, and is traced ten times
 def preprocessing_fn(inputs: dict[str, tf.Tensor], custom_config: dict[str, Any]) -> dict[str, tf.Tensor]:
     """Resize and normalise images, resize masks.
 
