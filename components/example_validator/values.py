@@ -6,7 +6,8 @@
 
 The distance, its thresholds and the allowance for chance are those of the ExampleValidator. That has TFDV compare two
 histograms, each with edges of its own; here the values themselves are known, and are counted between the edges of the
-baseline's, so that chance moves fewer buckets.
+baseline's, so that chance moves fewer buckets. As these edges are where the baseline's values happen to end,
+chance exceeds the allowance in 1.1 % of samples where its significance says 0.5 %.
 """
 
 from collections.abc import Mapping, Sequence

@@ -92,7 +92,7 @@ from components.parallel import ParallelDoFn
 from components.threads import count_cpus
 from pipeline.ingest.shard_writer import count_threads
 
-examine, measure = ParallelDoFn(), _Measure({}, "test", 0.01)
+examine, measure = ParallelDoFn(), _Measure({}, "test", 0.01, "whole")
 for function in (examine, measure):
     function.setup()
 print([count_cpus(), examine.threads, measure._pool.threads, count_threads(), count_threads(from_store=True)])

@@ -92,9 +92,9 @@ def test_samples_of_one_population_seldom_seem_to_drift(number: int) -> None:
     drifts: list[FeatureDrift] = []
     for _ in range(10):
         baseline = statistics_of(draw.normal(0.6, 0.05, 350))
-        drifts += [compare_values(baseline, {NAME: draw.normal(0.6, 0.05, number).tolist()})[0] for _ in range(20)]
-    # A threshold of the schema may be above chance.
-    assert sum(drift.distance > drift.noise for drift in drifts) <= 4
+        drifts += [compare_values(baseline, {NAME: draw.normal(0.6, 0.05, number).tolist()})[0] for _ in range(40)]
+    # A threshold of the schema may be above chance. Of 400, 4 or 5 are to be expected, 13 once in 1,000 tests.
+    assert sum(drift.distance > drift.noise for drift in drifts) < 13
 
 
 def test_drift_is_found_by_the_dozen() -> None:

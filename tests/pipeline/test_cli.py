@@ -291,7 +291,7 @@ def test_spans(
         seen.append(config)
         return True
 
-    monkeypatch.setattr(run, command, succeed)
+    monkeypatch.setattr(f"pipeline.commands.{command}.{command}", succeed)
     assert lungseg(command, "--data", "d", *arguments) == (0, "", "")
     assert (seen[0].data.span, seen[0].data.spans) == expected
 

@@ -200,6 +200,7 @@ def test_result_json(tmp_path: Path) -> None:
             {
                 "slice": "overall",
                 "set": "test",
+                "region": "whole",
                 "keys": {},
                 "examples": 2,
                 "patients": 1,

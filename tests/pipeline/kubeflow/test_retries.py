@@ -10,8 +10,8 @@ from kubeflow_cluster import Cluster, Done, Moments, Policy, StepError, processe
 
 Json = dict[str, Any]
 
-STEP = "ImportSchemaGen"
-"""It takes nothing of other steps."""
+STEP = "ChangeDetector"
+"""It takes nothing of other steps, which all wait for it."""
 GOLDEN = Path(__file__).with_name("demo.yaml")
 
 POLICIES = pytest.mark.parametrize("policy", ["OnFailure", "OnError"])
