@@ -9,12 +9,13 @@ from typing import Any, Final
 import pandas as pd
 from tfx.utils import path_utils
 
-from components import artifacts, base
+from components import base
 from components.doubtful_masks.ranking import rank_masks
 from components.doubtful_masks.settings import DoubtfulMasksSettings
 from components.images_table import read_images
 from components.reporter import pictures
 from components.reporter.cases import Case
+from components.reporter.inputs import record_files
 from components.reporter.page import make_environment
 from components.reporter.pictures import Pictures
 from modules.serving.segmenter import Segmenter
@@ -53,7 +54,8 @@ class Executor(base.Executor[DoubtfulMasksSettings]):
         measured = [(str(Evaluation.read(folder).model), read_images(folder)) for folder in sorted(folders)]
         ranked = rank_masks([images for _, images in measured])
         worst = ranked[:SHOWN]
-        drawn = _draw(_find_records(inputs, set(worst[features.IMAGE_ID])), measured)
+        records = pictures.find_records(record_files(inputs, TEST_SET), set(worst[features.IMAGE_ID]))
+        drawn = _draw(records, measured)
         page = (
             make_environment(Path(__file__).with_name("templates"))
             .get_template("doubtful.html.j2")
@@ -68,16 +70,6 @@ class Executor(base.Executor[DoubtfulMasksSettings]):
         write_whole(folder / TABLE_FILE, ranked.to_csv(index=False, float_format="%.4f"))
         write_whole(folder / PAGE_FILE, page)
         _LOG.info("%d masks ranked, %d shown", len(ranked), len(worst))
-
-
-def _find_records(inputs: base.Artifacts, image_ids: set[str]) -> dict[str, Record]:
-    """Read records from the test splits of all folds."""
-    files = [
-        file
-        for examples in inputs.all("examples")
-        for file in artifacts.record_files(artifacts.split_folder(examples, TEST_SET))
-    ]
-    return pictures.find_records(files, image_ids)
 
 
 def _draw(records: Mapping[str, Record], measured: Sequence[tuple[str, pd.DataFrame]]) -> dict[str, Pictures]:

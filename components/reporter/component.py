@@ -46,6 +46,7 @@ class Reporter(base.Component):
         blessing=evaluator.outputs["blessing"],
         settings=ReporterSettings(
             pipeline="lungseg",
+            transform=TransformSettings(),
             model=ModelSettings(),
             train=TrainSettings(),
             evaluate=EvaluateSettings(),

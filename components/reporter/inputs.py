@@ -88,21 +88,24 @@ def gather(inputs: Artifacts, settings: ReporterSettings) -> Evidence:
 
 
 def record_files(inputs: Artifacts, set_: str) -> list[str]:
-    """Return the record files that the images of a test set are in, sorted.
+    """Return the record files that the images of a test set are in, those of each artifact sorted.
 
     Raises:
         ReportError: They were not given, or hold no such split.
     """
     key = "examples" if set_ == TEST_SET else "external_examples"
-    examples = inputs.get(key)
-    if examples is None:
+    given = inputs.all(key)
+    if not given:
         raise ReportError(f"set '{set_}' was evaluated but its examples are not given: connect the input '{key}'")
-    splits = artifacts.splits_of(examples)
-    if set_ not in splits:
-        raise ReportError(
-            f"set '{set_}' was evaluated but is no split of '{examples.uri}', which has {', '.join(splits)}"
-        )
-    return artifacts.record_files(artifacts.split_folder(examples, set_))
+    files = []
+    for examples in given:
+        splits = artifacts.splits_of(examples)
+        if set_ not in splits:
+            raise ReportError(
+                f"set '{set_}' was evaluated but is no split of '{examples.uri}', which has {', '.join(splits)}"
+            )
+        files += artifacts.record_files(artifacts.split_folder(examples, set_))
+    return files
 
 
 def _read(kind: type[ReportT], artifact: types.Artifact | None) -> ReportT | None:

@@ -8,8 +8,9 @@ from typing import Final
 from tfx import types
 from tfx.utils import path_utils
 
-from components import artifacts, base
+from components import base
 from components.reporter import pictures
+from components.reporter.inputs import record_files
 from components.study_comparison.settings import StudyComparisonSettings
 from components.study_comparison.tables import StudyError, read_sets
 from components.study_reporter import page
@@ -113,10 +114,8 @@ def _trainings(case: Case, comparison: ArmComparison) -> list[Training]:
 def _find_records(inputs: base.Artifacts, cases: Sequence[Case]) -> dict[tuple[str, str], Record]:
     found: dict[tuple[str, str], Record] = {}
     for set_ in dict.fromkeys(case.set for case in cases):
-        examples = inputs.all("examples" if set_ == TEST_SET else "external_examples")
-        files = [
-            file for artifact in examples for file in artifacts.record_files(artifacts.split_folder(artifact, set_))
-        ]
-        of_set = pictures.find_records(files, [case.image_id for case in cases if case.set == set_])
+        of_set = pictures.find_records(
+            record_files(inputs, set_), [case.image_id for case in cases if case.set == set_]
+        )
         found |= {(set_, image_id): record for image_id, record in of_set.items()}
     return found

@@ -32,8 +32,8 @@ def in_part(name: str, region: Region) -> str:
     return name if region == "whole" else f"{name}, {region.replace('_', ' ')}"
 
 
-class Slice(Part):
-    """The statistics of one slice of a test set."""
+class SliceOfImages(Part):
+    """The images of a test set that have a property."""
 
     slice: str
     """`overall`, or `key:value` pairs joined by commas; those of an external set begin with `set:NAME`."""
@@ -44,6 +44,11 @@ class Slice(Part):
     patients: int
     enough: bool
     """Whether there are patients enough to judge by."""
+
+
+class Slice(SliceOfImages):
+    """The statistics of one slice of a test set."""
+
     metrics: dict[str, Estimate]
     """By the name of the statistic (`modules.evaluation.measures.STATISTICS`)."""
     baseline: dict[str, Estimate] | None

@@ -12,7 +12,7 @@ from pydantic import JsonValue
 
 from schema.reports.base import Part, Report
 from schema.reports.estimate import Effect, Estimate
-from schema.reports.evaluation import Region, SliceKey
+from schema.reports.evaluation import SliceKey, SliceOfImages
 from schema.reports.result import ComponentResult
 
 
@@ -69,18 +69,9 @@ class ArmSlice(Part):
     differences: dict[str, ArmDifference]
 
 
-class StudySlice(Part):
+class StudySlice(SliceOfImages):
     """A slice of a test set, on which each arm was measured."""
 
-    slice: str
-    """As of `schema.reports.evaluation.Slice`."""
-    set: str
-    region: Region = "whole"
-    keys: dict[SliceKey, str]
-    examples: int
-    patients: int
-    enough: bool
-    """Whether there are patients enough to judge by."""
     arms: list[ArmSlice]
     """In the order of the study's arms."""
 
