@@ -17,6 +17,7 @@ from rich.status import Status
 from rich.table import Table
 
 from schema.reports.estimate import Estimate
+from schema.reports.evaluation import in_part
 
 if TYPE_CHECKING:
     from tfx.types import Artifact
@@ -156,7 +157,7 @@ def show_result(console: Console, result: "RunResult") -> None:
     table = _table("Unseen patients, means over images with 95 % intervals", ("slice", "images", *_SHOWN.values()))
     for slice_ in shown:
         cells = [_with_interval(slice_.metrics.get(name)) for name in _SHOWN]
-        table.add_row(slice_.slice, str(slice_.examples), *cells)
+        table.add_row(in_part(slice_.slice, slice_.region), str(slice_.examples), *cells)
     console.print(table)
     hidden = len(result.slices) - len(shown)
     if hidden:
@@ -177,13 +178,14 @@ def show_study(console: Console, study: "StudyResult") -> None:
     for slice_ in comparison.slices:
         if not slice_.keys.keys() <= {"is_augmented"}:
             continue
+        place = in_part(slice_.slice, slice_.region)
         for (name, title), arm in itertools.product(_STUDIED.items(), slice_.arms):
             if name in arm.metrics:
                 difference = arm.differences.get(name)
                 few = "" if slice_.enough else ", too few patients"
                 told = (_with_interval(difference.estimate), difference.effect + few) if difference else ("", "")
                 value = _with_interval(Estimate(value=arm.metrics[name].value))
-                table.add_row(arm.arm, slice_.slice, str(slice_.examples), title, value, *told)
+                table.add_row(arm.arm, place, str(slice_.examples), title, value, *told)
     console.print(table)
     console.print(comparison.headline, style="bold", soft_wrap=True)
     for sentence in comparison.shown:

@@ -11,7 +11,7 @@ from components.reporter.figures import write_estimate
 from components.reporter.slices import COPIES, DICE, ORIGINALS, describe_place
 from modules.evaluation.arms import POWER
 from schema.reports.estimate import Effect
-from schema.reports.evaluation import TEST_SET
+from schema.reports.evaluation import TEST_SET, in_part
 from schema.reports.study import ArmComparison, ArmDifference, Needed, StudySlice
 
 _TOLD: Final[tuple[Effect, ...]] = ("better", "worse")
@@ -28,7 +28,7 @@ def headline(comparison: ArmComparison) -> str:
         for part in judged:
             arms = [name for name, difference in _differences(part).items() if difference.effect == effect]
             every = len(arms) == len(comparison.arms) - 1 > 1
-            place = "the test set" if part.set == TEST_SET else f"external set {part.set}"
+            place = "the test set" if part.set == TEST_SET else in_part(f"external set {part.set}", part.region)
             if arms:
                 told.append(f"{effect} on {place}: {'all other arms' if every else _quote(arms)}")
     if not told:

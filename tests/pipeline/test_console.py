@@ -283,6 +283,13 @@ def test_the_table_of_a_run_without_crosses(wide: Console, screen: io.StringIO) 
     assert "failed" not in screen.getvalue()
 
 
+def test_a_part_of_the_images_is_named(wide: Console, screen: io.StringIO) -> None:
+    result = result_of("set:north")
+    slices = [slice_.model_copy(update={"set": "north", "region": "right_lung"}) for slice_ in result.slices]
+    show_result(wide, result.model_copy(update={"slices": slices}))
+    assert "│ set:north, right lung │" in screen.getvalue()
+
+
 def test_a_study(wide: Console, screen: io.StringIO) -> None:
     gain = ArmDifference(
         estimate=Estimate(value=0.01, low=0.002, high=0.018), effect="better", variances=None,
