@@ -64,7 +64,10 @@ def cluster(tmp_path_factory: pytest.TempPathFactory, fail: Moments, vanish: Mom
 
 
 @pytest.fixture(scope="module")
-def first(cluster: Cluster, documents: list[Json]) -> Runs:
+def first(cluster: Cluster, documents: list[Json], volume: Path, fail: Moments, vanish: Moments) -> Runs:
+    """A run in which a step fails and a pod vanishes."""
+    fail["Augmenter"] = lambda: any(cluster.copies.glob("**/augmented_examples/**/*"))
+    vanish["Trainer"] = lambda: any((volume / "checkpoints").glob("**/*.npz"))
     return cluster.run(documents, {})
 
 
@@ -86,16 +89,8 @@ PARAMETERS = {"epochs": 3, "seed": 9, "spans": 2}
 
 
 @pytest.fixture(scope="module")
-def second(
-    idle: Runs,
-    local: tuple[Path, Outcome],
-    cluster: Cluster,
-    fail: Moments,
-    vanish: Moments,
-    documents: list[Json],
-    volume: Path,
-) -> Runs:
-    """A later run, with a new span and other parameters, in which a step fails and a pod vanishes."""
+def second(idle: Runs, local: tuple[Path, Outcome], cluster: Cluster, documents: list[Json], volume: Path) -> Runs:
+    """A later run, with a new span and other parameters."""
     images = volume / "new-images"
     assert lungseg("phantoms", "--output", images, "--count", 60, "--size", 128, "--seed", 5).returncode == 0
     for path in (*images.glob("images/*"), *images.glob("masks/*")):
@@ -105,8 +100,6 @@ def second(
     arguments = ("--layout", "folder", "--input", images, "--output", volume / "data", "--size", 128)
     done = lungseg("ingest", *arguments, "--span", 2)
     assert done.returncode == 0, done.stderr
-    fail["Augmenter"] = lambda: any(cluster.copies.glob("**/augmented_examples/**/*"))
-    vanish["Trainer"] = lambda: any((volume / "checkpoints").glob("**/*.npz"))
     (volume / "rules.yaml").write_text("rules: [{metric: dice_mean, at_least: 0.4}]\n")
     rules = str(volume / "rules.yaml")
     return cluster.run(documents, {**PARAMETERS, "thresholds": rules})
@@ -150,6 +143,20 @@ def test_the_whole_graph_ends_with_a_pushed_model(first: Runs, cluster: Cluster,
     assert min(stage["seconds"] for stage in report["lineage"]["stages"]) > 0
 
 
+def test_what_is_killed_and_started_again_leaves_nothing_behind(first: Runs, cluster: Cluster, volume: Path) -> None:
+    assert {name: done.pods for name, done in first.items() if done.pods > 1} == {"Trainer": 2}
+    again = "lungseg: Augmenter attempt 1 of 3 was killed (SIGKILL): starts again in 0 seconds"
+    assert again in first["Augmenter"].log.splitlines()
+    assert not any("starts again" in done.log for name, done in first.items() if name != "Augmenter")
+    assert "going on after epoch" in first["Trainer"].log
+    metadata = first["Augmenter"].outputs["augmented_examples"]["metadata"]
+    written = sum(int(value) for name, value in metadata.items() if name.endswith(("_originals", "_copies")))
+    image_ids = [record_.image_id for record_ in records(examples_of(first, cluster))]
+    assert len(image_ids) == len(set(image_ids)) == written
+    versions = sorted(path.name for path in (volume / "serving").iterdir())
+    assert versions == ["1", "current.json"]
+
+
 def test_the_result_is_that_of_a_local_run(first: Runs, local: tuple[Path, Outcome], cluster: Cluster) -> None:
     root, outcome = local
     assert outcome.code == 0, outcome.output
@@ -188,6 +195,7 @@ def test_the_trainer_trains_on_four_devices(first: Runs, cluster: Cluster, volum
     assert several["loss"][0] == pytest.approx(single["loss"][0], abs=1e-3)
 
 
+@pytest.mark.nightly
 def test_a_later_run_takes_the_new_span_and_compares_with_what_serves(
     second: Runs, cluster: Cluster, volume: Path
 ) -> None:
@@ -203,6 +211,7 @@ def test_a_later_run_takes_the_new_span_and_compares_with_what_serves(
     assert json.loads((volume / "serving/current.json").read_text())["version"] == 2
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     ("changed", "expected"),
     [({}, []), ({"seed": 7}, ["settings"]), ({"spans": 1}, ["data"]), ({"force": True}, ["forced"])],
@@ -219,6 +228,7 @@ def test_parameters_of_a_run_are_part_of_what_it_makes(
     assert (report["version"], report["changes"]) == (2, expected)
 
 
+@pytest.mark.nightly
 def test_parameters_of_the_run_reach_the_steps(second: Runs, cluster: Cluster) -> None:
     history = read(cluster, second, "Trainer", "model_run", "history.json")
     assert len(history["figures"]["loss"]) == 3
@@ -226,20 +236,7 @@ def test_parameters_of_the_run_reach_the_steps(second: Runs, cluster: Cluster) -
     assert [(rule["metric"], rule["bound"]) for rule in rules] == [("dice_mean", 0.4)]
 
 
-def test_what_is_killed_and_started_again_leaves_nothing_behind(second: Runs, cluster: Cluster, volume: Path) -> None:
-    assert {name: done.pods for name, done in second.items() if done.pods > 1} == {"Trainer": 2}
-    again = "lungseg: Augmenter attempt 1 of 3 was killed (SIGKILL): starts again in 0 seconds"
-    assert again in second["Augmenter"].log.splitlines()
-    assert not any("starts again" in done.log for name, done in second.items() if name != "Augmenter")
-    assert "going on after epoch" in second["Trainer"].log
-    metadata = second["Augmenter"].outputs["augmented_examples"]["metadata"]
-    written = sum(int(value) for name, value in metadata.items() if name.endswith(("_originals", "_copies")))
-    image_ids = [record_.image_id for record_ in records(examples_of(second, cluster))]
-    assert len(image_ids) == len(set(image_ids)) == written
-    versions = sorted(path.name for path in (volume / "serving").iterdir())
-    assert versions == ["1", "2", "current.json"]
-
-
+@pytest.mark.nightly
 def test_the_stock_entry_point_fails(documents: list[Json], tmp_path: Path) -> None:
     """As long as this holds, the entry point of our own is needed."""
     stock = json.loads(json.dumps(documents))

@@ -18,7 +18,7 @@ from tfx.proto import example_gen_pb2
 from pipeline.commands.phantoms import phantom
 from schema.record import Record, encode
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.nightly]
 
 IMAGES, SIZE = 200, 96
 SPLITS = {"train": 8, "eval": 1, "test": 1}

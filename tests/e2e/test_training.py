@@ -73,6 +73,7 @@ def test_the_first_run_has_nothing_to_start_from(phantom_data: Path, tmp_path: P
     assert "begins with the weights" not in outcome.output
 
 
+@pytest.mark.nightly
 def test_a_killed_run_goes_on(phantom_data: Path, tmp_path: Path) -> None:
     settings = (*SMALL, *LENIENT, "--set", "train.epochs=6", "--set", "model.filters=4")
     whole, killed = tmp_path / "whole", tmp_path / "killed"
