@@ -14,6 +14,7 @@ it and is empty for the others; its mask is an empty string, its share of lung a
 to be reviewed.
 """
 
+import inspect
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -111,14 +112,16 @@ def export_model(
     def transform_features(examples: tf.Tensor) -> Tensors:
         return dict(transform(_parse(examples, (features.IMAGE, features.MASK, features.IS_AUGMENTED))))
 
-    archive = keras.export.ExportArchive()
-    archive.track(model)
-    archive.track(quality)
-    for endpoint in (serving_default, rest, evaluate, transform_features):
-        (argument,) = endpoint.__code__.co_varnames[: endpoint.__code__.co_argcount]
-        signature = [tf.TensorSpec([None], tf.string, name=argument)]
-        archive.add_endpoint(endpoint.__name__, endpoint, input_signature=signature)
-    archive.write_out(output_dir, verbose=False)
+    # Not by Keras's ExportArchive, which would have each endpoint traced three times.
+    exported = tf.Module()
+    exported.weights = [variable.value for variable in (*model.variables, *quality.variables)]
+    signatures = {
+        endpoint.__name__: tf.function(endpoint, autograph=False).get_concrete_function(
+            tf.TensorSpec([None], tf.string, name=next(iter(inspect.signature(endpoint).parameters)))
+        )
+        for endpoint in (serving_default, rest, evaluate, transform_features)
+    }
+    tf.saved_model.save(exported, output_dir, signatures)
 
 
 def lung_probabilities(model: keras.Model, images: tf.Tensor, average_mirrored: bool) -> tf.Tensor:
