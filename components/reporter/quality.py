@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from components.reporter.charts import ACCENT, INK, OTHER, Chart, new_figure, render
 from modules.evaluation.bootstrap import Floats, draw_patients, make_estimate
@@ -98,34 +97,55 @@ def _estimate_ranks(
     expected: Floats, dice: Floats, patients: NDArray[np.intp], confidence: float
 ) -> tuple[Estimate, Estimate]:
     """Estimate rank correlation and AUROC, with intervals over patients."""
-    images, resamples = np.arange(len(dice)), _RESAMPLES if patients.any() else 0
-    drawn = [
-        [statistic(expected[draw], dice[draw]) for statistic in (_rank_correlation, _auroc)]
-        for counts in draw_patients(patients, resamples)
-        for draw in (np.repeat(images, count.astype(int)) for count in counts)
-    ]
-    of_draws = np.reshape(drawn, (-1, 2)).astype(float)
-    tail = (1 - confidence) / 2
-    return (
-        make_estimate(_rank_correlation(expected, dice), [of_draws[:, 0]], tail),
-        make_estimate(_auroc(expected, dice), [of_draws[:, 1]], tail),
+    drawn = list(draw_patients(patients, _RESAMPLES if patients.any() else 0))
+    tail, once = (1 - confidence) / 2, np.ones((1, len(dice)))
+    rank_correlation, auroc = (
+        make_estimate(
+            float(statistic(expected, dice, once)[0]), [statistic(expected, dice, counts) for counts in drawn], tail
+        )
+        for statistic in (_rank_correlation, _auroc)
     )
+    return rank_correlation, auroc
 
 
-def _auroc(expected: Floats, dice: Floats) -> float:
-    """Return the area under the curve by ranks (Mann and Whitney, 1947); NaN where all masks are good, or none is."""
+def _auroc(expected: Floats, dice: Floats, counts: Floats) -> Floats:
+    """Return the area under the curve by ranks (Mann and Whitney, 1947); NaN where all masks are good, or none is.
+
+    Args:
+        expected: Dice that the model expects, float64 [images].
+        dice: As it is, float64 [images].
+        counts: How often each image is in each draw, float64 [draws, images].
+
+    Returns:
+        Of each draw, float64 [draws].
+    """
     bad = dice < GOOD
-    pairs = int(bad.sum()) * int((~bad).sum())
-    if not pairs:
-        return math.nan
-    ranks = rankdata(-expected)
-    return float((ranks[bad].sum() - bad.sum() * (bad.sum() + 1) / 2) / pairs)
+    of_bad, of_good = counts[:, bad].sum(axis=1), counts[:, ~bad].sum(axis=1)
+    ranks = (counts * _ranks(-expected, counts))[:, bad].sum(axis=1)
+    return _divide(ranks - of_bad * (of_bad + 1) / 2, of_bad * of_good)
 
 
-def _rank_correlation(expected: Floats, dice: Floats) -> float:
-    if np.ptp(expected) == 0 or np.ptp(dice) == 0:
-        return math.nan
-    return float(np.corrcoef(rankdata(expected), rankdata(dice))[0, 1])
+def _rank_correlation(expected: Floats, dice: Floats, counts: Floats) -> Floats:
+    """Return Spearman's correlation of each draw, float64 [draws], for what `_auroc` takes; NaN where all are equal."""
+    middle = (counts.sum(axis=1, keepdims=True) + 1) / 2
+    first, second = (_ranks(values, counts) - middle for values in (expected, dice))
+    covariance, *variances = ((counts * a * b).sum(axis=1) for a, b in ((first, second), (first, first), (second,) * 2))
+    return _divide(covariance, np.sqrt(np.prod(variances, axis=0)))
+
+
+def _ranks(values: Floats, counts: Floats) -> Floats:
+    """Rank images in each draw, float64 [draws, images]: from 1, equal ones by their mean, each as often as drawn."""
+    order = np.argsort(values, kind="stable")
+    _, starts, places = np.unique(values[order], return_index=True, return_inverse=True)
+    alike = np.add.reduceat(counts[:, order], starts, axis=1)
+    ranks = np.empty_like(counts)
+    ranks[:, order] = (np.cumsum(alike, axis=1) - (alike - 1) / 2)[:, places]
+    return ranks
+
+
+def _divide(numerators: Floats, denominators: Floats) -> Floats:
+    """Divide; NaN by 0."""
+    return np.divide(numerators, denominators, out=np.full_like(numerators, math.nan), where=denominators > 0)
 
 
 def _mean(values: Floats) -> float | None:

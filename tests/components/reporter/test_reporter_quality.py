@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy.stats import mannwhitneyu, spearmanr
 
-from components.reporter.quality import draw_estimates, judge_estimates
+from components.reporter.quality import GOOD, _auroc, _rank_correlation, draw_estimates, judge_estimates
 from schema.reports.run_report import QualityEstimate
 
 
@@ -30,8 +30,9 @@ def judged(images: pd.DataFrame) -> QualityEstimate:
     return judge_estimates(images, 0.95)[0]
 
 
-def test_figures_are_those_of_other_libraries() -> None:
-    images = images_of()
+@pytest.mark.parametrize("digits", [2, 9], ids=["with ties", "without"])
+def test_figures_are_those_of_other_libraries(digits: int) -> None:
+    images = images_of(noise=0.05).round({"dice": digits, "expected_dice": digits})
     originals, copies = judge_estimates(images, 0.95)
     assert (originals.set, originals.copies, copies.copies) == ("test", False, True)
     rows = images[images["is_augmented"] == 0]
@@ -47,6 +48,19 @@ def test_figures_are_those_of_other_libraries() -> None:
     assert originals.reviewed == rows["review"].sum()
     assert originals.dice_of_reviewed == pytest.approx(rows["dice"][rows["review"] == 1].mean())
     assert originals.dice_of_others == pytest.approx(rows["dice"][rows["review"] == 0].mean())
+
+
+def test_an_image_drawn_twice_ranks_twice() -> None:
+    images = images_of(40).round(2)
+    expected, dice = images["expected_dice"].to_numpy(), images["dice"].to_numpy()
+    counts = np.random.default_rng(0).multinomial(40, np.full(40, 1 / 40), 20).astype(float)
+    correlations, areas = _rank_correlation(expected, dice, counts), _auroc(expected, dice, counts)
+    for count, correlation, area in zip(counts, correlations, areas, strict=True):
+        drawn = np.repeat(np.arange(40), count.astype(int))
+        bad = dice[drawn] < GOOD
+        u = mannwhitneyu(expected[drawn][~bad], expected[drawn][bad]).statistic
+        assert area == pytest.approx(u / (bad.sum() * (~bad).sum()))
+        assert correlation == pytest.approx(spearmanr(expected[drawn], dice[drawn]).statistic)
 
 
 def test_calibration_holds_each_image_once_and_rises() -> None:
