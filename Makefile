@@ -8,6 +8,7 @@ RUN := $(VENV)/bin
 READY := $(VENV)/.ready
 IMAGE := lungseg
 REQUIREMENTS := requirements.txt
+SBOM := sbom.cdx.json
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 # Processes that tests run in, a file after another in each.
 PARALLEL := --numprocesses auto --maxprocesses 2 --dist loadfile
@@ -96,6 +97,17 @@ lock: $(READY) ## Resolve the dependencies anew into requirements.txt, -gpu.txt 
 	@$(RUN)/uv pip compile $(LOCK_FLAGS) --upgrade requirements.in requirements-gpu.in -c requirements.txt \
 	  --override overrides.txt --override requirements-gpu.in -o requirements-gpu.txt
 	@$(RUN)/uv pip compile $(LOCK_FLAGS) --upgrade requirements-dev.in -o requirements-dev.txt
+
+.PHONY: sbom
+sbom: $(READY) ## What the image holds of libraries, by the lock, as a CycloneDX file; SBOM=..., REQUIREMENTS=...
+	@$(RUN)/uv pip compile --quiet --no-deps --no-header --no-annotate --generate-hashes \
+	  --python-version 3.11 --python-platform linux $(REQUIREMENTS) \
+	  | PYTHONWARNINGS=ignore $(RUN)/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible -o $(SBOM) -
+	@echo "$(SBOM) written"
+
+.PHONY: audit
+audit: $(READY) ## Known vulnerabilities of the libraries in the lock, where their database can be reached
+	@$(RUN)/python scripts/audit $(REQUIREMENTS)
 
 .PHONY: image
 image: ## The container image; IMAGE=..., BASE_IMAGE=..., REQUIREMENTS=requirements-gpu.txt for GPUs
