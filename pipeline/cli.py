@@ -316,6 +316,34 @@ def history(
 
 
 @app.command()
+def gc(
+    root: Annotated[
+        Path,
+        typer.Option(help="Folder of the runs, or of the studies; on a cluster, the volume.", callback=check_local),
+    ] = Path("lungseg-run"),
+    keep: Annotated[
+        int, typer.Option(help="How many of the last complete runs to keep, with what was begun since.")
+    ] = 3,
+    older_than: Annotated[float | None, typer.Option(metavar="DAYS", help="Remove only what is older.")] = None,
+    max_size: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIZE", help="Remove further runs, the oldest first, where more would stay, such as 20GB."
+        ),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Remove nothing: say what would go, and why.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the list of all items as JSON.")] = False,
+) -> None:
+    """Remove what runs have left behind and no model, report or later run needs."""
+    from pipeline.commands.gc import clean_up, read_limits
+    from pipeline.console import terminal
+
+    limits = read_limits(keep, older_than, max_size)
+    with terminal() as console:
+        clean_up(root, limits, console, dry_run=dry_run, as_json=json)
+
+
+@app.command()
 def augment_preview(
     images: Annotated[
         list[Path], typer.Argument(metavar="IMAGE...", help="Image files with masks.", callback=check_local)

@@ -24,7 +24,7 @@ from pipeline.beam import BeamOptionError, BeamSettings
 from pipeline.errors import UserError
 from pipeline.kubeflow.settings import KubeflowSettings
 from pipeline.notify.settings import NotifySettings
-from pipeline.root import CONFIG_FILE, NOT_LOCAL, as_given, is_url
+from pipeline.root import CONFIG_FILE, NOT_LOCAL, SERVING_DIR, as_given, is_url
 from schema.files import write_whole
 from schema.settings import Settings
 from schema.suggestions import nearest
@@ -141,7 +141,7 @@ class Config(Settings):
     @property
     def serving_dir(self) -> Path:
         """Where blessed models are pushed to, a numbered folder each."""
-        return self.root / "serving"
+        return self.root / SERVING_DIR
 
     def to_yaml(self) -> str:
         """Write the configuration as a file that `load_config` reads back to an equal one."""

@@ -40,7 +40,7 @@ from modules.serving.serving_dir import baseline_key
 from modules.training.settings import TrainerSettings, TuneSettings
 from pipeline.config import Config
 from pipeline.data_graph import DataNodes, prepare, validate
-from pipeline.root import ARTIFACTS_DIR
+from pipeline.root import ARTIFACTS_DIR, CHECKPOINTS_DIR
 from schema.reports.serving import Regardless
 
 _TRAINER: Final = "modules.training.trainer"
@@ -233,7 +233,7 @@ def _trainer_settings(config: Config, module: str, tune: TuneSettings | None = N
         transform=config.transform,
         train=config.train,
         tune=tune or TuneSettings(),
-        checkpoint_dir=config.root / "checkpoints",
+        checkpoint_dir=config.root / CHECKPOINTS_DIR,
         code_version=code_version(module),
     )
 

@@ -1,6 +1,9 @@
 """What lies under the root of a run or a study, and which folders can be one."""
 
+import fcntl
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -9,9 +12,12 @@ from pipeline.errors import UserError
 ARTIFACTS_DIR: Final = "artifacts"
 CONFIG_FILE: Final = "config.yaml"
 """The configuration that the last run or study had."""
+CHECKPOINTS_DIR: Final = "checkpoints"
+LOCK_FILE: Final = ".lock"
 LOG_FILE: Final = "log.txt"
 METADATA_FILE: Final = "metadata.sqlite"
 REPORT_DIR: Final = "report"
+SERVING_DIR: Final = "serving"
 DOUBTFUL_DIR: Final = "doubtful"
 """Of a study with folds: the masks that somebody should look at."""
 STUDY_SUFFIX: Final = "-study"
@@ -44,3 +50,28 @@ def check_root(root: Path) -> None:
         probe.unlink()
     except OSError as error:
         raise UserError(f"root '{root}' cannot be written: {error.strerror}") from error
+
+
+@contextmanager
+def occupied(root: Path, *, alone: bool = False) -> Iterator[None]:
+    """Hold a root, which exists, until the block ends or the process does, however that may be.
+
+    Args:
+        root: Of a run or a study, any number of which may hold it together.
+        alone: Whether nothing else may hold it meanwhile: for what removes files that it takes for leftovers.
+
+    Raises:
+        UserError: It is held already in a way that does not go together, or cannot be held alone.
+    """
+    with (root / LOCK_FILE).open("a") as file:
+        try:
+            fcntl.flock(file, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            holder = "a run or another `lungseg gc`" if alone else "`lungseg gc`"
+            raise UserError(f"{holder} is under way under '{root}': start again when it has ended") from error
+        except OSError as error:  # a file system without locks, where only those have to do without that clean up
+            if alone:
+                raise UserError(
+                    f"root '{root}' cannot be locked against runs: {error.strerror}; put it on a file system with locks"
+                ) from error
+        yield

@@ -19,7 +19,7 @@ from typing import Final
 
 from modules.serving.saved_model import MODEL_FILE, STATISTICS_FILE, digest, files_digest
 from schema.reports.base import ReportFileError
-from schema.reports.serving import Origin, ServingPointer
+from schema.reports.serving import Origin, ServingPointer, Standing
 
 _WITHDRAWN: Final = "withdrawn"
 _PARTIAL: Final = ".partial-"
@@ -59,6 +59,19 @@ def pointed_version(serving_dir: Path) -> int | None:
             "put one back with `lungseg promote --to VERSION`"
         )
     return pointer.version
+
+
+def standings(serving_dir: Path) -> dict[int, Standing]:
+    """Return the standing of each version; what a promotion that was killed has not yet moved counts as withdrawn.
+
+    Raises:
+        ValueError: As of `pointed_version`.
+    """
+    current = pointed_version(serving_dir) or 0
+    standing: dict[int, Standing] = dict.fromkeys(_versions(serving_dir / _WITHDRAWN), "withdrawn")
+    for version in _versions(serving_dir):
+        standing[version] = "serves" if version == current else "earlier" if version < current else "withdrawn"
+    return standing
 
 
 def current_origin(serving_dir: Path) -> Origin | None:
@@ -223,7 +236,8 @@ def _with_files(pointer: ServingPointer | None, model_dir: Path) -> dict[int, st
 
 def _publish(model_dir: Path, serving_dir: Path, statistics: bytes | None) -> int:
     serving_dir.mkdir(parents=True, exist_ok=True)
-    _remove_leftovers(serving_dir)
+    for leftover in leftovers(serving_dir):
+        shutil.rmtree(leftover)
     partial = serving_dir / f"{_PARTIAL}{uuid.uuid4().hex}"
     try:
         shutil.copytree(model_dir, partial)
@@ -251,10 +265,10 @@ def _rename_to_next(partial: Path, serving_dir: Path) -> int:
             return version
 
 
-def _remove_leftovers(serving_dir: Path) -> None:
-    for folder in serving_dir.glob(f"{_PARTIAL}*"):
-        if time.time() - folder.stat().st_mtime > _LEFTOVER_SECONDS:
-            shutil.rmtree(folder)
+def leftovers(serving_dir: Path) -> list[Path]:
+    """List the folders that pushes have left which were killed."""
+    latest = time.time() - _LEFTOVER_SECONDS
+    return [folder for folder in serving_dir.glob(f"{_PARTIAL}*") if folder.stat().st_mtime < latest]
 
 
 def _newest_model(serving_dir: Path) -> int | None:

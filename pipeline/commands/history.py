@@ -3,33 +3,27 @@
     >>> [(run.started, run.status) for run in read_history(Path("lungseg-run"))]
     [('2026-03-01T09:30+01:00', 'blessed')]
 
-Names of TFX's nodes and contexts are repeated here: importing what wrote them takes TFX, a quarter of a minute.
+Names of TFX's nodes are repeated here: importing what wrote them takes TFX, a quarter of a minute.
 """
 
 import datetime
 import json
-import re
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final, Literal, TypeVar
 
-from ml_metadata import errors
-from ml_metadata.metadata_store import metadata_store
 from ml_metadata.proto import metadata_store_pb2
 from rich.console import Console
 from rich.table import Table
 
 from pipeline.errors import UserError
-from pipeline.root import METADATA_FILE, STUDY_SUFFIX
+from pipeline.root import STUDY_SUFFIX
+from pipeline.store import Node, has_store, open_store, read_runs
 from schema.reports.base import Report, ReportFileError
 from schema.reports.blessing import BlessingDecision
 from schema.reports.evaluation import Evaluation
 from schema.reports.study import ArmComparison
-
-_NODE_CONTEXT: Final = "node"
-_RUN_CONTEXT: Final = "pipeline_run"
 
 ReportT = TypeVar("ReportT", bound=Report)
 
@@ -46,9 +40,6 @@ _EVALUATION: Final = ("Evaluator", "evaluation")
 _COMPARISON: Final = ("StudyComparison", "comparison")
 """The artifacts that tell figures."""
 _SHORT = 8
-
-_ROUND_REASON = re.compile(r"^Error when executing query: |\s+query: .*|\. .*", re.DOTALL)
-"""What MLMD puts around a reason: the statement that failed, or advice on migration."""
 
 
 @dataclass(frozen=True)
@@ -79,16 +70,6 @@ class Run:
     """What the model is called in the serving folder, if it was pushed; of an `unchanged` run, the one that serves."""
 
 
-@dataclass(frozen=True)
-class _Node:
-    """What one component did in one run; the artifacts that it made, or found in the cache, by key."""
-
-    id: str
-    pipeline: str
-    state: int
-    outputs: dict[str, metadata_store_pb2.Artifact]
-
-
 def read_history(root: Path) -> list[Run]:
     """List the runs and studies under a root, the oldest first. Change nothing there.
 
@@ -98,12 +79,10 @@ def read_history(root: Path) -> list[Run]:
     Raises:
         UserError: There are no runs, or their metadata cannot be read.
     """
-    store = root / METADATA_FILE
-    # A run that was killed at once leaves an empty file.
-    found = _read_store(store) if store.is_file() and store.stat().st_size else []
+    found = _read_runs(root)
     if not found:
         raise UserError(f"'{root}' holds no runs: make one with `lungseg run --root {root}`")
-    return [_describe(started, nodes) for started, nodes in found]
+    return [describe(started, nodes) for started, nodes in found]
 
 
 def read_training_seconds(root: Path) -> dict[str, float]:
@@ -112,11 +91,9 @@ def read_training_seconds(root: Path) -> dict[str, float]:
     Raises:
         UserError: Their metadata cannot be read.
     """
-    store = root / METADATA_FILE
-    runs = _read_store(store) if store.is_file() and store.stat().st_size else []
     made = {
         node.id: node.outputs["model"]
-        for _, nodes in runs
+        for _, nodes in _read_runs(root)
         for node in nodes
         if node.id.startswith("Trainer-") and node.state == metadata_store_pb2.Execution.COMPLETE
     }
@@ -157,57 +134,15 @@ def _outcome(run: Run) -> str:
     return ": ".join(word for word in said if word)
 
 
-def _read_store(path: Path) -> list[tuple[datetime.datetime, list[_Node]]]:
-    """When each run started, and its nodes; the oldest run first."""
-    config = metadata_store_pb2.ConnectionConfig()
-    config.sqlite.filename_uri = str(path)
-    config.sqlite.connection_mode = metadata_store_pb2.SqliteMetadataSourceConfig.READONLY
-    try:
-        store = metadata_store.MetadataStore(config)
-        contexts = sorted(store.get_contexts_by_type(_RUN_CONTEXT), key=lambda context: context.create_time_since_epoch)
-        executions = [[run.id for run in store.get_executions_by_context(context.id)] for context in contexts]
-        nodes = _read_nodes(store)  # the last to be read, so that none is missing where a run goes on
-    except (RuntimeError, errors.StatusError) as error:
-        reason = _ROUND_REASON.sub("", str(error))
-        raise UserError(
-            f"'{path}' cannot be read: {reason}; use the version of lungseg that wrote it, or another root"
-        ) from error
-    return [
-        (
-            datetime.datetime.fromtimestamp(context.create_time_since_epoch / 1000).astimezone(),
-            [nodes[id_] for id_ in ids],
-        )
-        for context, ids in zip(contexts, executions, strict=True)
-    ]
+def _read_runs(root: Path) -> list[tuple[datetime.datetime, list[Node]]]:
+    if not has_store(root):
+        return []
+    with open_store(root) as store:
+        return read_runs(store)
 
 
-def _read_nodes(store: metadata_store.MetadataStore) -> dict[int, _Node]:
-    """All executions by id, in few calls."""
-    executions = {
-        execution.id: (context.name.rpartition("."), execution.last_known_state)
-        for context in store.get_contexts_by_type(_NODE_CONTEXT)
-        for execution in store.get_executions_by_context(context.id)
-    }
-    outputs = _read_outputs(store, executions)
-    return {id_: _Node(node, pipeline, state, outputs[id_]) for id_, ((pipeline, _, node), state) in executions.items()}
-
-
-def _read_outputs(
-    store: metadata_store.MetadataStore, executions: Iterable[int]
-) -> dict[int, dict[str, metadata_store_pb2.Artifact]]:
-    """Read the artifacts of each execution by key, without those that it failed to make."""
-    all_events = store.get_events_by_execution_ids(executions)
-    events = [event for event in all_events if event.type == metadata_store_pb2.Event.OUTPUT]
-    artifacts = {
-        artifact.id: artifact for artifact in store.get_artifacts_by_id({event.artifact_id for event in events})
-    }
-    outputs: dict[int, dict[str, metadata_store_pb2.Artifact]] = defaultdict(dict)
-    for event in events:
-        outputs[event.execution_id][event.path.steps[0].key] = artifacts[event.artifact_id]
-    return outputs
-
-
-def _describe(started: datetime.datetime, nodes: Sequence[_Node]) -> Run:
+def describe(started: datetime.datetime, nodes: Sequence[Node]) -> Run:
+    """Tell of a run what its nodes, as `pipeline.store.read_runs` has them, show of it."""
     pipeline = nodes[0].pipeline if nodes else None
     kind: Kind = "study" if pipeline and pipeline.endswith(STUDY_SUFFIX) else "run"
     made = {(node.id, key): artifact for node in nodes for key, artifact in node.outputs.items()}
@@ -235,7 +170,7 @@ def _describe(started: datetime.datetime, nodes: Sequence[_Node]) -> Run:
 
 
 def _judge(
-    kind: Kind, nodes: Sequence[_Node], made: dict[tuple[str, str], metadata_store_pb2.Artifact]
+    kind: Kind, nodes: Sequence[Node], made: dict[tuple[str, str], metadata_store_pb2.Artifact]
 ) -> tuple[Status, str | None]:
     states = metadata_store_pb2.Execution
     failed = next((node.id for node in nodes if node.state == states.FAILED), None)

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from pipeline.errors import UserError
+from pipeline.root import SERVING_DIR
 
 
 def promote(root: Path, version: int) -> list[int]:
@@ -18,7 +19,7 @@ def promote(root: Path, version: int) -> list[int]:
     Raises:
         UserError: There is no serving folder or no such version, or the folder cannot be changed.
     """
-    serving_dir = root / "serving"
+    serving_dir = root / SERVING_DIR
     if not serving_dir.is_dir():
         raise UserError(f"'{serving_dir}' does not exist: name the root of a run that has pushed a model with --root")
 

@@ -16,7 +16,7 @@ from pipeline.config import Config
 from pipeline.errors import UserError
 from pipeline.notify.telling import Tell, decision, telling
 from pipeline.notify.webhook import open_webhook
-from pipeline.root import ARTIFACTS_DIR, LOG_FILE, REPORT_DIR, check_root
+from pipeline.root import ARTIFACTS_DIR, LOG_FILE, REPORT_DIR, check_root, occupied
 from schema.reports.result import RunResult
 from schema.reports.serving import Regardless
 
@@ -99,9 +99,9 @@ def prepared(config: Config, verbose: bool) -> Iterator["Console"]:
     for folder in config.data.external.values():
         check_data(folder)
     check_root(config.root)
-    config.write()
     log_file = None if verbose else config.root / LOG_FILE
-    with console.terminal(log_file) as shown:
+    with occupied(config.root), console.terminal(log_file) as shown:
+        config.write()
         if log_file:
             shown.print(f"Libraries' output goes to {log_file}", style="dim", soft_wrap=True)
         with shown.status("Loading TensorFlow and TFX"):

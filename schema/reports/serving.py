@@ -14,6 +14,10 @@ Change = Regardless | Literal["no_model", "unknown", "data", "settings", "code"]
 """Why a run trains otherwise. `no_model`: none serves yet; `unknown`: the pointer does not tell what the
 model that serves was made of; otherwise, what is not as it was when that one was made."""
 
+Standing = Literal["serves", "earlier", "withdrawn"]
+"""What a version of the serving folder is: the current one, one that a later push has followed, or one that an earlier
+version has replaced again."""
+
 
 class Origin(Part):
     """What a model is made of and judged by: a digest of each."""

@@ -23,7 +23,7 @@ from pipeline.errors import ComponentError, UserError
 
 Lungseg = Callable[..., tuple[int, str, str]]
 
-COMMANDS = ("demo", "phantoms", "ingest", "augment-preview", "run", "study", "predict", "promote", "history")
+COMMANDS = ("demo", "phantoms", "ingest", "augment-preview", "run", "study", "predict", "promote", "history", "gc")
 
 
 def as_process(*arguments: object) -> subprocess.CompletedProcess[str]:

@@ -26,7 +26,7 @@ from components.pusher.component import PusherSpec
 from components.serving_probe import executor as probe_executor
 from components.serving_probe.component import ServingProbeSpec
 from pipeline import runners as local_runner
-from pipeline.commands import history
+from pipeline import store as pipeline_store
 from pipeline.commands.history import Run, read_history, read_training_seconds
 from pipeline.errors import ComponentError, UserError
 from pipeline.root import METADATA_FILE
@@ -551,8 +551,8 @@ def test_an_empty_store(tmp_path: Path) -> None:
 
 
 def test_names_are_those_of_what_wrote_them() -> None:
-    assert history._RUN_CONTEXT == constants.PIPELINE_RUN_CONTEXT_TYPE_NAME
-    assert history._NODE_CONTEXT == constants.NODE_CONTEXT_TYPE_NAME
+    assert pipeline_store._RUN_CONTEXT == constants.PIPELINE_RUN_CONTEXT_TYPE_NAME
+    assert pipeline_store._NODE_CONTEXT == constants.NODE_CONTEXT_TYPE_NAME
     assert set(AugmenterSpec.OUTPUTS) == {"augmented_examples"}
     assert set(EvaluatorSpec.OUTPUTS) == {"evaluation", "blessing"}
     assert set(ServingProbeSpec.OUTPUTS) == {"infra_blessing"}

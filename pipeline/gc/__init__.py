@@ -1,0 +1,1 @@
+"""What runs leave behind, and which of it may go: `lungseg gc`."""
