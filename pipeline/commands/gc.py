@@ -4,6 +4,7 @@ import datetime
 import json
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 from pydantic import ByteSize, TypeAdapter, ValidationError
@@ -54,25 +55,33 @@ def clean_up(root: Path, limits: Limits, console: Console, *, dry_run: bool, as_
     """
     from pipeline.gc.read import check_is_root, read_picture  # takes seconds, and what is wrong should be said at once
     from pipeline.gc.remove import remove
+    from pipeline.store import has_store
 
     check_is_root(root)
-    with occupied(root, alone=True):
+    # Steps on a cluster hold no lock: what lies on its volume is left alone until it is old.
+    with occupied(root, alone=True) if has_store(root) else nullcontext():
         decisions = plan(read_picture(root), limits, datetime.datetime.now().astimezone())
         items = [decision.item for decision in decisions if not decision.keep]
         if as_json:
             console.print(_to_json(decisions), soft_wrap=True, emoji=False)
         else:
-            console.print(_table(decisions))
+            console.print(_table(decisions, limits))
         if not dry_run:
-            with bar(console, "Removing", total=len(items)) as advance_to:
+            with nullcontext(_silent) if as_json else bar(console, "Removing", total=len(items)) as advance_to:
                 remove(root, items, advance_to)
     if not as_json:
         console.print(_summary(decisions, limits, dry_run=dry_run), soft_wrap=True)
 
 
-def _table(decisions: Sequence[Decision]) -> Table:
+def _silent(_: int) -> None:
+    pass
+
+
+def _table(decisions: Sequence[Decision], limits: Limits) -> Table:
     """Return a table of what stays and what goes, a row for each reason."""
-    table = Table(title="What runs have left", title_justify="left")
+    last = "the last complete run" if limits.keep == 1 else f"the last {limits.keep} complete runs"
+    title = f"What runs have left; {last} of each pipeline and what was begun since may be needed by later ones"
+    table = Table(title=title, title_justify="left")
     table.add_column("")
     for name in ("items", "size"):
         table.add_column(name, justify="right", no_wrap=True)

@@ -102,8 +102,10 @@ class Lineage:
 def _version(made: Iterable[metadata_store_pb2.Artifact], key: str, name: str) -> int | None:
     """Return the version of the serving folder that an output names, if there is such an output and it names one."""
     properties = [artifact.custom_properties for artifact in made if Path(artifact.uri).parent.name == key]
-    values = [property_[name] for property_ in properties if name in property_]
-    return next((value.int_value or int(value.string_value) for value in values), None)
+    values = [
+        property_[name].int_value or property_[name].string_value for property_ in properties if name in property_
+    ]
+    return next((int(value) for value in values if value), None)
 
 
 def mark(store: metadata_store.MetadataStore, artifacts: Iterable[int], state: "Artifact.State.ValueType") -> None:

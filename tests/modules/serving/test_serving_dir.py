@@ -14,7 +14,15 @@ from constant_model import Constant
 
 from modules.serving import serving_dir
 from modules.serving.saved_model import STATISTICS_FILE, digest, files_digest
-from modules.serving.serving_dir import baseline_key, current_origin, current_version, is_model, promote, push
+from modules.serving.serving_dir import (
+    baseline_key,
+    current_origin,
+    current_version,
+    is_model,
+    promote,
+    push,
+    standings,
+)
 from schema.reports.serving import Origin, ServingPointer
 
 FILES = ["fingerprint.pb", "saved_model.pb", "variables/variables.data-00000-of-00001", "variables/variables.index"]
@@ -299,6 +307,16 @@ def test_a_withdrawn_version_comes_back(four: Path) -> None:
 def test_to_the_current_one_changes_nothing(four: Path) -> None:
     assert promote(four, 4) == []
     assert current_version(four) == 4
+
+
+def test_the_standing_of_each_version(four: Path, tmp_path: Path) -> None:
+    assert standings(four) == {1: "earlier", 2: "earlier", 3: "earlier", 4: "serves"}
+    promote(four, 2)
+    assert standings(four) == {1: "earlier", 2: "serves", 3: "withdrawn", 4: "withdrawn"}
+    # As a promotion leaves it that was killed before it moved the higher one.
+    (four / "withdrawn/4").rename(four / "4")
+    assert standings(four)[4] == "withdrawn"
+    assert standings(tmp_path / "none") == {}
 
 
 def test_twice_is_as_once(four: Path) -> None:

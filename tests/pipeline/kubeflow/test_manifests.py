@@ -57,6 +57,16 @@ def test_names_fit_what_is_compiled() -> None:
     assert service["spec"]["selector"] == pod["metadata"]["labels"]
 
 
+def test_the_clean_up_sees_the_volume() -> None:
+    ((mount, claim),) = KubeflowSettings().volumes.items()
+    (cleanup,) = documents("cleanup.yaml")
+    pod = cleanup["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    assert pod["volumes"][0]["persistentVolumeClaim"]["claimName"] == claim
+    assert container["volumeMounts"][0]["mountPath"] == mount
+    assert f"--root={mount}" in container["command"]
+
+
 def test_a_flink_cluster_finds_its_parts() -> None:
     flink, job_server, service = documents("flink.yaml")
     name, port = DOCUMENTED["job_endpoint"].split(":")
