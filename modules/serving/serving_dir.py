@@ -62,14 +62,10 @@ def pointed_version(serving_dir: Path) -> int | None:
 
 
 def standings(serving_dir: Path) -> dict[int, Standing]:
-    """Return the standing of each version; what a promotion that was killed has not yet moved counts as withdrawn.
-
-    Raises:
-        ValueError: As of `pointed_version`.
-    """
+    """Return the standing of each version; raise ValueError where `pointed_version` does."""
     current = pointed_version(serving_dir) or 0
     standing: dict[int, Standing] = dict.fromkeys(_versions(serving_dir / _WITHDRAWN), "withdrawn")
-    for version in _versions(serving_dir):
+    for version in _versions(serving_dir):  # a higher one was left there by a promotion that was killed
         standing[version] = "serves" if version == current else "earlier" if version < current else "withdrawn"
     return standing
 

@@ -88,6 +88,8 @@ def read_history(root: Path) -> list[Run]:
 def read_training_seconds(root: Path) -> dict[str, float]:
     """Return how long the trainings of studies under a root took, seconds, by the id of the Trainer.
 
+    What was cleaned away is left out, since it would be trained anew.
+
     Raises:
         UserError: Their metadata cannot be read.
     """
@@ -97,7 +99,8 @@ def read_training_seconds(root: Path) -> dict[str, float]:
         for node in nodes
         if node.id.startswith("Trainer-") and node.state == metadata_store_pb2.Execution.COMPLETE
     }
-    return {id_: model.custom_properties["seconds"].double_value for id_, model in made.items() if model.uri}
+    live = metadata_store_pb2.Artifact.LIVE
+    return {id_: model.custom_properties["seconds"].double_value for id_, model in made.items() if model.state == live}
 
 
 def show_history(console: Console, runs: Iterable[Run]) -> None:

@@ -108,13 +108,13 @@ def _version(made: Iterable[metadata_store_pb2.Artifact], key: str, name: str) -
     return next((int(value) for value in values if value), None)
 
 
-def mark(store: metadata_store.MetadataStore, artifacts: Iterable[int], state: "Artifact.State.ValueType") -> None:
+def mark(store: metadata_store.MetadataStore, artifacts: Iterable[int], state: int) -> None:
     """Set the state of artifacts, of all or of none.
 
     Args:
         store: Open for writing.
         artifacts: Their ids.
-        state: The new one.
+        state: The new one, of `Artifact.State`.
     """
     changed = store.get_artifacts_by_id(artifacts)
     for artifact in changed:

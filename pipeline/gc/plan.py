@@ -77,8 +77,8 @@ def _decide(picture: Picture, runs: list[PastRun], limits: Limits, now: datetime
     last_use = {execution: run for run in picture.runs for execution in run.uses}
     decisions = [Decision(step, False, "half removed by a clean-up that was cut off") for step in picture.half_removed]
     for execution, step in sorted(picture.steps.items(), reverse=True):
-        run = last_use.get(execution)
-        gone = f"of {run.words}, and of no later one" if run else "of no run that is known"
+        last = last_use.get(execution)
+        gone = f"of {last.words}, and of no later one" if last else "of no run that is known"
         decisions.append(Decision(step, execution in held, held.get(execution, gone)))
     return decisions + [
         _decide_on_leftover(leftover, picture.runs, runs, limits, now) for leftover in picture.leftovers

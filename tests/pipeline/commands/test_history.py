@@ -29,6 +29,7 @@ from pipeline import runners as local_runner
 from pipeline import store as pipeline_store
 from pipeline.commands.history import Run, read_history, read_training_seconds
 from pipeline.errors import ComponentError, UserError
+from pipeline.gc.lineage import Artifact, mark
 from pipeline.root import METADATA_FILE
 from schema.reports.blessing import BlessingDecision, RuleResult
 from schema.reports.estimate import Estimate
@@ -233,6 +234,9 @@ def test_how_long_the_trainings_of_studies_took(tmp_path: Path) -> None:
         seconds += [run.seconds for run in runner.runs if run.id != "Trainer"]
         assert read_training_seconds(tmp_path) == {"Trainer-7-0a1b2c3d": pytest.approx(seconds[0], rel=1e-3)}
     assert len(seconds) == 2
+    with pipeline_store.open_store(tmp_path, writes=True) as store:
+        mark(store, [artifact.id for artifact in store.get_artifacts()], Artifact.DELETED)
+    assert read_training_seconds(tmp_path) == {}, "what was cleaned away is trained anew"
 
 
 def start_at(root: Path, *milliseconds: int) -> None:
