@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from modules.serving.serving_dir import leftovers as left_by_pushes
+from pipeline.errors import UserError
 from pipeline.gc.picture import Leftover
 from pipeline.root import ARTIFACTS_DIR, CHECKPOINTS_DIR, SERVING_DIR
 
@@ -31,11 +32,20 @@ def measure(*paths: Path) -> tuple[int, datetime]:
 
 
 def delete(path: Path) -> None:
-    """Delete a file or a folder with all in it, if it is there; what a link names stays."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
+    """Delete a file or a folder with all in it, if it is there; what a link names stays.
+
+    Raises:
+        UserError: It cannot be deleted.
+    """
+    try:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"'{error.filename or path}' cannot be deleted: {error.strerror}; mend it, and `lungseg gc` goes on"
+        ) from error
 
 
 def find_leftovers(root: Path, made: Collection[Path]) -> Iterator[Leftover]:

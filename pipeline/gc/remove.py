@@ -22,8 +22,7 @@ def remove(root: Path, items: Iterable[Item], progress: Callable[[int], None]) -
         progress: Told after each how many are gone.
 
     Raises:
-        UserError: The store cannot be changed.
-        OSError: A file cannot be deleted.
+        UserError: The store cannot be changed, or a file cannot be deleted.
     """
     with open_store(root, writes=True) if has_store(root) else nullcontext() as store:
         for number, item in enumerate(items, start=1):

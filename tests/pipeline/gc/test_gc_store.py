@@ -1,6 +1,7 @@
 """A clean-up of real stores: what is gone, what TFX's cache takes after it, and what is left where it is cut off."""
 
 import datetime
+import errno
 import os
 import shutil
 import subprocess
@@ -236,6 +237,23 @@ def test_nothing_outside_the_root_goes(root: Path, tmp_path: Path) -> None:
     assert (outside / "file").exists()
     assert not link.is_symlink()
     assert (root / METADATA_FILE).exists()
+
+
+def test_a_file_that_cannot_be_deleted(root: Path, lungseg: Lungseg, monkeypatch: pytest.MonkeyPatch) -> None:
+    busy = str(root / "artifacts/Reporter/report/12/part/content")
+
+    def refuse(_: Path) -> None:
+        raise OSError(errno.EBUSY, "Device or resource busy", busy)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", refuse)
+        code, _, errors = lungseg("gc", "--root", root, "--keep", 1)
+    assert code == 2
+    assert errors.startswith("lungseg: '")
+    assert errors.endswith("cannot be deleted: Device or resource busy; mend it, and `lungseg gc` goes on\n")
+    assert errors.count("\n") == 1
+    clean(root)
+    assert set(states(root).values()) == {"LIVE", "DELETED"}
 
 
 def test_a_checkpoint_and_half_written_files(root: Path) -> None:
