@@ -48,7 +48,7 @@ def locked(name: str) -> str:
 
 
 def audit(requirements: Path, url: str) -> tuple[int, str]:
-    command = [sys.executable, REPOSITORY / "scripts/audit", requirements, "--osv-url", url]
+    command = [sys.executable, str(REPOSITORY / "scripts/audit"), str(requirements), "--osv-url", url]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert not done.stderr
     return done.returncode, done.stdout
