@@ -17,7 +17,7 @@ import uuid
 from pathlib import Path
 from typing import Final
 
-from modules.serving.saved_model import MODEL_FILE, STATISTICS_FILE, digest, files_digest
+from modules.serving.saved_model import MODEL_FILE, STATISTICS_FILE, files_digest
 from schema.reports.base import ReportFileError
 from schema.reports.serving import Origin, ServingPointer, Standing
 
@@ -131,7 +131,7 @@ def push(
     """
     if not is_model(model_dir):
         raise ValueError(f"'{model_dir}' is no model to push: it holds no {MODEL_FILE}")
-    pointer, content, version = _read_pointer(serving_dir), digest(model_dir), _newest_model(serving_dir)
+    pointer, content, version = _read_pointer(serving_dir), _digest(model_dir), _newest_model(serving_dir)
     if version is None or not _holds(serving_dir, version, content):
         version = _publish(model_dir, serving_dir, statistics)
     elif pointer and pointer.version == version:
@@ -174,7 +174,7 @@ def promote(serving_dir: Path, version: int) -> list[int]:
         pointer = None  # this call is what mends it
     there = withdrawn if is_model(withdrawn) else target
     _check(there, pointer)
-    content, files = digest(there), _with_files(pointer, there)
+    content, files = _digest(there), _with_files(pointer, there)
     if withdrawn.exists():
         withdrawn.rename(target)
     ServingPointer(version=version, digest=content, files=files).write(serving_dir)
@@ -198,7 +198,13 @@ def digest_of(model_dir: Path) -> str:
     folder = model_dir.parent
     pointer = _read_pointer(folder.parent if folder.name == _WITHDRAWN else folder)
     _check(model_dir, pointer)
-    return pointer.digest if pointer and pointer.version == int(model_dir.name) else digest(model_dir)
+    return pointer.digest if pointer and pointer.version == int(model_dir.name) else _digest(model_dir)
+
+
+def _digest(model_dir: Path) -> str:
+    from modules.serving.content import digest  # takes TensorFlow, a quarter of a minute that a look around can spare
+
+    return digest(model_dir)
 
 
 def _check(model_dir: Path, pointer: ServingPointer | None) -> None:
@@ -209,7 +215,7 @@ def _check(model_dir: Path, pointer: ServingPointer | None) -> None:
     if version in pointer.files:
         unchanged = files_digest(model_dir) == pointer.files[version]
     else:  # of a pointer of before
-        unchanged = version != pointer.version or digest(model_dir) == pointer.digest
+        unchanged = version != pointer.version or _digest(model_dir) == pointer.digest
     if not unchanged:
         raise ValueError(
             f"'{model_dir}' is no longer the model that was put there: files of it were changed, added or removed; "

@@ -138,7 +138,7 @@ def find_drift(model: Model, measurements: Sequence[Measurement]) -> Drift:
 
 
 def _digest(folder: Path) -> str:
-    from modules.serving.saved_model import digest
+    from modules.serving.content import digest
 
     return digest(folder)
 

@@ -11,7 +11,8 @@ import tensorflow as tf
 from constant_model import Constant
 from tensorflow.core.protobuf import saved_model_pb2
 
-from modules.serving.saved_model import STATISTICS_FILE, digest
+from modules.serving.content import digest
+from modules.serving.saved_model import STATISTICS_FILE
 from modules.serving.serving_dir import baseline_key, current_version, digest_of, pointed_version, promote, push
 from schema.reports.serving import ServingPointer
 

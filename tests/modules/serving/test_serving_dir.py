@@ -13,7 +13,8 @@ import tensorflow as tf
 from constant_model import Constant
 
 from modules.serving import serving_dir
-from modules.serving.saved_model import STATISTICS_FILE, digest, files_digest
+from modules.serving.content import digest
+from modules.serving.saved_model import STATISTICS_FILE, files_digest
 from modules.serving.serving_dir import (
     baseline_key,
     current_origin,

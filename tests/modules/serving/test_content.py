@@ -14,8 +14,8 @@ import tensorflow as tf
 from modules.network.settings import ModelSettings
 from modules.network.unet import unet
 from modules.network.weights import write_weights
+from modules.serving.content import digest
 from modules.serving.export import export_model
-from modules.serving.saved_model import digest
 from schema.record import Record, encode
 
 EXPORT = """
