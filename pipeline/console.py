@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -36,7 +36,8 @@ def terminal(log_file: Path | None = Path(os.devnull)) -> Iterator[Console]:
     """Send standard output and error, of libraries and their C++ code too, to a file.
 
     Args:
-        log_file: To append to; None leaves everything on the terminal. By default the output goes nowhere.
+        log_file: To append to, behind a line with the time and the process; None leaves everything on the terminal. By
+            default the output goes nowhere.
 
     Yields:
         A console on what was standard output.
@@ -46,6 +47,8 @@ def terminal(log_file: Path | None = Path(os.devnull)) -> Iterator[Console]:
         return
     log_file.parent.mkdir(parents=True, exist_ok=True)
     with log_file.open("ab") as log, os.fdopen(os.dup(1), "w") as shown:
+        log.write(f"==== {datetime.datetime.now().astimezone():%Y-%m-%d %H:%M:%S%z}, process {os.getpid()}\n".encode())
+        log.flush()
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
         saved = [os.dup(descriptor) for descriptor in (1, 2)]
@@ -54,8 +57,9 @@ def terminal(log_file: Path | None = Path(os.devnull)) -> Iterator[Console]:
                 os.dup2(log.fileno(), descriptor)
             yield _console(shown)
         finally:
-            for stream in (sys.stdout, sys.stderr):
-                stream.flush()
+            with suppress(OSError):  # of a full disk, which must not keep the terminal
+                for stream in (sys.stdout, sys.stderr):
+                    stream.flush()
             for descriptor, original in zip((1, 2), saved, strict=True):
                 os.dup2(original, descriptor)
                 os.close(original)

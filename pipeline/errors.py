@@ -10,6 +10,9 @@ NOT_BLESSED: Final = 3
 
 # Beam puts the class before an error's message and the name of its step behind it.
 _BEAM_FRAME = re.compile(r"^(?:[A-Za-z_]\w*\.)+\w+: | \[while running.*")
+# The metadata store puts the statement that failed behind its reason.
+_STATEMENT = re.compile(r"^Error when executing query: (.*?)\s+query: .*", re.DOTALL)
+_FULL = re.compile("No space left on device|disk is full|Disk quota exceeded")
 
 
 def one_line(error: object) -> str:
@@ -29,7 +32,8 @@ class ComponentError(Exception):
 
     def __init__(self, component_id: str, cause: Exception) -> None:
         """Take the id of the component and what it raised."""
-        lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
+        lines = [line.strip() for line in _STATEMENT.sub(r"\1", str(cause)).splitlines() if line.strip()]
         problem = _BEAM_FRAME.sub("", lines[0]) if lines else type(cause).__name__
-        super().__init__(f"{component_id} failed: {problem}")
+        advice = "; make room there and start again: what is done is kept" if _FULL.search(problem) else ""
+        super().__init__(f"{component_id} failed: {problem}{advice}")
         self.component_id = component_id

@@ -53,24 +53,27 @@ def check_root(root: Path) -> None:
 
 
 @contextmanager
-def occupied(root: Path, *, alone: bool = False) -> Iterator[None]:
-    """Hold a root, which exists, until the block ends or the process does, however that may be.
+def occupied(root: Path, *, certainly: bool = False) -> Iterator[None]:
+    """Hold a root, which exists, until the block ends or the process does, however that may be; one may at a time.
 
     Args:
-        root: Of a run or a study, any number of which may hold it together.
-        alone: Whether nothing else may hold it meanwhile: for what removes files that it takes for leftovers.
+        root: Of runs or studies.
+        certainly: Whether it is refused where the file system has no locks, so that two might hold it: for what removes
+            files that it takes for leftovers.
 
     Raises:
-        UserError: It is held already in a way that does not go together, or cannot be held alone.
+        UserError: It is held already, or certainty cannot be had.
     """
     with (root / LOCK_FILE).open("a") as file:
         try:
-            fcntl.flock(file, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            holder = "a run or another `lungseg gc`" if alone else "`lungseg gc`"
-            raise UserError(f"{holder} is under way under '{root}': start again when it has ended") from error
-        except OSError as error:  # a file system without locks, where only those have to do without that clean up
-            if alone:
+            raise UserError(
+                f"a run, a study or `lungseg gc` is under way under '{root}': start again when it has ended, or name "
+                "another --root"
+            ) from error
+        except OSError as error:
+            if certainly:
                 raise UserError(
                     f"root '{root}' cannot be locked against runs: {error.strerror}; put it on a file system with locks"
                 ) from error

@@ -72,9 +72,9 @@ class Runner(tfx_runner.IrBasedRunner):
         start = time.monotonic()
         try:
             launch()
+            run = self._record(component_id, run_id, time.monotonic() - start)
         except Exception as error:
             raise ComponentError(component_id, error) from error
-        run = self._record(component_id, run_id, time.monotonic() - start)
         self.runs.append(run)
         self._observer.ended(run)
 

@@ -28,6 +28,9 @@ _RUN_CONTEXT: Final = "pipeline_run"
 _ROUND_REASON = re.compile(r"^Error when executing query: |\s+query: .*|\. .*", re.DOTALL)
 """What MLMD puts around a reason: the statement that failed, or advice on migration."""
 
+_LOCKED: Final = "Concurrent writes aborted"
+"""What MLMD says, after most of a minute, of a store that something else has locked."""
+
 
 @dataclass(frozen=True)
 class Node:
@@ -63,10 +66,10 @@ def open_store(root: Path, *, writes: bool = False) -> Iterator[metadata_store.M
         yield metadata_store.MetadataStore(config)
     except (RuntimeError, errors.StatusError) as error:
         reason = _ROUND_REASON.sub("", str(error))
-        raise UserError(
-            f"'{root / METADATA_FILE}' cannot be read: {reason}; use the version of lungseg that wrote it, or another "
-            "root"
-        ) from error
+        advice = "use the version of lungseg that wrote it, or another root"
+        if reason.startswith(_LOCKED):
+            reason, advice = "another program has locked it", "start again when that has ended"
+        raise UserError(f"'{root / METADATA_FILE}' cannot be read: {reason}; {advice}") from error
 
 
 def read_runs(store: metadata_store.MetadataStore) -> list[tuple[datetime.datetime, list[Node]]]:

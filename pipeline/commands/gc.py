@@ -59,7 +59,7 @@ def clean_up(root: Path, limits: Limits, console: Console, *, dry_run: bool, as_
 
     check_is_root(root)
     # Steps on a cluster hold no lock: what lies on its volume is left alone until it is old.
-    with occupied(root, alone=True) if has_store(root) else nullcontext():
+    with occupied(root, certainly=True) if has_store(root) else nullcontext():
         decisions = plan(read_picture(root), limits, datetime.datetime.now().astimezone())
         items = [decision.item for decision in decisions if not decision.keep]
         if as_json:

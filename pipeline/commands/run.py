@@ -1,5 +1,6 @@
 """One run of the pipeline on this machine: checks, runs, decides, reports."""
 
+import errno
 import os
 import shutil
 import sys
@@ -8,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pipeline import console
 from pipeline.cli_options import Orchestrator
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from pipeline.runners import ComponentRun
+
+
+_PLACE: Final = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+"""What is wrong with the place where something is written, rather than with what writes it."""
 
 
 def run(
@@ -94,13 +99,19 @@ def _run_graph(
 
 @contextmanager
 def prepared(config: Config, verbose: bool) -> Iterator["Console"]:
-    """Check the folders and load the libraries; yield where to show what happens."""
+    """Check the folders and load the libraries; yield where to show what happens.
+
+    Raises:
+        UserError: There is no data, the root is held or cannot be written, now or within the block, or what is there
+            cannot be read.
+    """
     check_data(config.data.root, config.data.span)
     for folder in config.data.external.values():
         check_data(folder)
     check_root(config.root)
     log_file = None if verbose else config.root / LOG_FILE
-    with occupied(config.root), console.terminal(log_file) as shown:
+    with _written(config.root), occupied(config.root), console.terminal(log_file) as shown:
+        _check_store(config.root)
         config.write()
         if log_file:
             shown.print(f"Libraries' output goes to {log_file}", style="dim", soft_wrap=True)
@@ -119,6 +130,33 @@ def prepared(config: Config, verbose: bool) -> Iterator["Console"]:
             except ValueError as error:
                 raise UserError(str(error)) from error
         yield shown
+
+
+@contextmanager
+def _written(root: Path) -> Iterator[None]:
+    """Say in one line that a root can no longer be written, as where the disk is full."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _PLACE:
+            reason = error.strerror
+        elif isinstance(error, shutil.Error):  # of `copytree`, which tells of each file why
+            reason = error.args[0][0][2]
+        else:
+            raise
+        raise UserError(
+            f"root '{root}' cannot be written: {reason}; make room or rights there and start again: "
+            "what is done is kept"
+        ) from error
+
+
+def _check_store(root: Path) -> None:
+    """Raise UserError where there is a store that cannot be used."""
+    from pipeline.store import has_store, open_store
+
+    if has_store(root):
+        with open_store(root):
+            pass
 
 
 def _verdict(serving_dir: Path, result: RunResult, runs: "list[ComponentRun]", start: float) -> str:

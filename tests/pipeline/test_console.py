@@ -4,6 +4,7 @@ import io
 import json
 import logging
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -21,6 +22,9 @@ from schema.reports.estimate import Estimate
 from schema.reports.evaluation import Slice
 from schema.reports.result import RunResult
 from schema.reports.study import Arm, ArmComparison, ArmDifference, ArmSlice, StudyResult, StudySlice
+
+HEAD = r"==== \d{4}-\d\d-\d\d \d\d:\d\d:\d\d[+-]\d{4}, process \d+"
+"""What tells the runs in a log apart."""
 
 
 def python(code: str, *arguments: object) -> subprocess.CompletedProcess[str]:
@@ -57,7 +61,9 @@ def test_all_output_goes_to_the_log_and_back_again(tmp_path: Path) -> None:
     """
     done = python(code, log)
     assert done.returncode == 0, done.stderr
-    assert set(log.read_text().splitlines()) == lines("within")
+    head, *rest = log.read_text().splitlines()
+    assert re.fullmatch(HEAD, head)
+    assert set(rest) == lines("within")
     assert set((done.stdout + done.stderr).splitlines()) == lines("before") | lines("after") | {"shown"}
     assert "shown" in done.stdout
 
@@ -77,14 +83,31 @@ def test_an_exception_gives_the_terminal_back(tmp_path: Path) -> None:
     """
     done = python(code, tmp_path / "log.txt")
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "log.txt").read_text() == "within"
+    assert (tmp_path / "log.txt").read_text().splitlines()[1:] == ["within"]
     assert set((done.stdout + done.stderr).splitlines()) == lines("after") | {"shown", "oops"}
 
 
-def test_the_log_is_appended_to(tmp_path: Path) -> None:
+def test_the_log_is_appended_to_behind_a_line_that_tells_the_runs_apart(tmp_path: Path) -> None:
     for _ in range(2):
         python("with terminal(Path(sys.argv[1])): print('line')", tmp_path / "log.txt")
-    assert (tmp_path / "log.txt").read_text() == "line\n" * 2
+    assert re.fullmatch(f"({HEAD}\nline\n){{2}}", (tmp_path / "log.txt").read_text())
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full is Linux's")
+def test_a_full_disk_keeps_no_terminal() -> None:
+    """What was printed cannot be written, but what follows is seen."""
+    done = python(
+        """
+    with terminal(Path(os.devnull)) as console:
+        os.dup2(os.open("/dev/full", os.O_WRONLY), 1)
+        sys.stdout = os.fdopen(1, "w", closefd=False)  # buffered, whatever the environment says
+        print("within")
+        console.print("shown")
+    sys.stderr.write("after\\n")
+    """
+    )
+    assert "shown" in done.stdout
+    assert "after" in done.stderr
 
 
 def test_without_a_log_everything_stays() -> None:

@@ -156,7 +156,16 @@ def test_metadata_lie_under_the_root(tmp_path: Path) -> None:
         (RuntimeError(""), "RuntimeError"),
         (RuntimeError("  \n "), "RuntimeError"),
         (KeyError(), "KeyError"),
-        (OSError(28, "No space left on device", "/x"), "[Errno 28] No space left on device: '/x'"),
+        (
+            OSError(28, "No space left on device", "/x"),
+            "[Errno 28] No space left on device: '/x'; make room there and start again: what is done is kept",
+        ),
+        (
+            RuntimeError(
+                "Error when executing query: database or disk is full query:  UPDATE `Execution`\n SET `x` = 1"
+            ),
+            "database or disk is full; make room there and start again: what is done is kept",
+        ),
     ],
 )
 def test_the_message_is_one_line(cause: Exception, message: str) -> None:

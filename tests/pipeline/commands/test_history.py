@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from loaded_modules import SLOW_TO_IMPORT, run_and_list_modules
+from ml_metadata import errors
 from tfx.dsl.compiler import constants
 from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
 from tfx.dsl.component.experimental.decorators import component
@@ -31,6 +32,7 @@ from pipeline.commands.history import Run, read_history, read_training_seconds
 from pipeline.errors import ComponentError, UserError
 from pipeline.gc.lineage import Artifact, mark
 from pipeline.root import METADATA_FILE
+from pipeline.store import open_store
 from schema.reports.blessing import BlessingDecision, RuleResult
 from schema.reports.estimate import Estimate
 from schema.reports.evaluation import Evaluation, Slice
@@ -519,6 +521,16 @@ def test_a_store_of_another_version(lungseg: Lungseg, copy: Callable[..., Path],
     )
     assert lungseg("history", "--root", root) == (2, "", expected)
     assert (root / METADATA_FILE).read_bytes() == before
+
+
+def test_a_store_that_another_program_has_locked(copy: Callable[..., Path]) -> None:
+    """MLMD tries for most of a minute before it says so."""
+    root = copy("DELETE FROM Context")
+    with pytest.raises(UserError) as caught, open_store(root):
+        raise errors.AbortedError("Concurrent writes aborted after max number of retries.")
+    assert str(caught.value) == (
+        f"'{root}/metadata.sqlite' cannot be read: another program has locked it; start again when that has ended"
+    )
 
 
 def test_a_file_that_is_no_store(tmp_path: Path) -> None:

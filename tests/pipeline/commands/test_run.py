@@ -1,7 +1,9 @@
 """What a run checks before it loads TensorFlow."""
 
+import errno
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,10 +15,10 @@ from tfx.types import standard_artifacts
 from webhook_server import WebhookServer
 
 from pipeline import console
-from pipeline.commands.run import _marked_unfinished, _verdict, check_data, run
+from pipeline.commands.run import _marked_unfinished, _verdict, _written, check_data, run
 from pipeline.config import load_config
 from pipeline.errors import ComponentError, UserError
-from pipeline.root import check_root
+from pipeline.root import check_root, occupied
 from pipeline.runners import ComponentRun
 from schema.record import RecordError
 from schema.reports.estimate import Estimate
@@ -93,6 +95,59 @@ def test_a_wrong_run_writes_nothing_and_loads_no_tensorflow(tmp_path: Path) -> N
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout == "UserError set()\n"
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "No space left on device"),
+        (OSError(errno.EROFS, "Read-only file system", "report"), "Read-only file system"),
+        (
+            shutil.Error([("a", "b", "[Errno 28] No space left on device: 'b'")]),
+            "[Errno 28] No space left on device: 'b'",
+        ),
+    ],
+)
+def test_a_root_that_can_be_written_no_longer(tmp_path: Path, error: OSError, reason: str) -> None:
+    with pytest.raises(UserError) as caught, _written(tmp_path):
+        raise error
+    assert str(caught.value) == (
+        f"root '{tmp_path}' cannot be written: {reason}; "
+        "make room or rights there and start again: what is done is kept"
+    )
+
+
+def test_other_errors_are_not_taken_for_that(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError), _written(tmp_path):
+        (tmp_path / "none").read_text()
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    records = tmp_path / "data" / "span-1" / "records-0"
+    records.parent.mkdir(parents=True)
+    records.touch()
+    return tmp_path / "data"
+
+
+def test_a_store_that_cannot_be_read_stops_a_run_at_its_start(data: Path, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "metadata.sqlite").write_bytes(b"no database" * 100)
+    with pytest.raises(UserError, match=r"metadata\.sqlite' cannot be read: file is not a database; "):
+        run(load_config("demo", {}, data=data, root=root))
+    assert not (root / "config.yaml").exists()
+
+
+def test_one_run_at_a_time(data: Path, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    with (
+        occupied(root),
+        pytest.raises(UserError, match=f"^a run, a study or `lungseg gc` is under way under '{root}': "),
+    ):
+        run(load_config("demo", {}, data=data, root=root))
+    assert [path.name for path in root.iterdir()] == [".lock"]
 
 
 class FakeRunner:

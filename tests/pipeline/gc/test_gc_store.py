@@ -283,14 +283,16 @@ def test_names_are_those_of_what_wrote_them() -> None:
 
 def test_a_run_that_is_under_way(root: Path, lungseg: Lungseg) -> None:
     before = folders(root)
-    with occupied(root), occupied(root):
-        expected = (
-            f"lungseg: a run or another `lungseg gc` is under way under '{root}': start again when it has ended\n"
-        )
-        assert lungseg("gc", "--root", root) == (2, "", expected)
+    expected = (
+        f"a run, a study or `lungseg gc` is under way under '{root}': "
+        "start again when it has ended, or name another --root"
+    )
+    with occupied(root):
+        assert lungseg("gc", "--root", root) == (2, "", f"lungseg: {expected}\n")
+        with pytest.raises(UserError) as caught:
+            occupied(root).__enter__()
+    assert str(caught.value) == expected
     assert folders(root) == before
-    with occupied(root, alone=True), pytest.raises(UserError, match="`lungseg gc` is under way under"):
-        occupied(root).__enter__()
 
 
 def test_a_process_that_was_killed_holds_nothing(tmp_path: Path) -> None:
@@ -301,9 +303,22 @@ def test_a_process_that_was_killed_holds_nothing(tmp_path: Path) -> None:
     process = subprocess.Popen([sys.executable, "-c", program, tmp_path], stdout=subprocess.PIPE)
     assert process.stdout
     process.stdout.readline()
-    with pytest.raises(UserError), occupied(tmp_path, alone=True):
+    with pytest.raises(UserError), occupied(tmp_path):
         pass
     process.kill()
     process.wait()
-    with occupied(tmp_path, alone=True):
+    with occupied(tmp_path):
         pass
+
+
+def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs do without them; what removes files does not."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with occupied(tmp_path):
+        pass
+    with pytest.raises(UserError, match="cannot be locked against runs: No locks available; "):
+        occupied(tmp_path, certainly=True).__enter__()
