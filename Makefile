@@ -29,16 +29,20 @@ system-packages: ## Chromium, Java, Maven, dicom3tools and Docker from Debian's 
 
 .PHONY: test
 test: lint ## Lint, types, unit and end-to-end tests
-	@$(RUN)/pytest $(PARALLEL) --cov --cov-report= -m "not slow and not nightly"
+	@$(RUN)/pytest $(PARALLEL) --cov --cov-report= -m "not slow and not nightly and not chaos"
 	@echo "Coverage: $$($(RUN)/coverage report --format=total) % of the lines, without what runs in processes of its own"
 
 .PHONY: test-slow
 test-slow: $(READY) ## What takes longer: several processes, devices and workers, Kubeflow, a Flink cluster, kills, studies
-	@$(RUN)/pytest $(PARALLEL) -m "slow and not nightly"
+	@$(RUN)/pytest $(PARALLEL) -m "slow and not nightly and not chaos"
 
 .PHONY: test-nightly
 test-nightly: $(READY) ## What takes long and seldom breaks: damaged files by the thousand, searches, the wheel's whole job
-	@$(RUN)/pytest $(PARALLEL) -m nightly
+	@$(RUN)/pytest $(PARALLEL) -m "nightly and not chaos"
+
+.PHONY: chaos
+chaos: $(READY) ## Faults done to whole runs: kills, a full disk, what was left damaged; CHAOS_KILLS=..., CHAOS_SEED=...
+	@$(RUN)/pytest -m chaos --log-cli-level=INFO
 
 .PHONY: flink-test
 flink-test: $(READY) ## The data stages on a Flink cluster of two task managers, one of which dies
@@ -50,7 +54,7 @@ java-test: $(READY) ## The exported model used from Java, which downloads Tensor
 
 .PHONY: test-fast
 test-fast: $(READY) ## The tests that run no pipeline and take no minute
-	@$(RUN)/pytest -m "not e2e and not slow and not nightly"
+	@$(RUN)/pytest -m "not e2e and not slow and not nightly and not chaos"
 
 .PHONY: lint
 lint: $(READY) ## Style, formatting and types
