@@ -41,8 +41,8 @@ test-nightly: $(READY) ## What takes long and seldom breaks: damaged files by th
 	@$(RUN)/pytest $(PARALLEL) -m "nightly and not chaos"
 
 .PHONY: chaos
-chaos: $(READY) ## Faults done to whole runs: kills, a full disk, what was left damaged; CHAOS_KILLS=..., CHAOS_SEED=...
-	@$(RUN)/pytest -m chaos --log-cli-level=INFO
+chaos: $(READY) ## Faults done to whole runs: kills, a full disk, a broken store; CHAOS_KILLS=..., CHAOS_SEED=..., SELECT=...
+	@$(RUN)/pytest -m chaos --log-cli-level=INFO $(if $(SELECT),-k "$(SELECT)")
 
 .PHONY: flink-test
 flink-test: $(READY) ## The data stages on a Flink cluster of two task managers, one of which dies

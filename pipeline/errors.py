@@ -10,9 +10,15 @@ NOT_BLESSED: Final = 3
 
 # Beam puts the class before an error's message and the name of its step behind it.
 _BEAM_FRAME = re.compile(r"^(?:[A-Za-z_]\w*\.)+\w+: | \[while running.*")
-# The metadata store puts the statement that failed behind its reason.
-_STATEMENT = re.compile(r"^Error when executing query: (.*?)\s+query: .*", re.DOTALL)
-_FULL = re.compile("No space left on device|disk is full|Disk quota exceeded")
+# The metadata store puts the statement that failed behind its reason, and what that was for before it.
+_STATEMENT = re.compile(r"^.*Error when executing query: (.*?)\s+query: .*", re.DOTALL)
+_PLACE = re.compile(
+    "No space left on device|disk is full|Disk quota exceeded|Read-only file system|write a readonly database|"
+    "unable to open database file"
+)
+
+START_AGAIN: Final = "make room or rights there and start again: what is done is kept"
+"""What helps where a place can be written no longer."""
 
 
 def one_line(error: object) -> str:
@@ -34,6 +40,6 @@ class ComponentError(Exception):
         """Take the id of the component and what it raised."""
         lines = [line.strip() for line in _STATEMENT.sub(r"\1", str(cause)).splitlines() if line.strip()]
         problem = _BEAM_FRAME.sub("", lines[0]) if lines else type(cause).__name__
-        advice = "; make room there and start again: what is done is kept" if _FULL.search(problem) else ""
+        advice = f"; {START_AGAIN}" if _PLACE.search(problem) else ""
         super().__init__(f"{component_id} failed: {problem}{advice}")
         self.component_id = component_id

@@ -1,8 +1,9 @@
-"""A disk that is full, or may no longer be written, while a component is at work."""
+"""A disk that is full, or may be written no longer, while a component is at work."""
 
 import logging
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,6 @@ from watched import WatchedRun, check_whole, finished
 from schema.reports.result import RunResult
 
 pytestmark = pytest.mark.chaos
-
-COMPONENTS = ("ExampleGen", "Augmenter", "Transform", "Trainer", "Evaluator", "Pusher", "Reporter")
 
 _LOG = logging.getLogger(__name__)
 
@@ -31,8 +30,9 @@ def disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", folder], check=True)
 
 
-def fill(disk: Path) -> Path:
-    """Leave no byte free; return the file to delete for it."""
+@contextmanager
+def full(disk: Path) -> Iterator[None]:
+    """Leave no byte free."""
     filler = disk / "filler"
     with filler.open("wb", buffering=0) as file:
         for size in (1 << 20, 1 << 12, 1):
@@ -41,21 +41,45 @@ def fill(disk: Path) -> Path:
                     file.write(bytes(size))
             except OSError:
                 continue
-    return filler
+    yield
+    filler.unlink()
 
 
-def test_a_full_disk_costs_one_line_in_each_component(data: Path, undisturbed: RunResult, disk: Path) -> None:
+@contextmanager
+def read_only(disk: Path) -> Iterator[None]:
+    """Let no file be opened for writing; those that are open already stay so."""
+    subprocess.run(["mount", "--bind", disk, disk], check=True)
+    subprocess.run(["mount", "-o", "remount,bind,ro", disk], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+@pytest.mark.parametrize(
+    ("fault", "components"),
+    [
+        (full, ("ExampleGen", "Augmenter", "Transform", "Trainer", "Evaluator", "Pusher", "Reporter")),
+        (read_only, ("Augmenter", "Trainer", "Reporter")),
+    ],
+)
+def test_it_costs_one_line_in_each_component(
+    data: Path,
+    undisturbed: RunResult,
+    disk: Path,
+    fault: Callable[[Path], AbstractContextManager[None]],
+    components: tuple[str, ...],
+) -> None:
     root = disk / "root"
-    for component in COMPONENTS:
+    for component in components:
         run = WatchedRun(data, root)
         assert run.wait_for(component), "\n".join(run.lines)
-        filler = fill(disk)
-        code = run.end()
-        _LOG.info("full in %s: hit %s, %d: %s", component, run.at, code, run.last)
+        with fault(disk):
+            code = run.end()
+        _LOG.info("%s in %s: hit %s, %d: %s", fault.__name__, component, run.at, code, run.last)
         assert code in (1, 2), "\n".join(run.lines)
         assert run.last.startswith("lungseg: ")
         assert "Traceback" not in "\n".join(run.lines)
-        filler.unlink()
         check_whole(root)
     code, output = finished(data, root)
     assert code == 0, output

@@ -153,18 +153,25 @@ def test_metadata_lie_under_the_root(tmp_path: Path) -> None:
         (RuntimeError("first line\nsecond line"), "first line"),
         (RuntimeError("\n\n   indented   \nrest"), "indented"),
         (RuntimeError("mask [0, 255] is bad"), "mask [0, 255] is bad"),
+        (
+            RuntimeError(
+                'Cannot create node for type_id: 12 name: "lungseg.Trainer"Error when executing query: '
+                "attempt to write a readonly database query:  INSERT INTO `Context`( `type_id`) VALUES(12);"
+            ),
+            "attempt to write a readonly database; make room or rights there and start again: what is done is kept",
+        ),
         (RuntimeError(""), "RuntimeError"),
         (RuntimeError("  \n "), "RuntimeError"),
         (KeyError(), "KeyError"),
         (
             OSError(28, "No space left on device", "/x"),
-            "[Errno 28] No space left on device: '/x'; make room there and start again: what is done is kept",
+            "[Errno 28] No space left on device: '/x'; make room or rights there and start again: what is done is kept",
         ),
         (
             RuntimeError(
                 "Error when executing query: database or disk is full query:  UPDATE `Execution`\n SET `x` = 1"
             ),
-            "database or disk is full; make room there and start again: what is done is kept",
+            "database or disk is full; make room or rights there and start again: what is done is kept",
         ),
     ],
 )
