@@ -76,7 +76,8 @@ def test_nothing_known_and_nothing_asked(tmp_path: Path, url: str) -> None:
 
 def test_the_bill_of_materials_is_the_lock(tmp_path: Path) -> None:
     done = subprocess.run(
-        ["make", "--silent", "sbom", f"SBOM={tmp_path / 'sbom.json'}"],
+        # The environment is there, whatever make thinks of its age.
+        ["make", "--silent", "--assume-old=.venv/.ready", "sbom", f"SBOM={tmp_path / 'sbom.json'}"],
         cwd=REPOSITORY, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
