@@ -170,13 +170,12 @@ def test_settings_are_checked(fn_args: MakeArgs, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("model", "settings"),
     [
-        ({"architecture": "resunet"}, {}),
-        ({"normalization": "group"}, {"weight_decay": 0.01}),
-        ({"normalization": "batch", "dropout": 0.5}, {"schedule": "constant", "warmup": 0.5}),
-        ({"deep_supervision": True, "levels": 2}, {}),
-        ({}, {"average_weights": 0.5}),
-        ({}, {"precision": "bfloat16"}),
-        ({}, {"precision": "float16"}),
+        ({"architecture": "resunet", "normalization": "group"}, {"weight_decay": 0.01, "precision": "bfloat16"}),
+        (
+            {"normalization": "batch", "dropout": 0.5},
+            {"schedule": "constant", "warmup": 0.5, "precision": "float16"},
+        ),
+        ({"deep_supervision": True, "levels": 2}, {"average_weights": 0.5}),
         ({}, {"xla": True}),
     ],
     ids="-".join,
