@@ -138,5 +138,5 @@ def test_a_clock_that_was_set_back(data: Path, root: Path, undisturbed: RunResul
     code, output = finished(data, root, "--set", "train.seed=5")
     assert code == 0, output
     assert current_version(root / SERVING_DIR) == 2
-    assert output.count("from the cache") >= 5
+    assert output.count("from the cache") >= 4, "what the new setting does not touch"
     assert lungseg("history", "--root", root).returncode == 0
