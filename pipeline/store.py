@@ -8,9 +8,10 @@ Names of TFX's nodes and contexts are repeated here: importing what wrote them t
 
 import datetime
 import re
+import sqlite3
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -62,6 +63,7 @@ def open_store(root: Path, *, writes: bool = False) -> Iterator[metadata_store.M
     config, modes = metadata_store_pb2.ConnectionConfig(), metadata_store_pb2.SqliteMetadataSourceConfig
     config.sqlite.filename_uri = str(root / METADATA_FILE)
     config.sqlite.connection_mode = modes.READWRITE if writes else modes.READONLY
+    _roll_back(root / METADATA_FILE)
     try:
         yield metadata_store.MetadataStore(config)
     except (RuntimeError, errors.StatusError) as error:
@@ -70,6 +72,14 @@ def open_store(root: Path, *, writes: bool = False) -> Iterator[metadata_store.M
         if reason.startswith(_LOCKED):
             reason, advice = "another program has locked it", "start again when that has ended"
         raise UserError(f"'{root / METADATA_FILE}' cannot be read: {reason}; {advice}") from error
+
+
+def _roll_back(store: Path) -> None:
+    """Let SQLite undo what a killed process had begun to write there; MLMD cannot where it only reads."""
+    if store.with_name(f"{store.name}-journal").exists():
+        # What is being written now is locked, and what cannot be undone is refused when it is opened.
+        with suppress(sqlite3.Error), closing(sqlite3.connect(store, timeout=0)) as connection:
+            connection.execute("PRAGMA schema_version")
 
 
 def read_runs(store: metadata_store.MetadataStore) -> list[tuple[datetime.datetime, list[Node]]]:

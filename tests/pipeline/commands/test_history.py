@@ -4,6 +4,8 @@ import hashlib
 import json
 import shutil
 import sqlite3
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -531,6 +533,28 @@ def test_a_store_that_another_program_has_locked(copy: Callable[..., Path]) -> N
     assert str(caught.value) == (
         f"'{root}/metadata.sqlite' cannot be read: another program has locked it; start again when that has ended"
     )
+
+
+KILLED_WRITER = """
+import os, sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("PRAGMA cache_size = 1")
+connection.execute("BEGIN IMMEDIATE")
+connection.execute("UPDATE Context SET name = hex(randomblob(100000))")
+os.kill(os.getpid(), 9)
+"""
+"""Some of its change lies in the store, and the journal beside it says what was there before."""
+
+
+@pytest.mark.parametrize("writes", [False, True])
+def test_a_store_that_a_killed_run_was_writing(copy: Callable[..., Path], writes: bool) -> None:
+    root = copy("DELETE FROM Context WHERE 0")
+    before = [(run.started, run.status) for run in read_history(root)]
+    subprocess.run([sys.executable, "-c", KILLED_WRITER, root / METADATA_FILE], check=False)
+    assert (root / f"{METADATA_FILE}-journal").stat().st_size > 0
+    with open_store(root, writes=writes):
+        pass
+    assert [(run.started, run.status) for run in read_history(root)] == before
 
 
 def test_a_file_that_is_no_store(tmp_path: Path) -> None:
