@@ -550,7 +550,7 @@ os.kill(os.getpid(), 9)
 def test_a_store_that_a_killed_run_was_writing(copy: Callable[..., Path], writes: bool) -> None:
     root = copy("DELETE FROM Context WHERE 0")
     before = [(run.started, run.status) for run in read_history(root)]
-    subprocess.run([sys.executable, "-c", KILLED_WRITER, root / METADATA_FILE], check=False)
+    subprocess.run([sys.executable, "-c", KILLED_WRITER, str(root / METADATA_FILE)], check=False)
     assert (root / f"{METADATA_FILE}-journal").stat().st_size > 0
     with open_store(root, writes=writes):
         pass
