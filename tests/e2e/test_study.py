@@ -68,15 +68,6 @@ def test_a_study(phantom_data: Path, other_data: Path, tmp_path: Path) -> None:
     assert [len(history["loss"]) for history in histories] == [2, 2]
     assert histories[0]["loss"] != histories[1]["loss"]
 
-    arms = tmp_path / "arms.yaml"
-    arms.write_text("plain: { train.copies: false }\nas it is:\n")
-    done = lungseg(*command, "--arms", arms)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "; 2 of them were done before and are not done again unless data or code have changed; about " in done.stdout
-    second = StudyResult.read(tmp_path)
-    assert [arm.name for arm in second.comparison.arms] == ["plain", "as it is"]
-    assert trainings(second) == dict.fromkeys(trainings(first), True), "an arm of another name is not trained again"
-
 
 @pytest.mark.nightly
 def test_a_study_that_is_broken_off_goes_on(phantom_data: Path, tmp_path: Path) -> None:
