@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from command_line import lungseg
-from watched import WatchedRun, check_whole, finished
+from watched import WatchedRun, check_ends_as, check_whole
 
 from schema.reports.result import ComponentResult, RunResult
 
@@ -62,11 +62,7 @@ def test_killed_again_and_again_it_ends_the_same(data: Path, undisturbed: RunRes
     _LOG.info("%d of %d were killed", killed, KILLS)
     assert killed > 0.8 * KILLS, "the others had ended before"
 
-    code, output = finished(data, root)
-    assert code == 0, output
-    assert RunResult.read(root).slices == undisturbed.slices
-    check_whole(root)
-    assert [path.name for path in (root / "serving").iterdir() if path.is_dir()] == ["1"]
+    check_ends_as(undisturbed, data, root)
     runs = json.loads(lungseg("history", "--root", root, "--json").stdout)
     statuses = [run["status"] for run in runs]
     assert 1 < len(statuses) <= KILLS + 1, "a run that was killed at once has left nothing to tell"

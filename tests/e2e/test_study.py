@@ -4,6 +4,7 @@ import csv
 import shutil
 import signal
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from command_line import lungseg, started
@@ -35,13 +36,28 @@ def trainings(outcome: StudyResult) -> dict[str, bool]:
     return {run.id: run.cached for run in outcome.components if run.id.startswith("Trainer-")}
 
 
-def test_a_study(phantom_data: Path, other_data: Path, tmp_path: Path) -> None:
-    command = ("study", "--data", phantom_data, "--root", tmp_path, *SETTINGS, "--external", f"north={other_data}")
+class Studied(NamedTuple):
+    """A study with and without copies."""
+
+    root: Path
+    command: tuple[object, ...]
+    said: str
+    result: StudyResult
+
+
+@pytest.fixture(scope="module")
+def studied(phantom_data: Path, other_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Studied:
+    root = tmp_path_factory.mktemp("study")
+    command = ("study", "--data", phantom_data, "--root", root, *SETTINGS, "--external", f"north={other_data}")
     done = lungseg(*command)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "2 trainings (2 arms x 1 seed); how long they take will be known after the first" in done.stdout
-    assert "Training 2 of 2: " in done.stdout
-    first = StudyResult.read(tmp_path)
+    return Studied(root, command, done.stdout, StudyResult.read(root))
+
+
+def test_a_study(studied: Studied) -> None:
+    root, _, said, first = studied
+    assert "2 trainings (2 arms x 1 seed); how long they take will be known after the first" in said
+    assert "Training 2 of 2: " in said
     assert [arm.name for arm in first.comparison.arms] == ["originals only", "with copies"]
     north = first.comparison.find("north", {"is_augmented": "0"})
     assert north is not None
@@ -58,15 +74,32 @@ def test_a_study(phantom_data: Path, other_data: Path, tmp_path: Path) -> None:
         assert change.value == pytest.approx(plain - other)
         low, high = change.interval
         assert low <= plain - other <= high
-    assert (tmp_path / "report" / "index.html").exists()
-    assert not (tmp_path / "serving").exists(), "a study releases nothing"
+    assert (root / "report" / "index.html").exists()
+    assert not (root / "serving").exists(), "a study releases nothing"
     assert list(trainings(first).values()) == [False, False]
     histories = [
-        TrainingHistory.read(*(tmp_path / "artifacts" / trainer / "model_run").iterdir()).figures
+        TrainingHistory.read(*(root / "artifacts" / trainer / "model_run").iterdir()).figures
         for trainer in trainings(first)
     ]
     assert [len(history["loss"]) for history in histories] == [2, 2]
     assert histories[0]["loss"] != histories[1]["loss"]
+
+
+@pytest.mark.nightly
+def test_a_study_of_other_arms_trains_what_is_new(studied: Studied, tmp_path: Path) -> None:
+    root, command, _, first = studied
+    arms = tmp_path / "arms.yaml"
+    arms.write_text("plain: { train.copies: false }\nas it is:\nslow: { train.learning_rate: 0.001 }\n")
+    done = lungseg(*command, "--arms", arms)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "; 2 of them were done before and are not done again unless data or code have changed; about " in done.stdout
+    second = StudyResult.read(root)
+    assert [arm.name for arm in second.comparison.arms] == ["plain", "as it is", "slow"]
+    known = trainings(first)
+    assert {trainer: cached for trainer, cached in trainings(second).items() if trainer in known} == dict.fromkeys(
+        known, True
+    )
+    assert sorted(trainings(second).values()) == [False, True, True], "only the arm that was added is trained"
 
 
 @pytest.mark.nightly

@@ -99,3 +99,12 @@ def check_whole(root: Path) -> None:
         assert (root / REPORT_DIR / "index.html").read_text().rstrip().endswith("</html>")
     if (root / RunResult.FILE).exists():
         RunResult.read(root)
+
+
+def check_ends_as(undisturbed: RunResult, data: Path, root: Path) -> None:
+    """Run to the end, and fail where that is not as that of a run that nothing has happened to."""
+    code, output = finished(data, root)
+    assert code == 0, output
+    assert RunResult.read(root).slices == undisturbed.slices
+    check_whole(root)
+    assert [path.name for path in (root / SERVING_DIR).iterdir() if path.is_dir()] == ["1"]
