@@ -29,6 +29,8 @@ _RUN_CONTEXT: Final = "pipeline_run"
 _ROUND_REASON = re.compile(r"^Error when executing query: |\s+query: .*|\. .*", re.DOTALL)
 """What MLMD puts around a reason: the statement that failed, or advice on migration."""
 
+_CUT_OFF: Final = "attempt to write a readonly database"
+"""What MLMD says of a store that a killed run was writing, or making, where it may only be read."""
 _LOCKED: Final = "Concurrent writes aborted"
 """What MLMD says, after most of a minute, of a store that something else has locked."""
 
@@ -60,12 +62,8 @@ def open_store(root: Path, *, writes: bool = False) -> Iterator[metadata_store.M
     Raises:
         UserError: It cannot be read, here or within the block.
     """
-    config, modes = metadata_store_pb2.ConnectionConfig(), metadata_store_pb2.SqliteMetadataSourceConfig
-    config.sqlite.filename_uri = str(root / METADATA_FILE)
-    config.sqlite.connection_mode = modes.READWRITE if writes else modes.READONLY
-    _roll_back(root / METADATA_FILE)
     try:
-        yield metadata_store.MetadataStore(config)
+        yield _connect(root / METADATA_FILE, writes)
     except (RuntimeError, errors.StatusError) as error:
         reason = _ROUND_REASON.sub("", str(error))
         advice = "use the version of lungseg that wrote it, or another root"
@@ -74,12 +72,24 @@ def open_store(root: Path, *, writes: bool = False) -> Iterator[metadata_store.M
         raise UserError(f"'{root / METADATA_FILE}' cannot be read: {reason}; {advice}") from error
 
 
-def _roll_back(store: Path) -> None:
-    """Let SQLite undo what a killed process had begun to write there; MLMD cannot where it only reads."""
-    if store.with_name(f"{store.name}-journal").exists():
-        # What is being written now is locked, and what cannot be undone is refused when it is opened.
-        with suppress(sqlite3.Error), closing(sqlite3.connect(store, timeout=0)) as connection:
-            connection.execute("PRAGMA schema_version")
+def _connect(store: Path, writes: bool) -> metadata_store.MetadataStore:
+    config, modes = metadata_store_pb2.ConnectionConfig(), metadata_store_pb2.SqliteMetadataSourceConfig
+    config.sqlite.filename_uri = str(store)
+    config.sqlite.connection_mode = modes.READWRITE if writes else modes.READONLY
+    try:
+        return metadata_store.MetadataStore(config)
+    except RuntimeError as error:
+        if writes or _CUT_OFF not in str(error) or not _is_ours(store):
+            raise
+        return _connect(store, writes=True)  # which completes the tables
+
+
+def _is_ours(store: Path) -> bool:
+    """Tell whether a database is MLMD's or empty yet. To look at it undoes what a killed process had begun to write."""
+    with suppress(sqlite3.Error), closing(sqlite3.connect(store)) as connection:
+        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        return not tables or "MLMDEnv" in tables
+    return False
 
 
 def read_runs(store: metadata_store.MetadataStore) -> list[tuple[datetime.datetime, list[Node]]]:

@@ -8,12 +8,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 from loaded_modules import SLOW_TO_IMPORT, run_and_list_modules
 from ml_metadata import errors
+from ml_metadata.metadata_store import metadata_store
+from ml_metadata.proto import metadata_store_pb2
 from tfx.dsl.compiler import constants
 from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
 from tfx.dsl.component.experimental.decorators import component
@@ -555,6 +558,16 @@ def test_a_store_that_a_killed_run_was_writing(copy: Callable[..., Path], writes
     with open_store(root, writes=writes):
         pass
     assert [(run.started, run.status) for run in read_history(root)] == before
+
+
+def test_a_store_that_a_killed_run_was_making(tmp_path: Path) -> None:
+    config = metadata_store_pb2.ConnectionConfig()
+    config.sqlite.filename_uri = str(tmp_path / METADATA_FILE)
+    metadata_store.MetadataStore(config)
+    with closing(sqlite3.connect(tmp_path / METADATA_FILE)) as connection, connection:
+        connection.execute("DELETE FROM Type")
+    with pytest.raises(UserError, match="holds no runs: make one with "):
+        read_history(tmp_path)
 
 
 def test_a_file_that_is_no_store(tmp_path: Path) -> None:
