@@ -9,7 +9,6 @@ A changed chart then retrains no model; a changed record does.
 import ast
 import functools
 import hashlib
-from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Final
@@ -73,7 +72,7 @@ def source_files(*modules: str, without: frozenset[str] = frozenset()) -> set[Pa
         path = _path_of(name)
         if path is not None and path not in files and name not in without:
             files.add(path)
-            pending += _imports(path)
+            pending += _imports(path.read_bytes())
     folders = {path.parent for path in files}
     data = (path for folder in folders for path in (*folder.glob("*"), *folder.glob("templates/*")))
     return files | {path for path in data if path.suffix in _DATA}
@@ -88,9 +87,11 @@ def _path_of(name: str) -> Path | None:
     return next((path for path in candidates if path.is_file()), None)
 
 
-def _imports(path: Path) -> Iterator[str]:
-    """List the names that a file imports, each with the packages above it."""
-    for node in ast.walk(ast.parse(path.read_bytes())):
+@functools.cache  # most files are asked for by several components
+def _imports(source: bytes) -> list[str]:
+    """List the names that a source imports, each with the packages above it."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -99,4 +100,5 @@ def _imports(path: Path) -> Iterator[str]:
             continue
         for name in names:
             parts = name.split(".")
-            yield from (".".join(parts[:length]) for length in range(1, len(parts) + 1))
+            found += [".".join(parts[:length]) for length in range(1, len(parts) + 1)]
+    return found

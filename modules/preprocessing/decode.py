@@ -7,6 +7,7 @@ from modules.grey_range import MIN_RANGE, grey_range
 from schema.record import MAX_PIXELS
 
 
+@tf.function(input_signature=[tf.TensorSpec([], tf.string)], autograph=False)
 def decode_grey(encoded: tf.Tensor) -> tf.Tensor:
     """Decode one image file, PNG or JPEG, as the ingest does.
 

@@ -274,9 +274,9 @@ def _optimizer(settings: TrainSettings, total: int, replicas: int) -> keras.opti
         warmup_target=peak,
         warmup_steps=warmup,
     )
-    return keras.optimizers.AdamW(
+    return keras.optimizers.Adam(
         schedule,
-        weight_decay=settings.weight_decay,
+        weight_decay=settings.weight_decay or None,  # a decay by 0 would be computed all the same
         use_ema=settings.average_weights > 0,
         ema_momentum=settings.average_weights,
     )

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from components.threads import OrderedPool, count_cpus
 from pipeline.errors import UserError
 
 Pixels = NDArray[np.uint8]
@@ -38,6 +39,7 @@ _README = """Synthetic chest radiographs ("phantoms"), drawn by a program from r
 They are no patient's images; sources, patients, sex and age in metadata.csv are made up. They serve to try out
 software, never to judge a model. The masks (255 in the lungs, 0 elsewhere) are the shapes the lungs were drawn with.
 """
+_PARTS: Final = ("images", "masks")
 _SHIFT = 4  # fractional bits of the coordinates that OpenCV draws with
 _COARSE = 256  # pixels a side of the grid on which soft tissue is computed: it is blurred anyway
 
@@ -152,15 +154,23 @@ def _write(target: Path, count: int, seed: int, size: int, progress: Callable[[i
     # Beside the target, so that the rename at the end stays on one file system.
     with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as scratch:
         folder = Path(scratch) / target.name
+        for part in _PARTS:
+            (folder / part).mkdir(parents=True)
         patients = ((number, _patient(seed, number)) for number in itertools.count(1))
         shots = ((number, who, image) for number, who in patients for image in range(1, who.images + 1))
-        for done, (number, who, image) in enumerate(itertools.islice(shots, count), start=1):
-            name = f"phantom-{done:04d}"
-            for part, pixels in zip(("images", "masks"), phantom(seed, number, image, size), strict=True):
-                (folder / part).mkdir(parents=True, exist_ok=True)
+
+        def draw(place: int, shot: tuple[int, _Patient, int]) -> list[str]:
+            """Write one, and return its row."""
+            number, who, image = shot
+            name = f"phantom-{place:04d}"
+            for part, pixels in zip(_PARTS, phantom(seed, number, image, size), strict=True):
                 Image.fromarray(pixels).save(folder / part / f"{name}.png", pnginfo=text, compress_level=1)
-            rows.append([name, f"phantom-p{number:03d}", who.site.source, "synthetic", "PA", who.sex, str(who.age)])
-            progress(done)
+            return [name, f"phantom-p{number:03d}", who.site.source, "synthetic", "PA", who.sex, str(who.age)]
+
+        with OrderedPool(count_cpus()) as pool:
+            for row in pool.map(draw, range(1, count + 1), itertools.islice(shots, count)):
+                rows.append(row)
+                progress(len(rows) - 1)
         with (folder / "metadata.csv").open("w", encoding="utf-8", newline="") as file:
             csv.writer(file, lineterminator="\n").writerows(rows)
         (folder / "README.txt").write_text(_README, encoding="utf-8")
