@@ -1,7 +1,15 @@
 """What went wrong, told in one line."""
 
+import os
 import re
-from typing import Final
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 FAILED: Final = 1
 WRONG_INPUT: Final = 2
@@ -10,6 +18,8 @@ NOT_BLESSED: Final = 3
 
 # Beam puts the class before an error's message and the name of its step behind it.
 _BEAM_FRAME = re.compile(r"^(?:[A-Za-z_]\w*\.)+\w+: | \[while running.*")
+_WORKER_ENDED: Final = re.compile(r"Worker subprocess exited with return code (-?\d+)")
+"""What Beam says of a worker process, behind a shell or not, in a thread that nobody waits for."""
 # The metadata store puts the statement that failed behind its reason, and what that was for before it.
 _STATEMENT = re.compile(r"^.*Error when executing query: (.*?)\s+query: .*", re.DOTALL)
 _PLACE = re.compile(
@@ -43,3 +53,54 @@ class ComponentError(Exception):
         advice = f"; {START_AGAIN}" if _PLACE.search(problem) else ""
         super().__init__(f"{component_id} failed: {problem}{advice}")
         self.component_id = component_id
+
+
+@contextmanager
+def causes_raised(*kinds: type[Exception]) -> Iterator[None]:
+    """Raise what was raised on a worker, which runners hand on in other guises: with the name of the step, as text.
+
+    Args:
+        kinds: Exceptions that take their message alone, which is one line. Others are raised as the runner gives them.
+
+    Raises:
+        UserError: Beam's job server does not answer.
+    """
+    try:
+        yield
+    except Exception as error:
+        from grpc import FutureTimeoutError
+
+        told = f"{type(error).__name__}: {error}"
+        for kind in kinds:
+            if match := re.search(rf"\b{kind.__name__}: (.*?)(?: \[while running .*)?$", told, re.MULTILINE):
+                raise kind(match[1]) from error
+        if str(error).startswith(KeyboardInterrupt.__name__):
+            raise KeyboardInterrupt from error
+        if isinstance(error, FutureTimeoutError):
+            raise UserError("Beam's job server does not answer: start it, or name another beam.job_endpoint") from error
+        raise
+
+
+@contextmanager
+def ending_with_workers(shown: "Console") -> Iterator[None]:
+    """End the process, as if it had been killed, where a worker of Beam is: Beam would wait for it for ever."""
+    before = threading.excepthook
+
+    def end(problem: threading.ExceptHookArgs) -> None:
+        before(problem)
+        ended = _WORKER_ENDED.fullmatch(str(problem.exc_value))
+        number = int(ended[1]) if ended else 0
+        if number < 0 or number > 128:
+            name = signal.Signals(-number if number < 0 else number - 128).name
+            shown.print(
+                f"lungseg: a worker process of Beam was killed ({name}), perhaps for lack of memory: start again, with "
+                "fewer beam.workers where that does not help; what is done is kept",
+                soft_wrap=True,
+            )
+            os._exit(FAILED)
+
+    threading.excepthook = end
+    try:
+        yield
+    finally:
+        threading.excepthook = before

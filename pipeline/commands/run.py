@@ -2,11 +2,8 @@
 
 import errno
 import os
-import re
 import shutil
-import signal
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from pipeline import console
 from pipeline.cli_options import Orchestrator
 from pipeline.config import Config
-from pipeline.errors import FAILED, START_AGAIN, UserError
+from pipeline.errors import START_AGAIN, UserError, ending_with_workers
 from pipeline.notify.telling import Tell, decision, telling
 from pipeline.notify.webhook import open_webhook
 from pipeline.root import ARTIFACTS_DIR, LOG_FILE, REPORT_DIR, check_root, occupied
@@ -32,8 +29,6 @@ if TYPE_CHECKING:
 
 _PLACE: Final = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 """What is wrong with the place where something is written, rather than with what writes it."""
-_WORKER_ENDED: Final = re.compile(r"Worker subprocess exited with return code (-?\d+)")
-"""What Beam says of a worker process, behind a shell or not, in a thread that nobody waits for."""
 
 
 def run(
@@ -134,33 +129,8 @@ def prepared(config: Config, verbose: bool) -> Iterator["Console"]:
                 current_version(config.serving_dir)
             except ValueError as error:
                 raise UserError(str(error)) from error
-        with _ending_with_workers(shown):
+        with ending_with_workers(shown):
             yield shown
-
-
-@contextmanager
-def _ending_with_workers(shown: "Console") -> Iterator[None]:
-    """End the process, as if it had been killed, where a worker of Beam is: Beam would wait for it for ever."""
-    before = threading.excepthook
-
-    def end(problem: threading.ExceptHookArgs) -> None:
-        before(problem)
-        ended = _WORKER_ENDED.fullmatch(str(problem.exc_value))
-        number = int(ended[1]) if ended else 0
-        if number < 0 or number > 128:
-            name = signal.Signals(-number if number < 0 else number - 128).name
-            shown.print(
-                f"lungseg: a worker process of Beam was killed ({name}), perhaps for lack of memory: start again, with "
-                "fewer beam.workers where that does not help; what is done is kept",
-                soft_wrap=True,
-            )
-            os._exit(FAILED)
-
-    threading.excepthook = end
-    try:
-        yield
-    finally:
-        threading.excepthook = before
 
 
 @contextmanager

@@ -5,13 +5,11 @@
 'data/span-1'
 """
 
-import re
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from pipeline.errors import ComponentError, UserError
+from pipeline.errors import ComponentError, UserError, causes_raised
 from pipeline.ingest.beam.progress import watch_progress
 from pipeline.ingest.formats.labels import Labels
 from pipeline.ingest.layouts.base import Input, Layout
@@ -33,7 +31,6 @@ UNNAMED_PATIENTS: Final = (_REFUSE, "own")
 """What may become of an image whose patient a table does not name, though it has a column for patients."""
 
 _STEP: Final = 0.05  # of the limit that is proposed where too many files are refused
-_USER_ERROR: Final = re.compile(rf"{UserError.__name__}: (.*?)(?: \[while running .*)?$", re.MULTILINE)
 _KINDS: Final = ("samples", "rejections", "remarks", "errors")
 _IN_MEMORY: Final = ("--direct_running_mode=in_memory",)
 
@@ -178,24 +175,11 @@ def _run(
     kinds = dict(zip(_KINDS, listed | beam.Partition(_kind_of, len(_KINDS)), strict=True))
     written = kinds | "Write shards" >> WriteShards(folder, shards, layout.records_per_sample, options)
     _ = {**kinds, "shards": written} | "Write summary" >> WriteSummary(folder)
-    with watch_progress(folder, progress), _causes_raised():
+    with watch_progress(folder, progress), causes_raised(UserError):
         pipeline.run().wait_until_finish()
     summary = Summary.from_json(read_file(join(folder, SUMMARY_FILE)))
     delete_file(join(folder, SUMMARY_FILE))
     return summary
-
-
-@contextmanager
-def _causes_raised() -> Iterator[None]:
-    """Raise what was raised on a worker, which runners hand on in other guises: with the name of the step, as text."""
-    try:
-        yield
-    except Exception as error:
-        if match := _USER_ERROR.search(f"{type(error).__name__}: {error}"):
-            raise UserError(match[1]) from error
-        if str(error).startswith(KeyboardInterrupt.__name__):
-            raise KeyboardInterrupt from error
-        raise
 
 
 def _kind_of(listed: object, _: int) -> int:

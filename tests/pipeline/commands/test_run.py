@@ -150,34 +150,6 @@ def test_one_run_at_a_time(data: Path, tmp_path: Path) -> None:
     assert [path.name for path in root.iterdir()] == [".lock"]
 
 
-@pytest.mark.parametrize(
-    ("code", "said"),
-    [
-        (137, "lungseg: a worker process of Beam was killed (SIGKILL), perhaps for lack of memory: start again, "),
-        (-9, "lungseg: a worker process of Beam was killed (SIGKILL), "),
-        (1, "went on"),
-    ],
-)
-def test_a_worker_of_beam_that_is_killed_ends_the_run(code: int, said: str) -> None:
-    program = f"""
-import threading
-from rich.console import Console
-from pipeline.commands.run import _ending_with_workers
-
-def work():
-    raise RuntimeError("Worker subprocess exited with return code {code}")
-
-with _ending_with_workers(Console()):
-    thread = threading.Thread(target=work)
-    thread.start()
-    thread.join()
-print("went on")
-"""
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    assert done.stdout.startswith(said)
-    assert done.returncode == (0 if said == "went on" else 1)
-
-
 class FakeRunner:
     """Stands for the LocalRunner: runs nothing and writes as libraries do."""
 
