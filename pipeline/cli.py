@@ -20,7 +20,7 @@ from pipeline.cli_options import (
     read_beam,
     read_config,
 )
-from pipeline.errors import FAILED, NOT_BLESSED, WRONG_INPUT, ComponentError, UserError
+from pipeline.errors import FAILED, NOT_BLESSED, WRONG_INPUT, ComponentError, UserError, ending_with_workers
 from pipeline.kubeflow.cli import app as kubeflow
 
 OK = 0
@@ -117,7 +117,7 @@ def ingest(
     from pipeline.ingest.identity import load_key
     from pipeline.ingest.ingest import ingest as write_span
 
-    beam_args, key, lung = read_beam(set_), load_key(patient_key), parse_labels(labels)
+    beam, key, lung = read_beam(set_), load_key(patient_key), parse_labels(labels)
     with terminal() as console:
         with bar(console, "Writing files of records") as advance_to:
             report = write_span(
@@ -133,7 +133,7 @@ def ingest(
                 mapping=mapping,
                 labels=lung,
                 unnamed_patients=unnamed_patients,
-                beam_args=beam_args,
+                beam_args=beam.arguments(),
                 progress=advance_to,
             )
         console.print(
@@ -251,21 +251,36 @@ def predict(
     overlays: Annotated[Overlays, typer.Option(help="Images with the outline of their masks.")] = Overlays.PNG,
     recursive: Annotated[bool, typer.Option("--recursive", help="Look into folders in folders.")] = False,
     again: Annotated[bool, typer.Option("--again", help="Do also what this model has done before.")] = False,
+    config: Annotated[
+        str | None, typer.Option(metavar="FILE", help="A YAML file whose section beam says where to segment.")
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="beam.KEY=VALUE", help="Where to segment, such as beam.runner=flink."),
+    ] = None,
 ) -> None:
     """Segment images and volumes with a model, and measure the lungs."""
-    from pipeline.commands.predict import complaints, describe_drift, name_undone, summarize
+    from pipeline.commands.predict import choose_place, complaints, describe_drift, name_undone, summarize
     from pipeline.console import bar, terminal
     from pipeline.prediction.find import find_files
     from pipeline.prediction.inputs import list_inputs
     from pipeline.prediction.predict import OutputError
     from pipeline.prediction.predict import predict as segment
 
+    place = choose_place(read_beam(set_, config))
     inputs = list_inputs(find_files(images, recursive=recursive, without=output))
     try:
         with terminal() as console:
-            with bar(console, "Segmenting", total=len(inputs)) as advance_to:
+            with ending_with_workers(console), bar(console, "Segmenting", total=len(inputs)) as advance_to:
                 prediction = segment(
-                    model, output, inputs, format_=format_, overlays=overlays, again=again, progress=advance_to
+                    model,
+                    output,
+                    inputs,
+                    format_=format_,
+                    overlays=overlays,
+                    again=again,
+                    where=place,
+                    progress=advance_to,
                 )
             console.print(describe_drift(prediction.report.drift), soft_wrap=True)
             console.print(summarize(prediction, output), soft_wrap=True)

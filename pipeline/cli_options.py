@@ -12,6 +12,7 @@ from pipeline.root import NOT_LOCAL, as_given, is_url
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
+    from pipeline.beam import BeamSettings
     from pipeline.config import Config
 
 ConfigName = Annotated[str, typer.Option(help="A preset (demo, cpu, best, gpu) or a YAML file.")]
@@ -99,15 +100,19 @@ def read_config(
     )
 
 
-def read_beam(assignments: list[str] | None) -> list[str]:
-    """Read the options of Beam, for commands that take nothing but the section `beam` by `Set`.
+def read_beam(assignments: list[str] | None, config: str | None = None) -> "BeamSettings":
+    """Read the options of Beam, for commands that take nothing but the section `beam`.
+
+    Args:
+        assignments: Of `Set`.
+        config: A preset or a YAML file, whose other sections are passed over.
 
     Raises:
         UserError: A key or value is wrong.
     """
     from pipeline.config import load_beam
 
-    return load_beam(_read_settings(assignments)).arguments()
+    return load_beam(_read_settings(assignments), config)
 
 
 def _read_settings(assignments: list[str] | None) -> "dict[str, JsonValue]":

@@ -243,16 +243,18 @@ def _set_data(section: dict[str, Any], root: Path | None, default: Path | None, 
         section["external"] = {**of_file, **external} if isinstance(of_file, dict) else dict(external)
 
 
-def load_beam(overrides: Mapping[str, JsonValue]) -> BeamSettings:
+def load_beam(overrides: Mapping[str, JsonValue], name_or_path: str | None = None) -> BeamSettings:
     """Read the section `beam` alone, for commands that run no pipeline.
 
     Args:
         overrides: Dotted key -> value; each key begins with `beam.`.
+        name_or_path: A preset or a YAML file, whose other sections are passed over; None for none.
 
     Raises:
-        UserError: A key or value is wrong; names it, and the nearest known key.
+        UserError: A file, key or value is wrong; names it, and the nearest known key.
     """
-    values: dict[str, Any] = {}
+    of_file = {} if name_or_path is None else _read(name_or_path)
+    values = {key: value for key, value in of_file.items() if key == "beam"}
     for key, value in overrides.items():
         if not key.startswith("beam."):
             raise UserError(f"--set {key}: only keys of the section 'beam' count here, such as beam.runner")

@@ -6,12 +6,16 @@
 '30 of 32 images segmented into masks, 1 of them doubtful; 2 refused: 2 unreadable (see measurements.csv)'
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Final
 
+from pipeline.beam import BeamSettings
+from pipeline.errors import UserError
 from pipeline.prediction.measurements import MEASUREMENTS_FILE
 from pipeline.prediction.predict import OutputError, Prediction
+from pipeline.prediction.step import Run, Step, here
 from schema.reports.prediction import Measurement
 from schema.reports.statistics import DISTANCE_NAMES, Drift
 
@@ -20,6 +24,21 @@ _IN_WORDS: Final = {
     "other kind": "of a kind that the model was not trained on",
     "other format": "whose masks this format cannot hold",
 }
+
+
+def choose_place(settings: BeamSettings) -> Callable[[Step], Run]:
+    """Return where to segment: on Beam, or without it where it would run in this process.
+
+    Raises:
+        UserError: What Beam runs on sees no folder of this machine.
+    """
+    if settings.runner == "direct" and settings.mode == "in_memory":
+        return here
+    if settings.runner == "dataflow":
+        raise UserError("beam.runner: the machines of dataflow see no folder of this one: take flink or spark")
+    from pipeline.prediction.on_beam import on_beam
+
+    return partial(on_beam, beam_args=settings.arguments())
 
 
 def summarize(prediction: Prediction, output: Path) -> str:

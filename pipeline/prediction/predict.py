@@ -8,22 +8,21 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from components.code_version import code_version
 from pipeline.cli_options import OutputFormat, Overlays
-from pipeline.errors import UserError
+from pipeline.errors import ComponentError, UserError
 from pipeline.ingest.formats.base import ImageError
-from pipeline.ingest.storage.errors import error_reason
 from pipeline.prediction.formats import FormatError, choose_format
 from pipeline.prediction.inputs import Input
 from pipeline.prediction.measurements import MEASUREMENTS_FILE, write_measurements
 from pipeline.prediction.model import Model, find_drift, open_model
 from pipeline.prediction.receipts import find_receipt
-from pipeline.prediction.step import Step, refuse, result_files
+from pipeline.prediction.step import Run, Step, WriteError, here, refuse, result_files, writing
 from schema.reports.prediction import Measurement, PredictionReport
 
 
@@ -59,6 +58,7 @@ def predict(
     format_: OutputFormat = OutputFormat.AUTO,
     overlays: Overlays = Overlays.PNG,
     again: bool = False,
+    where: Callable[[Step], Run] = here,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Prediction:
     """Write a mask of each input, an overlay, the table of measurements and the report.
@@ -70,11 +70,13 @@ def predict(
         format_: What masks are written as.
         overlays: What outlines are drawn into.
         again: Whether what an earlier call with the same model has done is done once more.
+        where: Makes of the step what runs it: in this process, or on other machines.
         progress: Called with the number of inputs that are done.
 
     Raises:
         UserError: The model folder is no model, or the output is where the inputs are or cannot be made.
         OutputError: A result cannot be written.
+        ComponentError: What ran the step failed, or lost inputs.
     """
     start = time.monotonic()
     if output.resolve() in {file.parent.resolve() for input_ in inputs for file in input_.files}:
@@ -85,26 +87,35 @@ def predict(
     reused = {} if again else dict(_find_done(_without(rows, inputs), output, model, format_, overlays))
     rows |= reused
     left = _without(rows, inputs)
-    segmenter = model.load() if left else None
+    run = where(Step(model, output, format_, overlays)) if left else None
     _make_folder(output)
     progress(len(rows))
+
+    def note(input_: Input, row: Measurement) -> None:
+        rows[input_.name] = row
+        progress(len(rows))
+
     try:
-        if segmenter is not None:
-            step = Step(segmenter, model, output, format_, overlays)
-            for input_, row in zip(left, step.run(left), strict=True):
-                rows[input_.name] = row
-                progress(len(rows))
-        measurements = [rows[input_.name] for input_ in inputs]
+        if run is not None:
+            run(left, note)
+        measurements = _in_order(rows, inputs)
         report = _report(model, measurements, len(reused), time.monotonic() - start)
-        write_measurements(output, measurements)
-        report.write(output)
-    except OSError as error:
-        place = error.filename2 or output  # of a file that could not be put in place
+        with writing(output):
+            write_measurements(output, measurements)
+            report.write(output)
+    except WriteError as error:
         if not again:  # others may have been written at the same time
             rows |= dict(_find_done(_without(rows, inputs), output, model, format_, overlays))
-        undone = [input_.label for input_ in _without(rows, inputs)]
-        raise OutputError(f"'{place}' cannot be written: {error_reason(error)}", undone) from error
+        raise OutputError(str(error), [input_.label for input_ in _without(rows, inputs)]) from error
     return Prediction(measurements, report)
+
+
+def _in_order(rows: Mapping[str, Measurement], inputs: Sequence[Input]) -> list[Measurement]:
+    """Return the row of each input; raise ComponentError where one has none."""
+    if lost := _without(rows, inputs):
+        problem = f"{len(lost)} of {len(inputs)} inputs got lost, such as {lost[0].label}: call it again"
+        raise ComponentError("predict", RuntimeError(problem))
+    return [rows[input_.name] for input_ in inputs]
 
 
 def _without(rows: Container[str], inputs: Sequence[Input]) -> list[Input]:

@@ -105,7 +105,8 @@ def read(input_: Input) -> Radiograph | Scan:
     """
     if input_.kind == "series":
         return _read_series(input_.files)
-    data = read_file(str(input_.path))
+    [file] = input_.files
+    data = read_file(str(file))
     if input_.kind == "nifti":
         return _check_scan(Scan(decode_nifti(data)))
     pixels = decode_image(data).pixels

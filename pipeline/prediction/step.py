@@ -1,16 +1,19 @@
 """The step from inputs to results, which depends on nothing but its arguments: read, segment, write, measure.
 
->>> step = Step(segmenter, model, output, OutputFormat.AUTO, Overlays.PNG)
->>> [measurement.status for measurement in step.run(inputs)]
+>>> step = Step(model, output, OutputFormat.AUTO, Overlays.PNG)
+>>> [measurement.status for measurement in step.run(model.load(), inputs)]
 ['segmented', 'refused']
+
+It is small and picklable, so that it runs the same here and on other machines.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import compress, groupby, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +42,15 @@ if TYPE_CHECKING:
 
 _BATCH: Final = 8
 """Images that the model is asked for at once, that are read ahead of it, and that are written behind it."""
+
+Done: TypeAlias = Callable[[Input, Measurement], None]
+"""Called with an input that is done, and its row."""
+Run: TypeAlias = Callable[[Sequence[Input], Done], None]
+"""Runs a step on inputs, and tells of each; raises WriteError."""
+
+
+class WriteError(Exception):
+    """A result that cannot be written; the message is one line that names the place and the reason."""
 
 
 @dataclass(frozen=True)
@@ -74,37 +86,40 @@ class Step:
     """Segments inputs of the kinds and formats that were found to be possible.
 
     Attributes:
-        segmenter: The loaded model.
-        model: What it is.
+        model: What segments them.
         output: Folder to write to.
         format_: What masks are written as.
         overlays: What outlines are drawn into.
     """
 
-    segmenter: "Segmenter"
     model: Model
     output: Path
     format_: OutputFormat
     overlays: Overlays
 
-    def run(self, inputs: Iterable[Input]) -> Iterator[Measurement]:
+    def run(self, segmenter: "Segmenter", inputs: Iterable[Input]) -> Iterator[Measurement]:
         """Segment inputs, and yield a row of each, in their order.
 
         While the model is asked for some images, the next ones are read and the last ones written. A volume is in
         memory alone.
 
-        Raises:
-            OSError: A result cannot be written.
-        """
-        for is_volume, group in groupby(inputs, lambda input_: input_.kind in VOLUMES):
-            yield from self._run(group, at_once=1 if is_volume else _BATCH)
+        Args:
+            segmenter: The loaded model.
+            inputs: Images and volumes.
 
-    def _run(self, inputs: Iterable[Input], at_once: int) -> Iterator[Measurement]:
+        Raises:
+            WriteError: A result cannot be written.
+        """
+        for at_once, group in _group_by_size(inputs):
+            yield from self._run(segmenter, group, at_once)
+
+    def _run(self, segmenter: "Segmenter", inputs: Iterable[Input], at_once: int) -> Iterator[Measurement]:
         threads = count_cpus()
         with OrderedPool(threads, at_once) as readers, OrderedPool(threads, at_once) as writers:
             read_inputs = readers.map(self._read, inputs)
             while batch := list(islice(read_inputs, at_once)):
-                answers = self._segment(image for source in batch if isinstance(source, _Source) for image in source)
+                images = (image for source in batch if isinstance(source, _Source) for image in source)
+                answers = _segment(segmenter, images)
                 for source in batch:
                     its_answers = list(islice(answers, len(source))) if isinstance(source, _Source) else []
                     yield from writers.submit(self._finish, source, its_answers)
@@ -123,22 +138,13 @@ class Step:
             return refuse(input_, error)
         return _Source(input_, scan, before)
 
-    def _segment(self, images: Iterator[Pixels]) -> Iterator["Segmented"]:
-        """Yield the answer to each image; slices of one grey level, outside the scan, hold no lung."""
-        from modules.serving.segmenter import Segmented
-
-        while batch := list(islice(images, _BATCH)):
-            shows = [bool(image.min() < image.max()) for image in batch]
-            answers = iter(self.segmenter.segment(list(compress(batch, shows))))
-            for image, shows_something in zip(batch, shows, strict=True):
-                yield next(answers) if shows_something else Segmented(np.zeros(image.shape, np.uint8), None, "")
-
     def _finish(self, source: _Source | Measurement, answers: Sequence["Segmented"]) -> Measurement:
         """Write the results of an input, unless it is refused, and return its row."""
         if isinstance(source, Measurement):
             return source
         try:
-            return self._write(source, answers)
+            with writing(self.output):
+                return self._write(source, answers)
         except ImageError as error:
             return refuse(source.input_, error)
 
@@ -193,6 +199,38 @@ class Step:
         )
 
 
+def here(step: Step) -> Run:
+    """Load the model, and return what runs a step in this process.
+
+    Raises:
+        UserError: The model cannot be loaded.
+    """
+    segmenter = step.model.load()
+
+    def run(inputs: Sequence[Input], done: Done) -> None:
+        for input_, row in zip(inputs, step.run(segmenter, inputs), strict=True):
+            done(input_, row)
+
+    return run
+
+
+def batches(inputs: Iterable[Input]) -> Iterator[list[Input]]:
+    """Yield inputs in their order, as many together as a step holds at once: a few images, or a volume."""
+    for at_once, group in _group_by_size(inputs):
+        while batch := list(islice(group, at_once)):
+            yield batch
+
+
+@contextmanager
+def writing(output: Path) -> Iterator[None]:
+    """Raise WriteError where something in the output folder cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        place = error.filename2 or output  # of a file that could not be put in place
+        raise WriteError(f"'{place}' cannot be written: {error_reason(error)}") from error
+
+
 def result_files(input_: Input, format_: OutputFormat, overlays: Overlays) -> list[str]:
     """Return the names of what is written of an input: the mask's first."""
     extension = EXTENSIONS[choose_format(input_.kind, format_)]
@@ -215,6 +253,23 @@ def judge_slices(slices: Sequence["Segmented"]) -> tuple[float | None, str]:
     for slice_, size in told:
         verdicts[slice_.doubt] += int(size)
     return float(np.average([slice_.expected_dice for slice_, _ in told], weights=sizes)), verdicts.most_common(1)[0][0]
+
+
+def _group_by_size(inputs: Iterable[Input]) -> Iterator[tuple[int, Iterator[Input]]]:
+    """Yield images and volumes apart, in their order, with how many of them are in memory at once."""
+    for is_volume, group in groupby(inputs, lambda input_: input_.kind in VOLUMES):
+        yield 1 if is_volume else _BATCH, group
+
+
+def _segment(segmenter: "Segmenter", images: Iterator[Pixels]) -> Iterator["Segmented"]:
+    """Yield the answer to each image; slices of one grey level, outside the scan, hold no lung."""
+    from modules.serving.segmenter import Segmented
+
+    while batch := list(islice(images, _BATCH)):
+        shows = [bool(image.min() < image.max()) for image in batch]
+        answers = iter(segmenter.segment(list(compress(batch, shows))))
+        for image, shows_something in zip(batch, shows, strict=True):
+            yield next(answers) if shows_something else Segmented(np.zeros(image.shape, np.uint8), None, "")
 
 
 def _headers(scan: Radiograph | Scan) -> list[Dataset]:

@@ -18,22 +18,34 @@ def watch_progress(folder: str, progress: Callable[[int, int], None] | None) -> 
     if progress is None:
         yield
         return
+    shown = 0
+
+    def look() -> None:
+        nonlocal shown
+        shards = [match for name in list_files(folder) if (match := _SHARD.fullmatch(name))]
+        if len(shards) > shown:
+            shown = len(shards)
+            progress(shown, int(shards[0][1]))
+
+    with repeated(look):
+        yield
+
+
+@contextmanager
+def repeated(call: Callable[[], None]) -> Iterator[None]:
+    """Call a function in a thread every half second while the block runs, and once more after its end."""
     ended = threading.Event()
-    thread = threading.Thread(target=_watch, args=(folder, progress, ended), daemon=True)
+
+    def repeat() -> None:
+        last = False
+        while not last:
+            last = ended.wait(_SECONDS)  # once more after the end, so that a bar gets there
+            call()
+
+    thread = threading.Thread(target=repeat, daemon=True)
     thread.start()
     try:
         yield
     finally:
         ended.set()
         thread.join()
-
-
-def _watch(folder: str, progress: Callable[[int, int], None], ended: threading.Event) -> None:
-    shown = 0
-    last = False
-    while not last:
-        last = ended.wait(_SECONDS)  # once more after the end, so that the bar gets there
-        shards = [match for name in list_files(folder) if (match := _SHARD.fullmatch(name))]
-        if len(shards) > shown:
-            shown = len(shards)
-            progress(shown, int(shards[0][1]))
