@@ -216,6 +216,7 @@ def test_a_configuration_that_says_where(
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_worker_processes(lungseg: Lungseg, images: Path, models: dict[str, Path], tmp_path: Path) -> None:
     arguments = ("predict", "--model", models["both"], images)
     here = lungseg(*arguments, "--output", "here")
