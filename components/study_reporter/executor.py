@@ -76,13 +76,23 @@ def _find_models(inputs: base.Artifacts) -> dict[Training, types.Artifact]:
 def _read_histories(
     inputs: base.Artifacts, models: Mapping[Training, types.Artifact]
 ) -> dict[Training, TrainingHistory]:
-    """Read the history of each training; TFX calls the folders of both artifacts after the execution that made them."""
-    by_execution = {Path(run.uri).name: run.uri for run in inputs.all("model_runs")}
+    """Read the history of each training, which lies beside its model."""
+    by_execution = {_execution(run.uri, "model_run"): run.uri for run in inputs.all("model_runs")}
+    executions = {training: _execution(model.uri, "model") for training, model in models.items()}
     return {
-        training: TrainingHistory.read(by_execution[Path(model.uri).name])
-        for training, model in models.items()
-        if Path(model.uri).name in by_execution
+        training: TrainingHistory.read(by_execution[execution])
+        for training, execution in executions.items()
+        if execution in by_execution
     }
+
+
+def _execution(uri: str, output: str) -> tuple[str, str]:
+    """Tell by the folder of an output which execution made it: the one that all its outputs have but for their names.
+
+    On one machine it is `Trainer/OUTPUT/17`, on Kubeflow `Trainer/17/OUTPUT`.
+    """
+    before, _, behind = f"{uri}/".rpartition(f"/{output}/")
+    return before, behind
 
 
 def _show(

@@ -33,9 +33,13 @@ ARMS = (Arm(name="<plain>", settings={}), Arm(name="slow", settings={"train.epoc
 PATIENTS = 6
 
 
-@pytest.fixture
-def inputs(tmp_path: Path, make_record: MakeRecord) -> Inputs:
+@pytest.fixture(params=["Trainer/{key}/{number}", "Trainer/{number}/{key}"], ids=["here", "on Kubeflow"])
+def inputs(tmp_path: Path, make_record: MakeRecord, request: pytest.FixtureRequest) -> Inputs:
     """Of two arms, two seeds and two folds; on image 4 the arms differ most, on image 1 next."""
+
+    def output(key: str, number: int) -> Path:
+        return tmp_path / request.param.format(key=key, number=number)
+
     records = [make_record(f"image {number}", patient_id=f"p{number}") for number in range(PATIENTS)]
     foreign = make_record("image 0", source="north", patient_id="p0")
     made: Inputs = {"evaluations": [], "models": [], "model_runs": [], "examples": []}
@@ -50,14 +54,14 @@ def inputs(tmp_path: Path, make_record: MakeRecord) -> Inputs:
         rows.append(image_row(foreign, "north", 0.8 - 0.1 * arm))
         evaluation = Evaluation(
             baseline=None, tolerance=0.01, min_patients=3, confidence=0.95, slices=[], training=training,
-            model=str(tmp_path / f"model/{number}"),
+            model=str(output("model", number)),
         )  # fmt: skip
         made["evaluations"].append(artifact(standard_artifacts.ModelEvaluation, folder / "evaluation", evaluation))
         pd.DataFrame(rows).to_csv(folder / "evaluation/images.csv", index=False)
         history = TrainingHistory(figures={"val_dice": [0.5, 0.8 + 0.01 * arm], "loss": [1, 0.5]})
-        made["model_runs"].append(artifact(standard_artifacts.ModelRun, tmp_path / f"run/{number}", history))
-        made["models"].append(artifact(standard_artifacts.Model, tmp_path / f"model/{number}"))
-        (tmp_path / f"model/{number}/Format-Serving").symlink_to(tmp_path / "saved")
+        made["model_runs"].append(artifact(standard_artifacts.ModelRun, output("model_run", number), history))
+        made["models"].append(artifact(standard_artifacts.Model, output("model", number)))
+        (output("model", number) / "Format-Serving").symlink_to(tmp_path / "saved")
     for fold in (1, 2):
         made["examples"].append(examples(tmp_path / f"examples {fold}", {"test": records[fold - 1 :: 2]}))
     made["external_examples"] = [examples(tmp_path / "external", {"north": [foreign]})]
