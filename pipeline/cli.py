@@ -8,11 +8,14 @@ import typer
 
 from components.data_gate.errors import DataError
 from pipeline.cli_options import (
+    Arms,
     ConfigName,
     External,
+    Folds,
     Orchestrator,
     OutputFormat,
     Overlays,
+    Seeds,
     Set,
     Span,
     Spans,
@@ -184,19 +187,9 @@ def study(
         Path | None,
         typer.Option(help="Folder for everything that the study writes; lungseg-study, if nothing names one."),
     ] = None,
-    arms: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME|FILE",
-            help="What to compare: copies (with and without), policies, leave-one-out, numbers, normalizations, "
-            "or a YAML file.",
-        ),
-    ] = "copies",
-    seeds: Annotated[int, typer.Option(min=1, help="How often to train each arm, each time with another seed.")] = 1,
-    folds: Annotated[
-        int | None,
-        typer.Option(min=2, help="Test every patient, in so many parts, by models that never saw it."),
-    ] = None,
+    arms: Arms = "copies",
+    seeds: Seeds = 1,
+    folds: Folds = None,
     verbose: Verbose = False,
 ) -> None:
     """Train in several ways, such as with and without copies, in as many steps, and compare on the same test images."""

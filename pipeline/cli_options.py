@@ -25,6 +25,18 @@ External = Annotated[
 ]
 Span = Annotated[int | None, typer.Option(help="The newest span to read; by default the latest there is.")]
 Spans = Annotated[int | None, typer.Option(help="How many spans to read together, back from the newest; 1 by default.")]
+Arms = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME|FILE",
+        help="What to compare: copies (with and without), policies, leave-one-out, numbers, normalizations, "
+        "or a YAML file.",
+    ),
+]
+Seeds = Annotated[int, typer.Option(min=1, help="How often to train each arm, each time with another seed.")]
+Folds = Annotated[
+    int | None, typer.Option(min=2, help="Test every patient, in so many parts, by models that never saw it.")
+]
 
 
 ValueT = TypeVar("ValueT")

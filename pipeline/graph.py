@@ -46,7 +46,7 @@ from schema.reports.serving import Regardless
 _TRAINER: Final = "modules.training.trainer"
 _TUNER: Final = "modules.training.tuner"
 
-_ROOT_ON_CLUSTER: Final = "minio://artifacts"
+ROOT_ON_CLUSTER: Final = "minio://artifacts"
 """TFX asks for a root when it compiles; what counts is told to Kubeflow when a run starts."""
 
 _ONLY_WHERE: Final[Mapping[str, bool | set[str]]] = {
@@ -79,7 +79,7 @@ def create_pipeline(
     for node in nodes:
         if not node.inputs:
             node.add_upstream_node(detector)
-    artifacts = _ROOT_ON_CLUSTER if on_cluster else None
+    artifacts = ROOT_ON_CLUSTER if on_cluster else None
     return make_pipeline(config, config.name, [detector, *nodes], connection, artifacts, cache=regardless != "forced")
 
 

@@ -7,7 +7,7 @@ from pipeline.commands.history import read_training_seconds
 from pipeline.commands.run import prepared, publish
 from pipeline.config import Config
 from pipeline.root import DOUBTFUL_DIR, REPORT_DIR
-from pipeline.study.arms import check_from_scratch, check_seeds, load_arms
+from pipeline.study.arms import checked_arms
 from schema.reports.study import StudyResult
 
 
@@ -27,9 +27,7 @@ def study(
         UserError: There is no data, the root cannot be written, arms cannot be compared, or there are too many folds.
         ComponentError: A component failed.
     """
-    check_from_scratch(config)
-    checked = load_arms(arms, config)
-    check_seeds(checked, seeds)
+    checked = checked_arms(arms, config, seeds)
     start = time.monotonic()
     with prepared(config, verbose) as shown:
         from pipeline.commands.run_result import collect_study, doubtful_of, report_of

@@ -8,15 +8,28 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.cli_options import ConfigName, External, Set, Span, Spans, read_config, split_assignment
+from pipeline.cli_options import (
+    Arms,
+    ConfigName,
+    External,
+    Folds,
+    Seeds,
+    Set,
+    Span,
+    Spans,
+    read_config,
+    split_assignment,
+)
 from pipeline.errors import UserError
 from pipeline.kubeflow.cron import CRON_EXAMPLE, check_cron, cron_in_words, when
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from pipeline.config import Config
     from pipeline.kubeflow.client import Client, Job
     from pipeline.kubeflow.schedule import Schedule
+    from pipeline.study.plan import StudyPlan
 
 
 app = typer.Typer(help="Compile the pipeline for Kubeflow Pipelines, run it there, schedule it.", no_args_is_help=True)
@@ -47,6 +60,7 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="The schedule's name."
 
 @app.command("compile")
 def compile_(
+    context: typer.Context,
     image: Annotated[str, typer.Option(help="Of the steps' containers, as the cluster's nodes pull it.")],
     config: ConfigName = "cpu",
     data: Annotated[Path, typer.Option(help="Folder with span-N/, as the steps see it.")] = Path("/lungseg/data"),
@@ -57,14 +71,27 @@ def compile_(
     spans: Spans = None,
     external: External = None,
     set_: Set = None,
+    study: Annotated[bool, typer.Option("--study", help="What `lungseg study` does, instead of a run.")] = False,
+    arms: Arms = "copies",
+    seeds: Seeds = 1,
+    folds: Folds = None,
     output: Annotated[Path, typer.Option(help="The file to write.")] = Path("pipeline.yaml"),
 ) -> None:
     """Write the pipeline as YAML for Kubeflow Pipelines v2; needs no cluster."""
+    for option in ("arms", "seeds", "folds"):
+        source = context.get_parameter_source(option)
+        if not study and source is not None and source.name == "COMMANDLINE":
+            raise UserError(f"--{option} is of studies: add --study, or leave it out")
     loaded = read_config(config, set_, data, root, external, span, spans)
     with _console() as console:
+        plan = _plan(console, loaded, arms, seeds, folds) if study else None
         from pipeline.kubeflow.compiler import compile_pipeline
 
-        compile_pipeline(loaded, image, output)
+        compile_pipeline(loaded, image, output, plan)
+        if plan:
+            from pipeline.study.progress import count
+
+            _say(console, f"a study: {count(plan)}")
         _say(console, f"{loaded.name} compiled for Kubeflow Pipelines into {output}")
 
 
@@ -181,6 +208,29 @@ def _console() -> "Iterator[Console]":
 
     with terminal() as console:
         yield console
+
+
+def _plan(console: "Console", config: "Config", arms: str, seeds: int, folds: int | None) -> "StudyPlan":
+    """Plan a study, checked as `lungseg study` checks it; the data, where this machine has the folders."""
+    from pipeline.commands.run import check_data
+    from pipeline.study.arms import checked_arms
+
+    checked = checked_arms(arms, config, seeds)
+    from pipeline.study.folds import check_folds
+    from pipeline.study.plan import StudyPlan
+
+    data = config.data
+    for folder, span in {data.root: data.span, **dict.fromkeys(data.external.values())}.items():
+        if folder.is_dir():
+            check_data(folder, span)
+        else:
+            _say(console, f"'{folder}' is not on this machine: what lies there is not checked")
+    if folds is not None:
+        if data.root.is_dir():
+            check_folds(config, folds)
+        else:
+            _say(console, f"whether the patients are enough for {folds} folds is not checked either")
+    return StudyPlan(config, checked, seeds, folds)
 
 
 def _show(console: "Console", schedules: "Sequence[Schedule]") -> None:

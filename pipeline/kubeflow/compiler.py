@@ -4,6 +4,7 @@ TFX compiles for another product of the same specification. What the open-source
 here, step by step; what it would refuse is refused here, by name.
 """
 
+import dataclasses
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,12 +14,17 @@ import yaml
 from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2
 from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner
+from tfx.orchestration.pipeline import Pipeline
+from tfx.types.channel import UnionChannel
 
 from pipeline.config import Config
 from pipeline.errors import UserError
 from pipeline.graph import create_pipeline
-from pipeline.kubeflow.parameters import RUN_PARAMETERS
-from pipeline.kubeflow.settings import KubeflowSettings, Placement, Resources
+from pipeline.kubeflow.parameters import RunParameter, parameters_of
+from pipeline.kubeflow.settings import KubeflowSettings, Placement, Resources, kind_of
+from pipeline.kubeflow.step import ONE_OF_SEVERAL
+from pipeline.study.graph import create_study
+from pipeline.study.plan import StudyPlan
 from schema import features
 
 ENTRY_POINT: Final = ("python", "-m", "pipeline.kubeflow.entrypoint")
@@ -31,23 +37,26 @@ _BACKOFF: Final = {"backoffDuration": "30s", "backoffFactor": 2.0, "backoffMaxDu
 
 # Argo's rule for the names of templates and tasks, which Kubeflow takes from ours as they are.
 _NAME = re.compile(r"[a-zA-Z0-9][-a-zA-Z0-9]*")
+_LONGEST_NAME: Final = 128 - len("-driver")
+"""Characters: Argo takes 128, and Kubeflow names the task before each step so."""
 
 Spec = dict[str, Any]
 
 
-def compile_pipeline(config: Config, image: str, output: Path) -> None:
-    """Write the graph of a configuration as YAML for Kubeflow Pipelines v2.
+def compile_pipeline(config: Config, image: str, output: Path, plan: StudyPlan | None = None) -> None:
+    """Write the graph of a run or a study as YAML for Kubeflow Pipelines v2.
 
     Args:
-        config: Of the run; its folders are those that the steps see, on a volume.
+        config: Of the run or the study; its folders are those that the steps see, on a volume.
         image: Of the containers.
         output: The file to write, ending in `.yaml`.
+        plan: Of the study; None for a run.
 
     Raises:
         UserError: Kubeflow would refuse the pipeline, the configuration names a component that there is none of, a
             folder is on no volume, or the file cannot be written.
     """
-    documents = compile_documents(config, image)
+    documents = compile_documents(config, image, plan)
     text = yaml.safe_dump_all(documents, sort_keys=True, width=120)
     partial = output.with_name(f".{output.name}.partial")
     try:
@@ -57,24 +66,22 @@ def compile_pipeline(config: Config, image: str, output: Path) -> None:
         raise UserError(f"cannot write '{output}': {error.strerror}") from error
 
 
-def compile_documents(config: Config, image: str) -> list[Spec]:
+def compile_documents(config: Config, image: str, plan: StudyPlan | None = None) -> list[Spec]:
     """Return the pipeline's specification, and what Kubernetes has to know beside it.
 
     Raises:
         UserError: As of `compile_pipeline`.
     """
     _check_folders(config)
-    # A fixed span is the default of the run's parameter, and no constant.
-    latest = config.model_copy(update={"data": config.data.model_copy(update={"span": None})})
     runner = kubeflow_v2_dag_runner.KubeflowV2DagRunner(
         kubeflow_v2_dag_runner.KubeflowV2DagRunnerConfig(
             default_image=image, default_commands=list(ENTRY_POINT), use_pipeline_spec_2_1=True
         )
     )
-    spec: Spec = runner.run(create_pipeline(latest, on_cluster=True), write_out=False)["pipelineSpec"]
+    spec: Spec = runner.run(_graph(config, plan), write_out=False)["pipelineSpec"]
     _refuse_unknown(spec, config.kubeflow)
     _adapt_containers(spec, config.kubeflow)
-    _declare_parameters(spec, config)
+    _declare_parameters(spec, config, parameters_of(plan))
     for task in _tasks(spec).values():
         # Its key holds the ids of the inputs, and each run makes new ones from ExampleGen on: nothing would be found.
         task.pop("cachingOptions", None)
@@ -99,6 +106,11 @@ def check(spec: Spec) -> None:
     for name in tasks:
         if not _NAME.fullmatch(name):
             raise UserError(f"component '{name}': Kubeflow allows letters, digits and '-' in names: give it another id")
+        if len(name) > _LONGEST_NAME:
+            raise UserError(
+                f"component '{name}': its name has {len(name)} characters, of which Kubeflow takes {_LONGEST_NAME}: "
+                "shorten what it is named after, such as an arm or a policy"
+            )
     for name, task in tasks.items():
         producers = {source["taskOutputArtifact"]["producerTask"] for source in _inputs(task, "artifacts")}
         producers |= {
@@ -119,6 +131,23 @@ def check(spec: Spec) -> None:
     json_format.ParseDict(spec, pipeline_spec_pb2.PipelineSpec())
 
 
+def _graph(config: Config, plan: StudyPlan | None) -> Pipeline:
+    """Make the graph as TFX can compile it."""
+    # A fixed span is the default of the run's parameter, and no constant.
+    latest = config.model_copy(update={"data": config.data.model_copy(update={"span": None})})
+    if plan is None:
+        return create_pipeline(latest, on_cluster=True)
+    study = create_study(dataclasses.replace(plan, config=latest), on_cluster=True)
+    for node in study.components:
+        for key, several in dict(node.inputs).items():
+            if isinstance(several, UnionChannel):
+                del node.inputs[key]
+                node.inputs.update(
+                    {f"{key}{ONE_OF_SEVERAL}{number}": one for number, one in enumerate(several.channels, 1)}
+                )
+    return study
+
+
 def _check_folders(config: Config) -> None:
     """Refuse what is on no volume: a step would write it into its container, where it is lost."""
     volumes = config.kubeflow.volumes
@@ -133,11 +162,13 @@ def _check_folders(config: Config) -> None:
 
 
 def _refuse_unknown(spec: Spec, settings: KubeflowSettings) -> None:
+    known = sorted({kind_of(name) for name in _tasks(spec)})
     for section in ("resources", "placement"):
         for name in getattr(settings, section):
-            if name not in _tasks(spec):
-                known = ", ".join(sorted(_tasks(spec)))
-                raise UserError(f"configuration: kubeflow.{section}: '{name}' is no component; there are {known}")
+            if name not in known:
+                raise UserError(
+                    f"configuration: kubeflow.{section}: '{name}' is no component; there are {', '.join(known)}"
+                )
 
 
 def _adapt_containers(spec: Spec, settings: KubeflowSettings) -> None:
@@ -148,11 +179,12 @@ def _adapt_containers(spec: Spec, settings: KubeflowSettings) -> None:
         # The entry point runs the driver of ExampleGen; the backend does not know this hook.
         container.pop("lifecycle", None)
         container["command"] = [*ENTRY_POINT, f"--retries={settings.retries}", name]
-        if name in settings.resources:
-            container["resources"] = _resources(settings.resources[name])
-    schema_gen = _tasks(spec)["ImportSchemaGen"]["inputs"]["parameters"]
-    # Where the package lies in the image, the entry point knows.
-    schema_gen["schema_file"] = _constant(features.SCHEMA_FILE.name)
+        if resources := settings.resources.get(kind_of(name)):
+            container["resources"] = _resources(resources)
+    for name, task in _tasks(spec).items():
+        if kind_of(name) == "ImportSchemaGen":
+            # Where the package lies in the image, the entry point knows.
+            task["inputs"]["parameters"]["schema_file"] = _constant(features.SCHEMA_FILE.name)
 
 
 def _resources(of: Resources) -> Spec:
@@ -165,9 +197,9 @@ def _resources(of: Resources) -> Spec:
     return found
 
 
-def _declare_parameters(spec: Spec, config: Config) -> None:
+def _declare_parameters(spec: Spec, config: Config, parameters: list[RunParameter]) -> None:
     root = spec["root"].setdefault("inputDefinitions", {}).setdefault("parameters", {})
-    for parameter in RUN_PARAMETERS:
+    for parameter in parameters:
         kind = {"parameterType": parameter.kind}
         root[parameter.name] = {
             **kind,
@@ -175,9 +207,8 @@ def _declare_parameters(spec: Spec, config: Config) -> None:
             "description": parameter.description,
             "isOptional": True,
         }
-        for name in parameter.places:
-            if name in _tasks(spec):
-                task = _tasks(spec)[name]
+        for name, task in _tasks(spec).items():
+            if kind_of(name) in parameter.places:
                 definitions = spec["components"][task["componentRef"]["name"]]["inputDefinitions"]
                 definitions.setdefault("parameters", {})[parameter.name] = kind
                 task["inputs"].setdefault("parameters", {})[parameter.name] = {
@@ -208,9 +239,9 @@ def _platform(spec: Spec, settings: KubeflowSettings) -> Spec:
         ]
     platform: Spec = {}
     for label in _executors(spec):
-        name = label.removesuffix("_executor")
-        of_step = {**for_all, **_place(settings.placement.get(name, Placement()))}
-        if name == "Trainer" and settings.shared_memory:
+        kind = kind_of(label.removesuffix("_executor"))
+        of_step = {**for_all, **_place(settings.placement.get(kind, Placement()))}
+        if kind == "Trainer" and settings.shared_memory:
             shared = {"volumeName": "shared-memory", "mountPath": "/dev/shm", "medium": "Memory"}  # noqa: S108
             of_step["emptyDirMounts"] = [{**shared, "sizeLimit": settings.shared_memory}]
         if of_step:

@@ -29,6 +29,8 @@ class Package:
     """As `root.inputDefinitions.parameters` declares them."""
     pipeline_root: str | None = None
     """Where its artifacts go, if it says so; Kubeflow itself does not look there."""
+    is_study: bool = False
+    """Whether it compares arms."""
 
     @property
     def defaults(self) -> dict[str, Any]:
@@ -55,11 +57,12 @@ def read_package(path: Path) -> Package:
         name, schema = spec["pipelineInfo"]["name"], spec["schemaVersion"]
         parameters = spec["root"].get("inputDefinitions", {}).get("parameters", {})
         pipeline_root = spec.get("defaultPipelineRoot")
+        is_study = "StudyComparison" in spec.get("components", {})
     except (TypeError, KeyError, AttributeError):
         raise UserError(f"{path}: is no compiled pipeline: make one with `lungseg kubeflow compile`") from None
     if schema != "2.1.0":
         raise UserError(f"{path}: has schema version {schema}, Kubeflow Pipelines takes 2.1.0: compile it again")
-    return Package(path, name, hashlib.sha256(content).hexdigest()[:_SHORT], parameters, pipeline_root)
+    return Package(path, name, hashlib.sha256(content).hexdigest()[:_SHORT], parameters, pipeline_root, is_study)
 
 
 def parse_parameters(package: Package, assignments: Mapping[str, str]) -> dict[str, Any]:
@@ -71,6 +74,8 @@ def parse_parameters(package: Package, assignments: Mapping[str, str]) -> dict[s
     known = package.parameters
     for name in assignments:
         if name not in known:
+            if package.is_study and (reason := _why_no_study_has(name)):
+                raise UserError(f"--param {name}: {package.path} is a study, which has no such parameter: {reason}")
             meant = nearest(name, known, similarity=0)
             hint = f"did you mean {meant}?" if meant else "it has no parameters"
             raise UserError(f"--param {name}: {package.path} has no such parameter: {hint}")
@@ -79,6 +84,12 @@ def parse_parameters(package: Package, assignments: Mapping[str, str]) -> dict[s
     if missing:
         raise UserError(f"{package.path}: parameters without a default must be given: --param {missing[0]}=VALUE")
     return {name: _parse(name, known[name].get("parameterType", "STRING"), text) for name, text in assignments.items()}
+
+
+def _why_no_study_has(name: str) -> str | None:
+    from pipeline.kubeflow.parameters import why_unfit  # takes as long to load as the configuration
+
+    return why_unfit(name)
 
 
 def _parse(name: str, kind: str, text: str) -> Any:

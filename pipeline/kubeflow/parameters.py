@@ -7,7 +7,7 @@ properties, and the entry point puts the value where it belongs.
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import yaml
 from pydantic import ValidationError
@@ -15,6 +15,9 @@ from pydantic import ValidationError
 from modules.evaluation.settings import EvaluateSettings
 from pipeline.config import Config
 from pipeline.errors import UserError
+
+if TYPE_CHECKING:
+    from pipeline.study.plan import StudyPlan
 
 TEXT: Final = "STRING"
 INTEGER: Final = "NUMBER_INTEGER"
@@ -36,6 +39,8 @@ class RunParameter:
             run would do otherwise than the last.
         convert: From what Kubeflow hands over to what is put there; None leaves the property as it was compiled.
         forms: By component, what is put there instead, where that is of another form.
+        unfit: Why a study has no such parameter; empty: it has, unless an arm sets `key`.
+        key: Of the configuration, dotted, which the parameter sets.
     """
 
     name: str
@@ -45,13 +50,29 @@ class RunParameter:
     places: Mapping[str, tuple[str, ...]]
     convert: Callable[[Any], Any]
     forms: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict)
+    unfit: str = ""
+    key: str = ""
+
+
+def parameters_of(plan: "StudyPlan | None") -> list[RunParameter]:
+    """Return the parameters that a run has, or those of a study, for all of whose arms a parameter holds."""
+    if plan is None:
+        return list(RUN_PARAMETERS)
+    set_by_arms = {key for arm in plan.arms for key in arm.settings}
+    return [parameter for parameter in RUN_PARAMETERS if not parameter.unfit and parameter.key not in set_by_arms]
+
+
+def why_unfit(name: str) -> str | None:
+    """Say why a study does not declare a parameter that runs have; None where runs have none of this name."""
+    reasons = {parameter.name: parameter.unfit or f"an arm sets {parameter.key} itself" for parameter in RUN_PARAMETERS}
+    return reasons.get(name)
 
 
 def apply_parameters(component: str, properties: dict[str, Any]) -> None:
     """Take the run's parameters out of a step's properties and put their values where they belong, in place.
 
     Args:
-        component: Id of the step.
+        component: Kind of the step, such as `Trainer`.
         properties: What Kubeflow gives the step, by name.
 
     Raises:
@@ -156,6 +177,7 @@ RUN_PARAMETERS = (
         default=lambda config: config.train.epochs,
         places=_training("epochs"),
         convert=_whole("epochs", 1),
+        key="train.epochs",
     ),
     RunParameter(
         name="seed",
@@ -164,6 +186,7 @@ RUN_PARAMETERS = (
         default=lambda config: config.train.seed,
         places=_training("seed"),
         convert=_whole("seed", 0),
+        unfit="its steps are named after their seeds: compile it again with --set train.seed=SEED",
     ),
     RunParameter(
         name="thresholds",
@@ -176,6 +199,7 @@ RUN_PARAMETERS = (
             "Reporter": ("settings", "evaluate", "rules"),
         },
         convert=_read_rules,
+        unfit="it compares arms and judges none by rules",
     ),
     RunParameter(
         name="force",
@@ -184,6 +208,7 @@ RUN_PARAMETERS = (
         default=lambda _: False,
         places={"ChangeDetector": ("settings", "regardless")},
         convert=lambda force: "forced" if force else None,
+        unfit="it always trains",
     ),
 )
 """All of them."""

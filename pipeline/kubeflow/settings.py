@@ -12,6 +12,11 @@ Quantity = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?(m|k|[MGT]|[KMGT]i)?
 MountPath = Annotated[str, Field(pattern=r"^/[^:]*$")]
 
 
+def kind_of(component: str) -> str:
+    """Return the kind of a component by its id: in a study, `Trainer-7-1f0c2a9b` is one `Trainer` of many."""
+    return component.partition("-")[0]
+
+
 class Resources(Settings):
     """What a step asks the cluster for; what is not named is left to the cluster."""
 
@@ -73,7 +78,7 @@ class Secret(Settings):
 
 
 class KubeflowSettings(Settings):
-    """Where and with what the steps run. Components are named as in the graph, such as `Trainer`."""
+    """Where and with what the steps run. Components are named as in the graph; in a study, `Trainer` is every one."""
 
     pipeline_root: Annotated[str, Field(pattern=r"^(minio|s3|gs)://.+")] | None = None
     """Where Kubeflow keeps what the steps hand on; by default where its installation says."""

@@ -12,6 +12,7 @@ takes its place:
     7  the run's parameters cannot reach into JSON                                     `pipeline.kubeflow.parameters`
     8  a path of the machine that compiled means nothing here                          the schema is this package's own
     9  what a step's condition looks at comes as an input                              it is dropped
+   10  an input takes one artifact; some of a study take several                       those of one name are joined
 
 It uses parts of TFX that are not meant for others, so it runs with one version of TFX alone, and says so otherwise.
 
@@ -46,6 +47,7 @@ from components.example_gen import executor
 from components.example_gen.driver import check_spans
 from pipeline.errors import FAILED, NOT_BLESSED, WRONG_INPUT, ComponentError, UserError
 from pipeline.kubeflow.parameters import apply_parameters
+from pipeline.kubeflow.settings import kind_of
 from schema import features
 
 TFX_VERSION: Final = "1.21.0"
@@ -57,6 +59,8 @@ _LOGS: Final = "executor-logs"
 _ABSENT: Final = "absent"
 _OF_CONDITION: Final = "_"
 """What TFX begins the names of inputs with that only a condition takes."""
+ONE_OF_SEVERAL: Final = "."
+"""What is compiled between the name of an input that takes several artifacts and the number of one."""
 
 ExecutorInput = pipeline_spec_pb2.ExecutorInput
 Artifacts = dict[str, list[types.Artifact]]
@@ -99,15 +103,17 @@ class Step:
         self._write(outputs, names, time.monotonic() - start)
 
     def _mend_inputs(self) -> None:
-        for key in [key for key in self._input.inputs.artifacts if key.startswith(_OF_CONDITION)]:
-            del self._input.inputs.artifacts[key]
-        for key, artifacts in self._input.inputs.artifacts.items():
-            there = [artifact for artifact in artifacts.artifacts if not dict(artifact.metadata).get(_ABSENT)]
-            for artifact in there:
-                artifact.type.CopyFrom(self._spec.artifacts[key].artifact_type)
-                artifact.uri = local_path(artifact.uri)
-            del artifacts.artifacts[:]
-            artifacts.artifacts.extend(there)
+        given, mended = self._input.inputs.artifacts, ExecutorInput.Inputs().artifacts
+        for key in sorted(key for key in given if not key.startswith(_OF_CONDITION)):
+            of_name = mended[key.partition(ONE_OF_SEVERAL)[0]].artifacts
+            for artifact in given[key].artifacts:
+                if not dict(artifact.metadata).get(_ABSENT):
+                    there = of_name.add()
+                    there.CopyFrom(artifact)
+                    there.type.CopyFrom(self._spec.artifacts[key].artifact_type)
+                    there.uri = local_path(artifact.uri)
+        given.clear()
+        given.MergeFrom(mended)
 
     def _mend_outputs(self) -> None:
         if _LOGS in self._input.outputs.artifacts:
@@ -123,8 +129,9 @@ class Step:
     def _mend_parameters(self) -> None:
         values = self._input.inputs.parameter_values
         properties = json_format.MessageToDict(self._input.inputs)["parameterValues"] if values else {}
-        apply_parameters(self.component, properties)
-        if self.component == "ImportSchemaGen":
+        kind = kind_of(self.component)
+        apply_parameters(kind, properties)
+        if kind == "ImportSchemaGen":
             properties["schema_file"] = str(features.SCHEMA_FILE)
         values.clear()
         for name, value in properties.items():

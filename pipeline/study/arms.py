@@ -68,6 +68,23 @@ def without_test_copies(policy: Policy) -> Policy:
     return policy.model_copy(update={"copies": copies})
 
 
+def checked_arms(name_or_path: str, config: Config, seeds: int) -> tuple[StudyArm, ...]:
+    """Read the arms of a study and check all that can be checked without its data.
+
+    Args:
+        name_or_path: As of `load_arms`.
+        config: What holds where an arm sets nothing.
+        seeds: How often each arm is trained, 1 or more.
+
+    Raises:
+        UserError: There is no such list, or an arm cannot be trained or compared with the others.
+    """
+    check_from_scratch(config)
+    arms = load_arms(name_or_path, config)
+    check_seeds(arms, seeds)
+    return arms
+
+
 def load_arms(name_or_path: str, config: Config) -> tuple[StudyArm, ...]:
     """Read the arms of a study.
 

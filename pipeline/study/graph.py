@@ -29,7 +29,7 @@ from components.study_reporter.settings import StudyReporterSettings
 from components.transform.component import Transform
 from pipeline.config import Config
 from pipeline.data_graph import DataNodes, make_augmenter, prepare, validate
-from pipeline.graph import make_pipeline, make_trainer, make_transform
+from pipeline.graph import ROOT_ON_CLUSTER, make_pipeline, make_trainer, make_transform
 from pipeline.root import STUDY_SUFFIX
 from pipeline.study.arms import StudyArm, slug, without_test_copies
 from pipeline.study.plan import PlannedTraining, StudyPlan, short_digest, suffix
@@ -42,12 +42,15 @@ class _Trained:
     evaluator: Evaluator
 
 
-def create_study(plan: StudyPlan, connection: metadata_store_pb2.ConnectionConfig | None = None) -> Pipeline:
+def create_study(
+    plan: StudyPlan, connection: metadata_store_pb2.ConnectionConfig | None = None, *, on_cluster: bool = False
+) -> Pipeline:
     """Build the graph of a study.
 
     Args:
         plan: What it compares.
         connection: Where the runner keeps metadata.
+        on_cluster: Whether the graph is built for Kubeflow.
     """
     folds = [_Fold(config, fold) for fold, config in plan.all_folds().items()]
     trained = [_train(fold, planned) for fold in folds for planned in plan.trainings(fold.number)]
@@ -78,7 +81,8 @@ def create_study(plan: StudyPlan, connection: metadata_store_pb2.ConnectionConfi
     if plan.folds:
         settings = DoubtfulMasksSettings(pipeline=config.name)
         nodes.append(DoubtfulMasks(evaluations=evaluations, models=models, examples=examples, settings=settings))
-    return make_pipeline(config, f"{config.name}{STUDY_SUFFIX}", nodes, connection)
+    artifacts = ROOT_ON_CLUSTER if on_cluster else None
+    return make_pipeline(config, f"{config.name}{STUDY_SUFFIX}", nodes, connection, artifacts)
 
 
 def _train(fold: "_Fold", planned: PlannedTraining) -> _Trained:

@@ -21,15 +21,20 @@ def announce(plan: StudyPlan, known: Mapping[str, float]) -> str:
         known: The seconds that trainings of before have taken, by the id of their Trainer.
     """
     trainings = plan.trainings()
-    factors = [f"{len(plan.arms)} arms", f"{plan.seeds} {'seed' if plan.seeds == 1 else 'seeds'}"]
-    if plan.folds:
-        factors.append(f"{plan.folds} folds")
     done = [planned for planned in trainings if planned.trainer_id in known]
-    said = [f"{len(trainings)} trainings ({' x '.join(factors)})"]
+    said = [count(plan)]
     if done:
         said.append(f"{len(done)} of them were done before and are not done again unless data or code have changed")
     said.append(_time_left(len(trainings) - len(done), [known[planned.trainer_id] for planned in done]))
     return "; ".join(said)
+
+
+def count(plan: StudyPlan) -> str:
+    """Say how many trainings a study has, such as `4 trainings (2 arms x 2 seeds)`."""
+    factors = [f"{len(plan.arms)} arms", f"{plan.seeds} {'seed' if plan.seeds == 1 else 'seeds'}"]
+    if plan.folds:
+        factors.append(f"{plan.folds} folds")
+    return f"{len(plan.trainings())} trainings ({' x '.join(factors)})"
 
 
 def _time_left(remaining: int, seconds: Sequence[float]) -> str:

@@ -12,6 +12,7 @@ from command_line import Outcome, lungseg, run_pipeline
 from kubeflow_cluster import Cluster, Done, Json, Moments, StepError, processes
 
 from schema import record
+from schema.reports.study import ArmComparison, StudyResult
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -30,12 +31,12 @@ def volume(tmp_path_factory: pytest.TempPathFactory, phantom_data: Path) -> Path
     return folder
 
 
-def compile_for(volume: Path, settings: dict[str, str]) -> list[Json]:
+def compile_for(volume: Path, settings: dict[str, str], *options: object) -> list[Json]:
     assignments = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
     output = volume / "pipeline.yaml"
     places = ("--data", volume / "data", "--root", volume, "--image", "lungseg:1", "--output", output)
     assignments += ["--set", f"kubeflow.volumes={{{volume}: lungseg}}"]
-    done = lungseg("kubeflow", "compile", "--config", "demo", *places, *assignments)
+    done = lungseg("kubeflow", "compile", "--config", "demo", *places, *assignments, *options)
     assert done.returncode == 0, done.stderr
     return list(yaml.safe_load_all(output.read_text()))
 
@@ -246,3 +247,30 @@ def test_the_stock_entry_point_fails(documents: list[Json], tmp_path: Path) -> N
         executor["container"]["command"] = ["python", "-m", STOCK]
     with pytest.raises(StepError, match=r"system\.Artifact"):
         Cluster(tmp_path, processes(tmp_path)).run(stock, {})
+
+
+@pytest.mark.nightly
+def test_a_study_compares_as_on_one_machine(tmp_path: Path, phantom_data: Path) -> None:
+    shutil.copytree(phantom_data, tmp_path / "data")
+    settings = {"model.image_size": "64", "train.epochs": "1", "evaluate.min_patients": "3"}
+    compiled = compile_for(tmp_path, settings, "--study")
+    cluster = Cluster(tmp_path / "cluster", processes(tmp_path / "cluster"))
+    run = cluster.run(compiled, {})
+    assignments = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
+    places = ("--data", tmp_path / "data", "--root", tmp_path / "local")
+    done = lungseg("study", "--config", "demo", *places, *assignments)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+    there = ArmComparison.read(cluster.path(run["StudyComparison"].outputs["comparison"]))
+    here = StudyResult.read(tmp_path / "local").comparison
+    assert [arm.name for arm in there.arms] == ["originals only", "with copies"]
+    assert [slice_.slice for slice_ in there.slices] == [slice_.slice for slice_ in here.slices]
+    for ours, theirs in zip(here.slices, there.slices, strict=True):
+        assert ours.examples == theirs.examples
+        for local, remote in zip(ours.arms, theirs.arms, strict=True):
+            for metric in ("dice_mean", "hd95"):
+                expected = local.metrics[metric].value
+                assert remote.metrics[metric].value == pytest.approx(expected, abs=1e-3), f"{metric} of {ours.slice}"
+    page = (cluster.path(run["StudyReporter"].outputs["report"]) / "index.html").read_text()
+    assert "Highest validation Dice of each training: originals only" in page
+    assert not (tmp_path / "serving").exists(), "a study releases nothing"

@@ -93,6 +93,24 @@ class TestParameters:
         with pytest.raises(UserError, match=f"^{re.escape(f'--param {name}={text}: {expected}')}$"):
             parse_parameters(package, {name: text})
 
+    @pytest.mark.parametrize(
+        ("name", "expected"),
+        [
+            ("force", "is a study, which has no such parameter: it always trains"),
+            ("thresholds", "is a study, which has no such parameter: it compares arms and judges none by rules"),
+            ("epochs", "is a study, which has no such parameter: an arm sets train.epochs itself"),
+            ("spam", "has no such parameter: did you mean span?"),
+        ],
+    )
+    def test_of_runs_alone(self, write_pipeline: WritePipeline, name: str, expected: str) -> None:
+        path = write_pipeline(platform=False)
+        spec = yaml.safe_load(path.read_text())
+        spec["components"]["StudyComparison"] = {"executorLabel": "StudyComparison_executor"}
+        spec["root"]["inputDefinitions"]["parameters"] = {"span": {"parameterType": "NUMBER_INTEGER"}}
+        path.write_text(yaml.safe_dump(spec))
+        with pytest.raises(UserError, match=f"^{re.escape(f'--param {name}: {path} {expected}')}$"):
+            parse_parameters(read_package(path), {name: "1"})
+
     def test_unknown(self, write_pipeline: WritePipeline) -> None:
         path = write_pipeline()
         expected = f"--param epoch: {path} has no such parameter: did you mean epochs?"

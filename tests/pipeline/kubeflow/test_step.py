@@ -21,8 +21,9 @@ from pipeline.kubeflow import step
 Json = dict[str, Any]
 Call = Callable[..., tuple[Json, int]]
 
+MODEL = {"artifactType": {"instanceSchema": "title: tfx.Model\ntype: object\n"}}
 SPEC = {
-    "artifacts": {"model": {"artifactType": {"instanceSchema": "title: tfx.Model\ntype: object\n"}}},
+    "artifacts": {"model": MODEL, "models.1": MODEL, "models.2": MODEL},
     "parameters": {"count": {"parameterType": "NUMBER_INTEGER"}},
 }
 
@@ -134,6 +135,22 @@ def test_no_artifact_is_handed_on(call: Call) -> None:
     assert seen == []
 
 
+def test_artifacts_of_one_name_are_joined(call: Call, tmp_path: Path) -> None:
+    def handed(name: str, **metadata_: Any) -> Json:
+        uri = f"minio://store/{name}"
+        return {"artifacts": [{"name": name, "uri": uri, "type": {"instanceSchema": ""}, "metadata": metadata_}]}
+
+    seen: list[Any] = []
+    given = {"artifacts": {"models.2": handed("b", seed=8.0), "models.1": handed("a", seed=7.0), "model": handed("c")}}
+    _, code = call(lambda inputs, *_: seen.append(inputs), given)
+    assert code == 0
+    (inputs,) = seen
+    assert {key: len(artifacts) for key, artifacts in inputs.items()} == {"model": 1, "models": 2}
+    assert [model.uri for model in inputs["models"]] == [f"{tmp_path}/minio/store/{name}" for name in "ab"]
+    assert [model.get_int_custom_property("seed") for model in inputs["models"]] == [7, 8]
+    assert all(isinstance(model, standard_artifacts.Model) for model in inputs["models"])
+
+
 @pytest.mark.parametrize("place", ["blessing", ".temp"])
 def test_what_a_killed_attempt_left_is_gone(call: Call, tmp_path: Path, place: str) -> None:
     left = tmp_path / "minio/store" / place / "half"
@@ -197,8 +214,9 @@ def test_being_told_to_stop(call: Call, capfd: pytest.CaptureFixture[str]) -> No
 def test_the_schema_is_that_of_the_package(call: Call) -> None:
     seen: list[Any] = []
     inputs = {"parameterValues": {"schema_file": "schema.pbtxt"}}
-    call(lambda *arguments: seen.append(arguments[2]["schema_file"]), inputs, component="ImportSchemaGen")
-    assert Path(seen[0]).is_file()
+    for component in ("ImportSchemaGen", "ImportSchemaGen-fold-2"):
+        call(lambda *arguments: seen.append(arguments[2]["schema_file"]), inputs, component=component)
+        assert Path(seen.pop()).is_file()
 
 
 @pytest.mark.parametrize(("uri", "path"), [
