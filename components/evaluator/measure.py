@@ -116,6 +116,11 @@ class _Measure(beam.DoFn):
         if self._region != "whole":
             unknown.add("brier")  # the model gives that of the whole image alone
             answers = answers | _count(masks)._asdict()
+            if "expected_dice_of_sides" in answers:
+                sides = [0 if _has_right_at_left(record) else 1 for record in records]
+                answers["expected_dice"] = answers["expected_dice_of_sides"][np.arange(len(records)), sides]
+            else:
+                unknown |= {"expected_dice", "expected_dice_error"}
         counts = overlap.Counts(*[answers[name] for name in overlap.Counts._fields])
         ratios = {name: np.asarray(ratio(counts)) for name, ratio in overlap.OVERLAP.items()}
         widths = [record.mask.shape[1] for record in records]
@@ -138,8 +143,7 @@ class _Measure(beam.DoFn):
         predicted = np.asarray(cv2.imdecode(np.frombuffer(mask_png, np.uint8), cv2.IMREAD_GRAYSCALE), np.uint8)
         if self._region == "whole":
             return record.mask, predicted
-        is_mirrored = _MIRRORS in record.augmentation.split(features.TRANSFORM_SEPARATOR)
-        columns = columns_of_right_lung(record.mask, right_at_left=not is_mirrored)
+        columns = columns_of_right_lung(record.mask, right_at_left=_has_right_at_left(record))
         return record.mask[:, columns], predicted[:, columns]
 
     def _measure_outlines(self, masks: tuple[Pixels, Pixels], width: int) -> tuple[float, ...]:
@@ -147,6 +151,11 @@ class _Measure(beam.DoFn):
         hd95, asd = surface_distance.hausdorff_95(distances), surface_distance.average_surface_distance(distances)
         nsd = surface_distance.surface_dice(distances, self._tolerance * width)
         return hd95 / width, hd95, asd / width, asd, nsd
+
+
+def _has_right_at_left(record: Record) -> bool:
+    """Return whether the patient's right is at the image's left."""
+    return _MIRRORS not in record.augmentation.split(features.TRANSFORM_SEPARATOR)
 
 
 def _count(masks: Iterable[tuple[Pixels, Pixels]]) -> overlap.Counts:

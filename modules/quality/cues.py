@@ -40,6 +40,8 @@ mean image, upright and upside down, and of their profiles. `symmetry`: with the
 """
 OF_THE_MASK: Final = 3
 """The first cues tell of the mask alone, in another hospital as well; the others tell kinds of images apart."""
+OF_A_SIDE: Final = 2
+"""Of these, the first are known of one side of a mask as well."""
 
 THRESHOLD: Final = 0.5
 """Of the probability, above which a pixel is lung."""
@@ -68,8 +70,7 @@ def cues(images: Any, lung: Any, image_atlas: Any, lung_atlas: Any) -> Any:
     inside = _mean(mask)
     return ops.stack(
         [
-            _log_odds(2 * _mean(lung * mask) / (_mean(lung) + inside + _SMALL)),
-            ops.log(_mean(4 * lung * (1 - lung)) / (inside + _LEAST_AREA) + _LEAST_AREA),
+            *_certainty(lung),
             _log_odds(2 * _mean(coarse_mask * lung_atlas) / (inside + ops.mean(lung_atlas) + _SMALL)),
             inside,
             *_shape(coarse_mask),
@@ -87,6 +88,35 @@ def cues(images: Any, lung: Any, image_atlas: Any, lung_atlas: Any) -> Any:
     )
 
 
+def cues_of_sides(lung: Any) -> Any:
+    """Compute those cues that are known of one side of a mask, of its left and its right half.
+
+    Args:
+        lung: Probabilities of lung, float32 [N, size, size, 1].
+
+    Returns:
+        float32 [N, 2, OF_A_SIDE], of what lies at the left and at the right of the image.
+    """
+    lung = ops.squeeze(lung, -1)
+    return ops.stack([ops.stack(_certainty(lung * side), axis=1) for side in sides(lung > THRESHOLD)], axis=1)
+
+
+def sides(mask: Any) -> tuple[Any, Any]:
+    """Part images in the middle of their masks, or in their own where a mask is empty.
+
+    Args:
+        mask: bool [N, size, size].
+
+    Returns:
+        Where an image's left and right are, 1 or 0, float32 [N, 1, size] each.
+    """
+    columns = ops.mean(ops.cast(mask, "float32"), 1) + _SMALL
+    place = ops.linspace(0.0, 1.0, columns.shape[1])
+    middle = ops.sum(columns * place, 1) / ops.sum(columns, 1)
+    left = ops.cast(place <= middle[:, None], "float32")[:, None]
+    return left, 1 - left
+
+
 def reduced_side(size: int) -> int:
     """Return the side that `reduce` brings images of a side to, pixels."""
     return size // _factor(size)
@@ -100,6 +130,16 @@ def reduce(pixels: Any) -> Any:
 
 def _factor(size: int) -> int:
     return max(1, size // _COARSE)
+
+
+def _certainty(lung: Any) -> list[Any]:
+    """Return `soft_dice` and `doubt` of probabilities [N, size, size]."""
+    mask = ops.cast(lung > THRESHOLD, "float32")
+    inside = _mean(mask)
+    return [
+        _log_odds(2 * _mean(lung * mask) / (_mean(lung) + inside + _SMALL)),
+        ops.log(_mean(4 * lung * (1 - lung)) / (inside + _LEAST_AREA) + _LEAST_AREA),
+    ]
 
 
 def _shape(mask: Any) -> list[Any]:

@@ -1,10 +1,10 @@
 """Tells from cues how good a mask is expected to be, and whether the network was made for images of that kind.
 
-Both are logistic regressions on cues and their squares, for which few images suffice and which have one solution: a
-fractional one of the Dice (Papke and Wooldridge, 1996), and an ordinary one.
+All are logistic regressions on cues and their squares, for which few images suffice and which have one solution:
+fractional ones of the Dice, of masks and of their sides (Papke and Wooldridge, 1996), and an ordinary one.
 
 >>> estimator = fit_estimator(128, atlases, originals, stressed, likely, unlikely)
->>> expected_dice, is_known = estimator(images, lung)
+>>> expected_dice, of_sides, is_known = estimator(images, lung)
 """
 
 from typing import Any, Final, NamedTuple
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import expit, log_expit
 
-from modules.quality.cues import NAMES, OF_THE_MASK, cues, reduced_side
+from modules.quality.cues import NAMES, OF_A_SIDE, OF_THE_MASK, cues, cues_of_sides, reduced_side
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
@@ -39,10 +39,33 @@ class Atlases(NamedTuple):
 
 
 class Judged(NamedTuple):
-    """Cues of images, float32 [images, cues], and the Dice of their masks, float64 [images]."""
+    """What is known of images.
+
+    Attributes:
+        cues: Of them, float32 [images, cues].
+        dice: Of their masks, float64 [images].
+        cues_of_sides: As the function of that name gives them, float32 [images, 2, cues].
+        dice_of_sides: Of the masks' sides, float64 [images, 2]; NaN where there is no lung.
+    """
 
     cues: Floats
     dice: Doubles
+    cues_of_sides: Floats
+    dice_of_sides: Doubles
+
+
+class Expected(NamedTuple):
+    """What is expected of masks.
+
+    Attributes:
+        dice: 0-1, float32 [N].
+        dice_of_sides: Of what lies at the left and at the right of the image, 0-1, float32 [N, 2].
+        is_known: Whether an image is of the kind that was trained on, bool [N].
+    """
+
+    dice: Any
+    dice_of_sides: Any
+    is_known: Any
 
 
 class QualityEstimator(keras.layers.Layer):
@@ -58,6 +81,7 @@ class QualityEstimator(keras.layers.Layer):
             "mean": (len(NAMES),),
             "deviation": (len(NAMES),),
             "dice_weights": (1 + 2 * OF_THE_MASK,),
+            "side_weights": (1 + 2 * OF_A_SIDE,),
             "kind_weights": (1 + 2 * len(NAMES),),
         }
         for name, shape in shapes.items():
@@ -65,19 +89,20 @@ class QualityEstimator(keras.layers.Layer):
             setattr(self, name, self.add_weight(name=name, shape=shape, initializer=initializer))
         self.built = True
 
-    def call(self, images: Any, lung: Any) -> tuple[Any, Any]:
+    def call(self, images: Any, lung: Any) -> Expected:
         """Estimate.
 
         Args:
             images: Normalised, float32 [N, size, size, 1].
             lung: Probabilities that the network gives for them, of the same shape.
-
-        Returns:
-            Expected Dice of the masks, 0-1, float32 [N]; whether images are of the kind that was trained on, bool [N].
         """
         found = (cues(images, lung, self.image_atlas, self.lung_atlas) - self.mean) / self.deviation
-        dice = ops.sigmoid(ops.sum(_expand(found[:, :OF_THE_MASK], ops) * self.dice_weights, 1))
-        return dice, ops.sum(_expand(found, ops) * self.kind_weights, 1) >= _LEAST_ODDS
+        of_sides = (cues_of_sides(lung) - self.mean[:OF_A_SIDE]) / self.deviation[:OF_A_SIDE]
+        return Expected(
+            dice=ops.sigmoid(ops.sum(_expand(found[:, :OF_THE_MASK], ops) * self.dice_weights, -1)),
+            dice_of_sides=ops.sigmoid(ops.sum(_expand(of_sides, ops) * self.side_weights, -1)),
+            is_known=ops.sum(_expand(found, ops) * self.kind_weights, -1) >= _LEAST_ODDS,
+        )
 
 
 def fit_estimator(
@@ -96,25 +121,32 @@ def fit_estimator(
     everything = np.concatenate([originals.cues, stressed.cues, likely]).astype(np.float64)
     mean, deviation = everything.mean(0), everything.std(0) + _LEAST_DEVIATION
 
-    def fit(first: Floats, second: Floats, truth: Doubles, columns: int) -> Doubles:
-        scaled = (np.concatenate([first, second]) - mean) / deviation
+    def fit(first: Floats, second: Floats, truth: Doubles) -> Doubles:
+        columns = first.shape[1]
+        scaled = (np.concatenate([first, second]) - mean[:columns]) / deviation[:columns]
         sizes = [len(first), len(second)]
-        return _fit_logistic(np.asarray(_expand(scaled[:, :columns], np)), truth, 0.5 / np.repeat(sizes, sizes))
+        return _fit_logistic(np.asarray(_expand(scaled, np)), truth, 0.5 / np.repeat(sizes, sizes))
 
-    dice = np.concatenate([originals.dice, stressed.dice])
-    known = np.repeat([1.0, 0.0], [len(likely), len(unlikely)])
-    dice_weights = fit(originals.cues, stressed.cues, dice, OF_THE_MASK)
-    kind_weights = fit(likely, unlikely, known, len(NAMES))
+    both = (originals, stressed)
+    have_lung = [np.isfinite(judged.dice_of_sides) for judged in both]
+    dice_weights = fit(
+        *[judged.cues[:, :OF_THE_MASK] for judged in both], np.concatenate([judged.dice for judged in both])
+    )
+    side_weights = fit(
+        *[judged.cues_of_sides[there] for judged, there in zip(both, have_lung, strict=True)],
+        np.concatenate([judged.dice_of_sides[there] for judged, there in zip(both, have_lung, strict=True)]),
+    )
+    kind_weights = fit(likely, unlikely, np.repeat([1.0, 0.0], [len(likely), len(unlikely)]))
     estimator = QualityEstimator(image_size)
-    values = (*atlases, mean, deviation, dice_weights, kind_weights)
+    values = (*atlases, mean, deviation, dice_weights, side_weights, kind_weights)
     estimator.set_weights([np.asarray(value, np.float32) for value in values])
     return estimator
 
 
 def _expand(scaled: Any, xp: Any) -> Any:
-    """Return the terms of the regressions: 1, the cues, their squares; [N, 1 + 2 * cues]."""
+    """Return the terms of the regressions: 1, the cues, their squares; from [..., cues] to [..., 1 + 2 * cues]."""
     scaled = xp.clip(scaled, -_FURTHEST, _FURTHEST)
-    return xp.concatenate([xp.ones_like(scaled[:, :1]), scaled, scaled**2], 1)
+    return xp.concatenate([xp.ones_like(scaled[..., :1]), scaled, scaled**2], -1)
 
 
 def _fit_logistic(terms: Doubles, truth: Doubles, weights: Doubles) -> Doubles:

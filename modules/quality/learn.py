@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from modules.evaluation import overlap
-from modules.quality.cues import THRESHOLD, cues, reduce
+from modules.quality.cues import THRESHOLD, cues, cues_of_sides, reduce, sides
 from modules.quality.estimator import Atlases, Judged, QualityEstimator, fit_estimator
 from modules.quality.grey_scale import GreyScale
 from modules.quality.stress import Floats, draw_stress
@@ -82,7 +82,7 @@ def learn_quality(
         atlases,
         of_originals,
         # What shows no lungs has no mask that could be better or worse.
-        Judged(of_stressed.cues[shows_lungs], of_stressed.dice[shows_lungs]),
+        Judged(*[values[shows_lungs] for values in of_stressed]),
         likely=np.concatenate([of_known.cues, of_originals.cues]),
         unlikely=of_stressed.cues[is_other],
     )
@@ -104,17 +104,23 @@ def _make_judge(network: Network, size: int, atlases: Atlases) -> Callable[[Iter
     pixels = tf.TensorSpec([None, size, size, 1], tf.float32)
 
     @tf.function(input_signature=[pixels, pixels], autograph=False)  # a graph takes longer to build than to run
-    def ask(images: tf.Tensor, truth: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def ask(images: tf.Tensor, truth: tf.Tensor) -> tuple[tf.Tensor, ...]:
         lung = network(images)
+        mask = lung > THRESHOLD
         found = cues(images, lung, tf.constant(atlases.image), tf.constant(atlases.lung))
-        return found, overlap.dice(overlap.count(truth, lung > THRESHOLD))
+        of_sides = []
+        for side in sides(mask[..., 0]):
+            side_truth, side_mask = (tf.cast(pixels, tf.float32) * side[..., tf.newaxis] for pixels in (truth, mask))
+            dice = overlap.dice(overlap.count(side_truth, side_mask))
+            of_sides.append(tf.where(tf.reduce_any(side_truth > 0, (1, 2, 3)), dice, np.nan))
+        return found, overlap.dice(overlap.count(truth, mask)), cues_of_sides(lung), tf.stack(of_sides, 1)
 
     def judge(pairs: Iterator[_Pair]) -> Judged:
         answers = []
         while batch := list(islice(pairs, _BATCH)):
             images, masks = (np.stack(pixels)[..., np.newaxis] for pixels in zip(*batch, strict=True))
             answers.append([answer.numpy() for answer in ask(tf.constant(images), tf.constant(masks))])
-        found, dice = (np.concatenate(parts) for parts in zip(*answers, strict=True))
-        return Judged(found, dice.astype(np.float64))
+        found, dice, found_of_sides, dice_of_sides = (np.concatenate(parts) for parts in zip(*answers, strict=True))
+        return Judged(found, dice.astype(np.float64), found_of_sides, dice_of_sides.astype(np.float64))
 
     return judge

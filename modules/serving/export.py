@@ -1,14 +1,15 @@
 """The exported model: a SavedModel that needs neither this project nor TFT nor Keras to be loaded.
 
 serving_default     image_bytes string [N]  -> mask_png string [N], lung_fraction float [N], expected_dice float [N],
-                    review bool [N], review_reason string [N], error string [N]
+                    expected_dice_of_sides float [N, 2], review bool [N], review_reason string [N], error string [N]
 rest                the same, with mask_bytes for mask_png: JSON holds no bytes, and what is named so TensorFlow Serving
                     encodes in base 64
 evaluate            examples string [N]     -> pixel counts and brier, float [N] each; mask_png string [N];
-                    expected_dice float [N], review bool [N]
+                    expected_dice float [N], expected_dice_of_sides float [N, 2], review bool [N]
 transform_features  examples string [N]     -> what Transform makes of them
 
-`expected_dice` is what the Dice of the mask would probably be, `review` whether somebody should look at it, and
+`expected_dice` is what the Dice of the mask would probably be, `expected_dice_of_sides` that of what lies at the left
+and at the right of the image, parted in the middle of the mask; `review` is whether somebody should look at it, and
 `review_reason` why. A file that cannot be read costs the others of its request nothing: `error` says what is wrong with
 it and is empty for the others; its mask is an empty string, its share of lung and its expected Dice are 0, and it is
 to be reviewed.
@@ -45,11 +46,13 @@ class _Answers(NamedTuple):
     Attributes:
         lung: Probabilities, float32 [N, size, size, 1].
         expected_dice: Of the masks, 0-1, float32 [N].
+        expected_dice_of_sides: Of what lies at the left and at the right of the image, float32 [N, 2].
         is_known: Whether an image is of the kind that was trained on, bool [N].
     """
 
     lung: tf.Tensor
     expected_dice: tf.Tensor
+    expected_dice_of_sides: tf.Tensor
     is_known: tf.Tensor
 
 
@@ -93,6 +96,9 @@ def export_model(
             "mask_png": tf.scatter_nd(readable, masks, total),
             "lung_fraction": tf.scatter_nd(readable, fractions, total),
             "expected_dice": tf.scatter_nd(readable, answers.expected_dice, total),
+            "expected_dice_of_sides": tf.scatter_nd(
+                readable, answers.expected_dice_of_sides, tf.concat([total, [2]], 0)
+            ),
             "review": tf.not_equal(reasons, ""),
             "review_reason": reasons,
             "error": errors,
@@ -107,7 +113,12 @@ def export_model(
         answers = ask(records[features.IMAGE])
         judged = tf.map_fn(_judge_mask, (answers.lung, records[features.MASK]), fn_output_signature=_JUDGED)
         review = tf.not_equal(_find_doubts(answers, review_below), "")
-        return {**judged, "expected_dice": answers.expected_dice, "review": review}
+        return {
+            **judged,
+            "expected_dice": answers.expected_dice,
+            "expected_dice_of_sides": answers.expected_dice_of_sides,
+            "review": review,
+        }
 
     def transform_features(examples: tf.Tensor) -> Tensors:
         return dict(transform(_parse(examples, (features.IMAGE, features.MASK, features.IS_AUGMENTED))))
@@ -163,8 +174,8 @@ def _ask(
     def ask(encoded: tf.Tensor) -> _Answers:
         total = tf.shape(encoded)[0]
         chunks = (total + _CHUNK - 1) // _CHUNK
-        shapes = _Answers([None, size, size, 1], [None], [None])
-        types = _Answers(tf.float32, tf.float32, tf.bool)
+        shapes = _Answers([None, size, size, 1], [None], [None, 2], [None])
+        types = _Answers(tf.float32, tf.float32, tf.float32, tf.bool)
         results = [
             tf.TensorArray(dtype, size=chunks, element_shape=shape, infer_shape=False)
             for dtype, shape in zip(types, shapes, strict=True)

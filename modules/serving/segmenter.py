@@ -22,6 +22,7 @@ _BATCH: Final = 8
 _SIGNATURE: Final = "serving_default"
 _INPUT: Final = "image_bytes"
 _EXPECTED_DICE: Final = "expected_dice"
+_OF_SIDES: Final = "expected_dice_of_sides"
 _DOUBT: Final = "review_reason"
 
 
@@ -36,11 +37,13 @@ class Segmented(NamedTuple):
         mask: Of the image's size, uint8, 255 inside the lungs and 0 outside.
         expected_dice: What the Dice of the mask would probably be, 0-1; None where the model does not tell.
         doubt: Why somebody should look at the mask; empty where nobody need.
+        expected_dice_of_sides: As `expected_dice`, of what lies at the left and at the right of the image.
     """
 
     mask: Pixels
     expected_dice: float | None
     doubt: str
+    expected_dice_of_sides: tuple[float, float] | None = None
 
 
 class Segmenter:
@@ -84,12 +87,15 @@ class Segmenter:
             answer = self._model.signatures[_SIGNATURE](**{_INPUT: tf.constant(encoded)})
             masks = [_decode(mask) for mask in answer["mask_png"].numpy()]
             dice: Sequence[float | None] = [None] * len(masks)
+            of_sides: Sequence[tuple[float, float] | None] = [None] * len(masks)
             doubts = [b""] * len(masks)
             if self.tells_quality:
                 dice, doubts = answer[_EXPECTED_DICE].numpy().tolist(), answer[_DOUBT].numpy().tolist()
+            if _OF_SIDES in answer:
+                of_sides = [(left, right) for left, right in answer[_OF_SIDES].numpy().tolist()]
             segmented += [
-                Segmented(mask, expected, doubt.decode())
-                for mask, expected, doubt in zip(masks, dice, doubts, strict=True)
+                Segmented(mask, expected, doubt.decode(), sides)
+                for mask, expected, doubt, sides in zip(masks, dice, doubts, of_sides, strict=True)
             ]
         return segmented
 

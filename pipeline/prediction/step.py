@@ -160,6 +160,12 @@ class Step:
         measured = measure(lungs, scan.scale)
         if isinstance(scan, Radiograph):
             measured |= measure_grey_values(scan.pixels)
+            [answer] = answers
+            if lungs.are_told_apart and answer.expected_dice_of_sides is not None:
+                names = ("right_expected_dice", "left_expected_dice")
+                measured |= zip(
+                    names if scan.right_at_left else names[::-1], answer.expected_dice_of_sides, strict=True
+                )
         expected_dice, doubt = judge_slices(answers)
         doubted = "; ".join(filter(None, (doubt, *doubts(measured["lung_fraction"], is_volume=input_.kind in VOLUMES))))
         measurement = Measurement(

@@ -77,6 +77,9 @@ class Measurement(Part):
     """Where the spacing is true; at the detector, a radiograph shows the lungs enlarged."""
     expected_dice: float | None = None
     """What the Dice of the mask would probably be, 0-1, as the model estimates; None where it does not tell."""
+    right_expected_dice: float | None = None
+    """That of the patient's right lung; None as well for volumes, and where the two cannot be told apart."""
+    left_expected_dice: float | None = None
     review: bool | None = None
     """Whether somebody should look at the mask."""
     review_reason: str = ""

@@ -133,6 +133,26 @@ def read(outputs: Outputs) -> tuple[Evaluation, BlessingDecision, pd.DataFrame]:
     )
 
 
+def answering_otherwise(model: Artifact, folder: Path, answers: dict[str, Any]) -> Artifact:
+    """A model that says something else of each image, or, where that is None, nothing."""
+    loaded = tf.saved_model.load(f"{model.uri}/Format-Serving")
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
+    def otherwise(examples: tf.Tensor) -> dict[str, tf.Tensor]:
+        answer = dict(loaded.signatures["evaluate"](examples=examples))
+        for name, value in answers.items():
+            del answer[name]
+            if value is not None:
+                answer[name] = tf.tile(tf.constant([value]), [tf.size(examples), 1])
+        return answer
+
+    loaded.otherwise = otherwise
+    tf.saved_model.save(loaded, str(folder / "Format-Serving"), signatures={"evaluate": otherwise})
+    artifact = standard_artifacts.Model()
+    artifact.uri = str(folder)
+    return artifact
+
+
 def test_of_external_sets_the_right_lung_alone_may_be_judged(
     evaluate: Evaluate,
     good: Artifact,
@@ -151,11 +171,15 @@ def test_of_external_sets_the_right_lung_alone_may_be_judged(
     inputs = write_examples(tmp_path / "test", {"test": records})
     external = write_examples(tmp_path / "external", {"other": records})
     settings = SETTINGS.model_copy(update={"region": "right_lung"})
-    evaluation, _, images = read(evaluate(good, inputs, settings=settings, external_examples=[external]))
+    model = answering_otherwise(good, tmp_path / "model", {"expected_dice_of_sides": [0.9, 0.6]})
+    evaluation, _, images = read(evaluate(model, inputs, settings=settings, external_examples=[external]))
     of_set = {name: images[images["set"] == name] for name in ("test", "other")}
     assert of_set["test"]["dice"].tolist() == pytest.approx([140 / 170] * 2)
     assert of_set["other"]["dice"].tolist() == [1, 1]
     assert of_set["other"]["hd95"].tolist() == [0, 0]
+    assert of_set["test"]["expected_dice"].tolist() == [0.5, 0.5]
+    assert of_set["other"]["expected_dice"].tolist() == pytest.approx([0.9, 0.6]), "of the side with the right lung"
+    assert of_set["other"]["expected_dice_error"].tolist() == pytest.approx([0.1, 0.4])
     assert of_set["other"]["brier"].isna().all(), "that of a part is not known"
     assert {slice_.set: slice_.region for slice_ in evaluation.slices} == {"test": "whole", "other": "right_lung"}
     whole = evaluation.find("other", {})
@@ -293,18 +317,8 @@ def test_a_baseline_of_another_version(evaluate: Evaluate, good: Artifact, examp
 def test_a_baseline_that_says_nothing_of_its_masks(
     evaluate: Evaluate, good: Artifact, examples: Artifact, transform_graph: Path, tmp_path: Path
 ) -> None:
-    before = export(tmp_path / "before", transform_graph, 0.0)
-    loaded = tf.saved_model.load(f"{before.uri}/Format-Serving")
-
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
-    def silent(examples: tf.Tensor) -> dict[str, tf.Tensor]:
-        answer = dict(loaded.signatures["evaluate"](examples=examples))
-        del answer["expected_dice"], answer["review"]
-        return answer
-
-    loaded.silent = silent
-    tf.saved_model.save(loaded, str(tmp_path / "silent/Format-Serving"), signatures={"evaluate": silent})
-    before.uri = str(tmp_path / "silent")
+    silent = dict.fromkeys(("expected_dice", "expected_dice_of_sides", "review"))
+    before = answering_otherwise(export(tmp_path / "before", transform_graph, 0.0), tmp_path / "silent", silent)
     evaluation, _, images = read(evaluate(good, examples, baseline_model=[before]))
     (whole,) = [slice_ for slice_ in evaluation.slices if slice_.slice == "overall"]
     assert whole.baseline is not None

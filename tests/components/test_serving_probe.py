@@ -230,7 +230,8 @@ class Bad(tf.Module):
         return {
             "mask_png": tf.repeat(tf.io.encode_png(pixels), total),
             "lung_fraction": tf.fill([total], 0.25),
-            "expected_dice": tf.fill([total], 1.25),
+            "expected_dice": tf.fill([total], 0.5),
+            "expected_dice_of_sides": tf.fill([total, 2], 1.25),
             "review": tf.fill([total], True),
             "review_reason": tf.fill([total], ""),
             "error": tf.fill([total], ""),

@@ -7,7 +7,7 @@ from scipy.optimize import check_grad
 from scipy.stats import spearmanr
 
 from modules.quality import estimator
-from modules.quality.cues import NAMES, OF_THE_MASK, cues, reduce, reduced_side
+from modules.quality.cues import NAMES, OF_A_SIDE, OF_THE_MASK, cues, cues_of_sides, reduce, reduced_side
 from modules.quality.estimator import Atlases, Judged, QualityEstimator, fit_estimator
 
 SIZE = 64
@@ -19,15 +19,19 @@ def atlases() -> Atlases:
 
 
 def judged(random: np.random.Generator, images: int, centre: float) -> Judged:
-    """The first cue tells the Dice; the others are noise."""
+    """The first cue tells the Dice, the second that of a side; the others are noise. Half of the sides have no lung."""
     values = random.normal(0, 1, (images, len(NAMES))).astype(np.float32)
     values[:, 0] += centre
-    return Judged(values, 1 / (1 + np.exp(-values[:, 0].astype(np.float64))))
+    of_sides = random.normal(centre, 1, (images, 2, OF_A_SIDE)).astype(np.float32)
+    dice, dice_of_sides = (1 / (1 + np.exp(-of.astype(np.float64))) for of in (values[:, 0], of_sides[..., 1]))
+    dice_of_sides[::2, 1], dice_of_sides[1::2, 0] = np.nan, np.nan
+    return Judged(values, dice, of_sides, dice_of_sides)
 
 
-def margins(fitted: QualityEstimator, values: np.ndarray, name: str, columns: int) -> np.ndarray:
-    scaled = (values - np.asarray(fitted.mean)) / np.asarray(fitted.deviation)
-    return np.asarray(estimator._expand(scaled[:, :columns], np)) @ np.asarray(getattr(fitted, name))
+def margins(fitted: QualityEstimator, values: np.ndarray, name: str) -> np.ndarray:
+    columns = values.shape[-1]
+    scaled = (values - np.asarray(fitted.mean)[:columns]) / np.asarray(fitted.deviation)[:columns]
+    return np.asarray(estimator._expand(scaled, np)) @ np.asarray(getattr(fitted, name))
 
 
 def test_it_finds_what_tells_the_dice_and_what_tells_the_kind() -> None:
@@ -38,13 +42,15 @@ def test_it_finds_what_tells_the_dice_and_what_tells_the_kind() -> None:
     fitted = fit_estimator(SIZE, atlases(), originals, stressed, likely, unlikely)
 
     unseen = judged(random, 200, 1.0)
-    expected = 1 / (1 + np.exp(-margins(fitted, unseen.cues, "dice_weights", OF_THE_MASK)))
+    expected = 1 / (1 + np.exp(-margins(fitted, unseen.cues[:, :OF_THE_MASK], "dice_weights")))
     assert spearmanr(expected, unseen.dice).statistic > 0.95
     assert np.abs(expected - unseen.dice).mean() < 0.05
+    of_sides = 1 / (1 + np.exp(-margins(fitted, unseen.cues_of_sides, "side_weights")))
+    assert np.nanmean(np.abs(of_sides - unseen.dice_of_sides)) < 0.05
     fresh, strange = (judged(random, 200, 0.0).cues for _ in range(2))
     strange[:, -1] += 5
-    assert (margins(fitted, fresh, "kind_weights", len(NAMES)) >= -1).mean() > 0.95
-    assert (margins(fitted, strange, "kind_weights", len(NAMES)) < -1).mean() > 0.95
+    assert (margins(fitted, fresh, "kind_weights") >= -1).mean() > 0.95
+    assert (margins(fitted, strange, "kind_weights") < -1).mean() > 0.95
 
 
 def test_the_regression_is_at_its_minimum() -> None:
@@ -66,8 +72,9 @@ def test_the_regression_is_at_its_minimum() -> None:
 def test_one_that_knows_nothing_finds_nothing_wrong() -> None:
     random = np.random.default_rng(3)
     images, lung = (random.random((4, SIZE, SIZE, 1), np.float32) for _ in range(2))
-    dice, is_known = QualityEstimator(SIZE)(images, lung)
+    dice, of_sides, is_known = QualityEstimator(SIZE)(images, lung)
     assert np.asarray(dice).tolist() == [0.5] * 4
+    assert np.asarray(of_sides).tolist() == [[0.5, 0.5]] * 4
     assert np.asarray(is_known).all()
 
 
@@ -77,7 +84,7 @@ def test_sizes(size: int) -> None:
     reduced = np.asarray(reduce(pixels))
     assert reduced.shape == (2, reduced_side(size), reduced_side(size))
     assert reduced_side(size) < 64
-    dice, _ = QualityEstimator(size)(pixels[..., None], pixels[..., None])
+    dice, _, _ = QualityEstimator(size)(pixels[..., None], pixels[..., None])
     assert dice.shape == (2,)
 
 
@@ -99,6 +106,22 @@ def named(image: np.ndarray, lung: np.ndarray) -> dict[str, float]:
         np.asarray(reduce(mask[None]))[0],
     )
     return dict(zip(NAMES, np.asarray(values)[0].tolist(), strict=True))
+
+
+def test_cues_of_a_side_are_those_of_a_mask_without_the_other() -> None:
+    _, mask = chest()
+    sure = np.clip(mask, 0.01, 0.99)
+    unsure_at_right = sure.copy()
+    unsure_at_right[:, 32:] = np.clip(mask[:, 32:], 0.01, 0.6)
+    found = np.asarray(cues_of_sides(unsure_at_right[None, ..., None]))[0]
+    for side, kept in enumerate((np.s_[:, :33], np.s_[:, 33:])):
+        alone = np.zeros_like(mask)
+        alone[kept] = unsure_at_right[kept]
+        expected = named(np.zeros_like(mask), alone)
+        assert found[side] == pytest.approx([expected["soft_dice"], expected["doubt"]], abs=1e-3)
+    assert found[0, 0] > found[1, 0]
+    assert found[0, 1] < found[1, 1]
+    assert np.isfinite(np.asarray(cues_of_sides(np.zeros((1, SIZE, SIZE, 1), np.float32)))).all()
 
 
 def test_what_the_cues_tell() -> None:

@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 from modules.preprocessing.settings import Normalization
+from modules.quality.cues import sides
 from modules.quality.estimator import QualityEstimator
 from modules.quality.grey_scale import CommonScale, find_grey_scale
 from modules.quality.learn import learn_quality
@@ -36,8 +37,22 @@ def learn(files: tuple[str, str, str]) -> QualityEstimator:
 
 def ask(estimator: QualityEstimator, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     images = images.astype(np.float32)
-    dice, is_known = estimator(tf.constant(images), network(tf.constant(images)))
-    return np.asarray(dice), np.asarray(is_known)
+    expected = estimator(tf.constant(images), network(tf.constant(images)))
+    return np.asarray(expected.dice), np.asarray(expected.is_known)
+
+
+def test_what_it_expects_of_sides(files: tuple[str, str, str]) -> None:
+    pairs = list(first_examples([files[2]], SIZE, 30).as_numpy_iterator())
+    images = np.stack([image for image, _ in pairs]).astype(np.float32)
+    truth, lung = np.stack([share for _, share in pairs]) > 127, network(tf.constant(images))
+    mask = lung.numpy() > 0.5
+    dice = []
+    for side in sides(tf.constant(mask[..., 0])):
+        of_side = np.asarray(side)[..., np.newaxis] > 0
+        both = (truth & mask & of_side).sum((1, 2, 3))
+        dice.append(2 * both / ((truth & of_side).sum((1, 2, 3)) + (mask & of_side).sum((1, 2, 3))))
+    expected = np.asarray(learn(files)(tf.constant(images), lung).dice_of_sides)
+    assert np.abs(expected.mean(0) - np.mean(dice, 1)).max() < 0.1
 
 
 def test_it_tells_good_from_bad_and_known_from_strange(files: tuple[str, str, str]) -> None:

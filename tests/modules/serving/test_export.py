@@ -27,11 +27,12 @@ Png = Callable[[NDArray[Any]], bytes]
 
 
 SAID = {
-    "lung_fraction": tf.float32, "expected_dice": tf.float32, "review": tf.bool, "review_reason": tf.string,
-    "error": tf.string,
+    "lung_fraction": tf.float32, "expected_dice": tf.float32, "expected_dice_of_sides": tf.float32, "review": tf.bool,
+    "review_reason": tf.string, "error": tf.string,
 }  # fmt: skip
 JUDGED = {
-    **dict.fromkeys((*COUNTS, "brier", "expected_dice"), tf.float32), "mask_png": tf.string, "review": tf.bool,
+    **dict.fromkeys((*COUNTS, "brier", "expected_dice", "expected_dice_of_sides"), tf.float32),
+    "mask_png": tf.string, "review": tf.bool,
 }  # fmt: skip
 
 
@@ -58,7 +59,8 @@ def test_signatures(signatures: SimpleNamespace, name: str, argument: str, outpu
         argument: spec(tf.string)
     }
     assert {key: returned_spec.dtype for key, returned_spec in returned.items()} == outputs
-    assert {key: returned_spec.shape.rank for key, returned_spec in returned.items()} == dict.fromkeys(outputs, 1)
+    shapes = {key: [None, 2] if key == "expected_dice_of_sides" else [None] for key in outputs}
+    assert {key: returned_spec.shape.as_list() for key, returned_spec in returned.items()} == shapes
 
 
 @pytest.fixture(scope="module")
@@ -218,9 +220,11 @@ def test_a_request_of_broken_files_alone(signatures: SimpleNamespace) -> None:
 
 def test_no_images_give_no_masks(signatures: SimpleNamespace) -> None:
     answer = signatures.serving_default(image_bytes=tf.constant([], tf.string))
-    assert {name: value.shape.as_list() for name, value in answer.items()} == {key: [0] for key in ("mask_png", *SAID)}
+    of_sides = {"expected_dice_of_sides": [0, 2]}
+    shapes = {key: [0] for key in ("mask_png", *SAID)} | of_sides
+    assert {name: value.shape.as_list() for name, value in answer.items()} == shapes
     counts = signatures.evaluate(examples=tf.constant([], tf.string))
-    assert {name: value.shape.as_list() for name, value in counts.items()} == {key: [0] for key in JUDGED}
+    assert {name: value.shape.as_list() for name, value in counts.items()} == {key: [0] for key in JUDGED} | of_sides
 
 
 ALONE = """

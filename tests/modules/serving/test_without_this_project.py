@@ -113,7 +113,8 @@ def test_over_rest(place: Path, expected: bytes, rest: int) -> None:
     program = program.replace("localhost:8501", f"localhost:{rest}").replace("python -c", f"{sys.executable} -c")
     assert run(place, "bash", "-euo", "pipefail", "-c", program) == expected
     [answer] = json.loads((place / "answer.json").read_bytes())["predictions"]
-    assert answer.keys() == {"mask_bytes", "lung_fraction", "expected_dice", "review", "review_reason", "error"}
+    told = {"lung_fraction", "expected_dice", "expected_dice_of_sides", "review", "review_reason", "error"}
+    assert answer.keys() == {"mask_bytes", *told}
     assert answer["error"] == ""
 
 

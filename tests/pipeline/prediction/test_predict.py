@@ -171,10 +171,13 @@ def test_what_the_model_says_of_its_mask_is_told(tmp_path: Path, monkeypatch: py
     assert (row.expected_dice, row.review, row.review_reason) == (0.75, False, "")
     assert told(prediction) == []
 
-    monkeypatch.setattr(Segmenter, "segment", lambda self, images: [Segmented(half, 0.4, "is odd")])
+    assert (row.right_expected_dice, row.left_expected_dice) == (None, None), "the model does not tell"
+
+    monkeypatch.setattr(Segmenter, "segment", lambda self, images: [Segmented(half, 0.4, "is odd", (0.3, 0.5))])
     prediction = predict(model, tmp_path / "out", inputs_of(tmp_path / "b.png"))
     [row] = prediction.measurements
     assert (row.expected_dice, row.review, row.review_reason) == (0.4, True, "is odd")
+    assert (row.right_expected_dice, row.left_expected_dice) == (0.3, 0.5)
     assert told(prediction) == [f"{tmp_path}/b.png is odd (expected Dice 0.40)"]
     assert prediction.report.review == 1
 
