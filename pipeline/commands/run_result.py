@@ -10,7 +10,7 @@ from pipeline.runners import ComponentRun
 from schema.reports.base import ReportFileError
 from schema.reports.blessing import BlessingDecision
 from schema.reports.evaluation import Evaluation
-from schema.reports.result import ComponentResult, RunResult
+from schema.reports.result import ComponentResult, RunResult, find_failures
 from schema.reports.serving import ChangeReport
 from schema.reports.study import ArmComparison, StudyResult
 
@@ -22,9 +22,7 @@ def collect_result(config: Config, runs: list[ComponentRun]) -> RunResult:
     probed = outputs.single("ServingProbe", "infra_blessing").get_int_custom_property("blessed") == 1
     version = outputs.single("Pusher", "pushed_model").get_string_custom_property("pushed_version")
     augmented = outputs.single("Augmenter", "augmented_examples")
-    failures = [f"{rule.metric} on {rule.slice}: {rule.reason}" for rule in decision.rules if not rule.passed]
-    if not probed:
-        failures.append("the exported model did not pass the serving probe; see the report")
+    failures = find_failures(decision, probed=probed)
     return RunResult(
         status="not_blessed" if failures else "blessed",
         pushed_version=version or None,

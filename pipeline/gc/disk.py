@@ -10,7 +10,8 @@ from typing import Final
 from modules.serving.serving_dir import leftovers as left_by_pushes
 from pipeline.errors import UserError
 from pipeline.gc.picture import Leftover
-from pipeline.root import ARTIFACTS_DIR, CHECKPOINTS_DIR, SERVING_DIR
+from pipeline.notify.notes import ENDED
+from pipeline.root import ARTIFACTS_DIR, CHECKPOINTS_DIR, NOTES_DIR, SERVING_DIR
 
 _WORKING: Final = ".system"
 """Of each node: where TFX keeps what a step needs while it runs."""
@@ -64,6 +65,8 @@ def find_leftovers(root: Path, made: Collection[Path]) -> Iterator[Leftover]:
     for folder in sorted((root / CHECKPOINTS_DIR).glob("*")):
         if _CHECKPOINT.fullmatch(folder.name) and all(_CHECKPOINT_FILES.fullmatch(file.name) for file in _in(folder)):
             yield _leftover(root, folder, "checkpoint of a training that was cut off", resumes=True)
+    for folder in sorted(file.parent for file in (root / NOTES_DIR).glob(f"*/{ENDED}")):
+        yield _leftover(root, folder, "notes of a run on Kubeflow, of which a webhook was told")
     for folder in left_by_pushes(serving):
         yield _leftover(root, folder, "left by a push that was killed")
     for file in sorted([*_in(root), *_in(serving)]):

@@ -71,7 +71,7 @@ class Client:
 
     def submit(self, job: Job) -> Run:
         """Upload what is new, and start a run of exactly this version in the experiment."""
-        self._check_namespace()
+        self._check_server(job.package)
         reference = self._upload(job.package, self._pipeline_id(job.package))
         now = datetime.now(timezone.utc)
         wanted = api.V2beta1Run(display_name=f"{job.package.name} {now:%Y-%m-%d %H:%M:%S}", **self._how(job, reference))
@@ -90,7 +90,7 @@ class Client:
             UserError: A schedule of another pipeline has that name; or a run of the old one is under way, which the
                 server would end with it since it is older than 2.16, and `end_runs` does not allow that.
         """
-        self._check_namespace()
+        self._check_server(job.package)
         found, pipeline_id = self._named(name), self._pipeline_id(job.package)
         if any(pipeline_of(schedule) != pipeline_id for schedule in found):
             raise UserError(f"{self._host}: the schedule '{name}' is one of another pipeline: choose another --name")
@@ -143,8 +143,13 @@ class Client:
     def _server(self) -> Server:
         return ask_server(self._client)
 
-    def _check_namespace(self) -> None:
+    def _check_server(self, package: Package) -> None:
         """Refuse before anything is uploaded: without a namespace, a pipeline would be there for all, and no run."""
+        if package.tells_its_end and self._server.refuses_last_steps:
+            raise UserError(
+                f"{self._host}: is Kubeflow Pipelines {self._server.version}, which before 2.14 starts no step that is "
+                "told how the others have ended: upgrade it, or compile without `notify`"
+            )
         if self._namespace is None and self._server.multi_user:
             raise UserError(f"{self._host}: several users share it: name your namespace with --namespace")
 

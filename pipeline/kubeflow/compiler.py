@@ -20,9 +20,11 @@ from tfx.types.channel import UnionChannel
 from pipeline.config import Config
 from pipeline.errors import UserError
 from pipeline.graph import create_pipeline
+from pipeline.kubeflow.exit_handler import add_notifier
 from pipeline.kubeflow.parameters import RunParameter, parameters_of
 from pipeline.kubeflow.settings import KubeflowSettings, Placement, Resources, kind_of
 from pipeline.kubeflow.step import ONE_OF_SEVERAL
+from pipeline.kubeflow.telling import RunTold
 from pipeline.study.graph import create_study
 from pipeline.study.plan import StudyPlan
 from schema import features
@@ -79,9 +81,11 @@ def compile_documents(config: Config, image: str, plan: StudyPlan | None = None)
         )
     )
     spec: Spec = runner.run(_graph(config, plan), write_out=False)["pipelineSpec"]
-    _refuse_unknown(spec, config.kubeflow)
     _adapt_containers(spec, config.kubeflow)
     _declare_parameters(spec, config, parameters_of(plan))
+    if config.notify.names_a_webhook and plan is None:
+        add_notifier(spec, RunTold(pipeline=config.name, root=config.root, notify=config.notify), image)
+    _set_resources(spec, config.kubeflow)
     for task in _tasks(spec).values():
         # Its key holds the ids of the inputs, and each run makes new ones from ExampleGen on: nothing would be found.
         task.pop("cachingOptions", None)
@@ -102,7 +106,20 @@ def check(spec: Spec) -> None:
     Raises:
         UserError: Names the first thing that is wrong.
     """
-    tasks = _tasks(spec)
+    for tasks in _graphs(spec):
+        _check_tasks(tasks)
+    for label, executor in _executors(spec).items():
+        if "container" not in executor and "importer" not in executor:
+            kind = next(iter(executor), "nothing")
+            name = label.removesuffix("_executor")
+            raise UserError(
+                f"component '{name}' is a {kind}, which Kubeflow cannot run: resolve inside a component instead"
+            )
+    # Strict: no field that the specification does not know.
+    json_format.ParseDict(spec, pipeline_spec_pb2.PipelineSpec())
+
+
+def _check_tasks(tasks: Spec) -> None:
     for name in tasks:
         if not _NAME.fullmatch(name):
             raise UserError(f"component '{name}': Kubeflow allows letters, digits and '-' in names: give it another id")
@@ -120,15 +137,6 @@ def check(spec: Spec) -> None:
         }
         for missing in sorted({*producers, *task.get("dependentTasks", [])} - set(tasks)):
             raise UserError(f"component '{name}' takes something of '{missing}', which is no component of the pipeline")
-    for label, executor in _executors(spec).items():
-        if "container" not in executor and "importer" not in executor:
-            kind = next(iter(executor), "nothing")
-            name = label.removesuffix("_executor")
-            raise UserError(
-                f"component '{name}' is a {kind}, which Kubeflow cannot run: resolve inside a component instead"
-            )
-    # Strict: no field that the specification does not know.
-    json_format.ParseDict(spec, pipeline_spec_pb2.PipelineSpec())
 
 
 def _graph(config: Config, plan: StudyPlan | None) -> Pipeline:
@@ -161,7 +169,7 @@ def _check_folders(config: Config) -> None:
             )
 
 
-def _refuse_unknown(spec: Spec, settings: KubeflowSettings) -> None:
+def _set_resources(spec: Spec, settings: KubeflowSettings) -> None:
     known = sorted({kind_of(name) for name in _tasks(spec)})
     for section in ("resources", "placement"):
         for name in getattr(settings, section):
@@ -169,6 +177,9 @@ def _refuse_unknown(spec: Spec, settings: KubeflowSettings) -> None:
                 raise UserError(
                     f"configuration: kubeflow.{section}: '{name}' is no component; there are {', '.join(known)}"
                 )
+    for label, executor in _executors(spec).items():
+        if resources := settings.resources.get(kind_of(label.removesuffix("_executor"))):
+            executor["container"]["resources"] = _resources(resources)
 
 
 def _adapt_containers(spec: Spec, settings: KubeflowSettings) -> None:
@@ -179,8 +190,6 @@ def _adapt_containers(spec: Spec, settings: KubeflowSettings) -> None:
         # The entry point runs the driver of ExampleGen; the backend does not know this hook.
         container.pop("lifecycle", None)
         container["command"] = [*ENTRY_POINT, f"--retries={settings.retries}", name]
-        if resources := settings.resources.get(kind_of(name)):
-            container["resources"] = _resources(resources)
     for name, task in _tasks(spec).items():
         if kind_of(name) == "ImportSchemaGen":
             # Where the package lies in the image, the entry point knows.
@@ -262,9 +271,20 @@ def _constant(value: str) -> Spec:
     return {"runtimeValue": {"constant": value}}
 
 
+def _graphs(spec: Spec) -> list[Spec]:
+    """Return the tasks of the whole, and those of a graph within it."""
+    return [one["dag"]["tasks"] for one in (spec["root"], *spec["components"].values()) if "dag" in one]
+
+
 def _tasks(spec: Spec) -> Spec:
-    tasks: Spec = spec["root"]["dag"]["tasks"]
-    return tasks
+    """Return all tasks that are steps."""
+    components = spec["components"]
+    return {
+        name: task
+        for tasks in _graphs(spec)
+        for name, task in tasks.items()
+        if "dag" not in components[task["componentRef"]["name"]]
+    }
 
 
 def _executors(spec: Spec) -> Spec:

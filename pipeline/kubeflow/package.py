@@ -31,6 +31,8 @@ class Package:
     """Where its artifacts go, if it says so; Kubeflow itself does not look there."""
     is_study: bool = False
     """Whether it compares arms."""
+    tells_its_end: bool = False
+    """Whether a last step is told how the others have ended."""
 
     @property
     def defaults(self) -> dict[str, Any]:
@@ -58,11 +60,20 @@ def read_package(path: Path) -> Package:
         parameters = spec["root"].get("inputDefinitions", {}).get("parameters", {})
         pipeline_root = spec.get("defaultPipelineRoot")
         is_study = "StudyComparison" in spec.get("components", {})
+        triggers = [task.get("triggerPolicy", {}) for task in spec["root"]["dag"]["tasks"].values()]
     except (TypeError, KeyError, AttributeError):
         raise UserError(f"{path}: is no compiled pipeline: make one with `lungseg kubeflow compile`") from None
     if schema != "2.1.0":
         raise UserError(f"{path}: has schema version {schema}, Kubeflow Pipelines takes 2.1.0: compile it again")
-    return Package(path, name, hashlib.sha256(content).hexdigest()[:_SHORT], parameters, pipeline_root, is_study)
+    return Package(
+        path,
+        name,
+        hashlib.sha256(content).hexdigest()[:_SHORT],
+        parameters,
+        pipeline_root,
+        is_study,
+        tells_its_end=any("strategy" in trigger for trigger in triggers),
+    )
 
 
 def parse_parameters(package: Package, assignments: Mapping[str, str]) -> dict[str, Any]:

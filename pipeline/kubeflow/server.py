@@ -25,8 +25,17 @@ class Server:
     @property
     def keeps_runs(self) -> bool:
         """Whether runs under way are sure to outlive the schedule that started them, when that is deleted."""
+        return self._release is not None and self._release >= (2, 16)
+
+    @property
+    def refuses_last_steps(self) -> bool:
+        """Whether it is sure to refuse a pipeline with a step that is told how the others have ended."""
+        return self._release is not None and self._release < (2, 14)
+
+    @property
+    def _release(self) -> tuple[int, int] | None:
         release = re.match(r"v?(\d+)\.(\d+)", self.version)
-        return release is not None and (int(release[1]), int(release[2])) >= (2, 16)
+        return (int(release[1]), int(release[2])) if release else None
 
 
 def ask_server(client: api.ApiClient) -> Server:

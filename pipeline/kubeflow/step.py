@@ -48,6 +48,7 @@ from components.example_gen.driver import check_spans
 from pipeline.errors import FAILED, NOT_BLESSED, WRONG_INPUT, ComponentError, UserError
 from pipeline.kubeflow.parameters import apply_parameters
 from pipeline.kubeflow.settings import kind_of
+from pipeline.kubeflow.telling import RUN_ID, TOLD, telling_of
 from schema import features
 
 TFX_VERSION: Final = "1.21.0"
@@ -90,8 +91,8 @@ class Step:
         self._mend_outputs()
         self._mend_parameters()
 
-    def run(self, beam_args: list[str]) -> None:
-        """Run the executor and write what came of it for the launcher."""
+    def run(self, beam_args: list[str]) -> tuple[Artifacts, Artifacts]:
+        """Run the executor and write what came of it for the launcher; return inputs and outputs."""
         if issubclass(self._executor_class, base_example_gen_executor.BaseExampleGenExecutor):
             self._run_driver()
         names: dict[int, str] = {}
@@ -101,6 +102,7 @@ class Step:
         start = time.monotonic()
         self._executor(beam_args).Do(inputs, outputs, properties)
         self._write(outputs, names, time.monotonic() - start)
+        return inputs, outputs
 
     def _mend_inputs(self) -> None:
         given, mended = self._input.inputs.artifacts, ExecutorInput.Inputs().artifacts
@@ -129,6 +131,8 @@ class Step:
     def _mend_parameters(self) -> None:
         values = self._input.inputs.parameter_values
         properties = json_format.MessageToDict(self._input.inputs)["parameterValues"] if values else {}
+        for name in (RUN_ID, TOLD):  # of the run, and none of the component's
+            properties.pop(name, None)
         kind = kind_of(self.component)
         apply_parameters(kind, properties)
         if kind == "ImportSchemaGen":
@@ -219,31 +223,50 @@ def main(arguments: Sequence[str]) -> None:
     Args:
         arguments: The component's id, then the flags that TFX compiles into a step; what is left is Beam's.
     """
-    parser = argparse.ArgumentParser(allow_abbrev=False)
-    parser.add_argument("component")
-    parser.add_argument("--executor_class_path", required=True)
-    parser.add_argument("--json_serialized_invocation_args", required=True)
-    parser.add_argument("--json_serialized_inputs_spec_args", default="{}")
-    given, beam_args = parser.parse_known_args(arguments)
+    given, beam_args = _parse(arguments)
     # Beam reads the process's arguments as options of its own.
     del sys.argv[1:]
     # TFX has given the root logger a handler by now, which would keep what a training tells of itself out of the log.
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", force=True)
     logging.getLogger("lungseg").setLevel(logging.INFO)
-    stopped = InterruptedError("it was told to stop (SIGTERM)")
-    signal.signal(signal.SIGTERM, lambda *_: _end(ComponentError(given.component, stopped), 128 + signal.SIGTERM))
+    telling = telling_of(given.component, given.json_serialized_invocation_args)
+
+    def stop(*_: object) -> None:
+        if telling:
+            telling.stop()
+        stopped = InterruptedError("it was told to stop (SIGTERM)")
+        _end(ComponentError(given.component, stopped), 128 + signal.SIGTERM)
+
+    signal.signal(signal.SIGTERM, stop)
     try:
         check_tfx(metadata.version("tfx"))
+        if telling:
+            telling.begin()
         step = Step(
             given.component,
             given.executor_class_path,
             given.json_serialized_invocation_args,
             given.json_serialized_inputs_spec_args,
         )
-        step.run(beam_args)
+        inputs, outputs = step.run(beam_args)
+        if telling:
+            telling.end(inputs, outputs)
     except Exception as error:
         traceback.print_exc()
-        _end(ComponentError(given.component, error), _code(error))
+        failure = ComponentError(given.component, error)
+        failure.__cause__ = error
+        if telling:
+            telling.fail(failure)
+        _end(failure, _code(error))
+
+
+def _parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+    parser = argparse.ArgumentParser(allow_abbrev=False)
+    parser.add_argument("component")
+    parser.add_argument("--executor_class_path", required=True)
+    parser.add_argument("--json_serialized_invocation_args", required=True)
+    parser.add_argument("--json_serialized_inputs_spec_args", default="{}")
+    return parser.parse_known_args(arguments)
 
 
 def _code(error: Exception) -> int:

@@ -1,1 +1,1 @@
-"""Tells a webhook what becomes of a run on this machine."""
+"""Tells a webhook what becomes of a run."""

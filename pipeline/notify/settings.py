@@ -31,7 +31,7 @@ class SecretSource(Settings):
 
 
 class NotifySettings(Settings):
-    """Which webhook is told, in CloudEvents, what becomes of a `run` on this machine (`pipeline/notify/README.md`)."""
+    """Which webhook is told, in CloudEvents, what becomes of a `run` (`pipeline/notify/README.md`)."""
 
     url: _Text | None = None
     """Of the webhook, without anything secret in it; without this key and the next, nobody is told."""
@@ -43,6 +43,11 @@ class NotifySettings(Settings):
     """How often an event is sent that the webhook does not take; each time it bears the same id."""
     seconds: Annotated[float, Field(gt=0, le=300)] = 10.0
     """How long a run waits for the webhook to take an event, all tries together; then it goes on without."""
+
+    @property
+    def names_a_webhook(self) -> bool:
+        """Whether anybody is told."""
+        return self.url is not None or self.url_from is not None
 
     @model_validator(mode="before")
     @classmethod

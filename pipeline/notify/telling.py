@@ -50,18 +50,19 @@ def telling(config: Config, webhook: Webhook | None, warn: Callable[[str], None]
     if webhook is None:
         yield _tell_nobody
         return
+    source = f"file://{quote(socket.gethostname())}{quote(str(config.root))}"
     subject = f"{config.name}/{uuid.uuid4()}"
 
     def tell(event: RunEvent) -> None:
-        if problem := webhook.send(_headers(event, config, subject), event.model_dump_json().encode()):
-            warn(f"the webhook at {webhook.host} {problem}: it may not know of {event.TYPE}")
+        if problem := send(webhook, event, source, subject, str(uuid.uuid4())):
+            warn(problem)
 
     with _before_termination(lambda: tell(RunInterrupted(pipeline=config.name, by="SIGTERM"))):
         try:
             tell(RunStarted(pipeline=config.name))
             yield tell
         except (Exception, KeyboardInterrupt) as error:
-            tell(_describe(config.name, error))
+            tell(describe(config.name, error))
             raise
 
 
@@ -78,20 +79,30 @@ def decision(result: RunResult) -> RunEvent:
     return RunNotBlessed(pipeline=result.pipeline, failures=result.failures)
 
 
-def _headers(event: RunEvent, config: Config, subject: str) -> dict[str, str]:
-    """Return the attributes of a CloudEvent as headers; `source` is the root on this machine, `subject` the run."""
-    return {
+def send(webhook: Webhook, event: RunEvent, source: str, subject: str, event_id: str) -> str | None:
+    """Send an event, and say in a line what is wrong where the webhook has not taken it.
+
+    Args:
+        webhook: Who is told.
+        event: Of a run.
+        source: A URI of where the run takes place.
+        subject: Names the run.
+        event_id: Of this event, and of none beside it from this source.
+    """
+    headers = {
         "ce-specversion": "1.0",
-        "ce-id": str(uuid.uuid4()),
-        "ce-source": f"file://{quote(socket.gethostname())}{quote(str(config.root))}",
+        "ce-id": event_id,
+        "ce-source": source,
         "ce-type": event.TYPE,
         "ce-subject": subject,
         "ce-time": datetime.now(tz=timezone.utc).isoformat().replace("+00:00", "Z"),
         "content-type": "application/json",
     }
+    problem = webhook.send(headers, event.model_dump_json().encode())
+    return problem and f"the webhook at {webhook.host} {problem}: it may not know of {event.TYPE}"
 
 
-def _describe(pipeline: str, error: BaseException) -> RunEvent:
+def describe(pipeline: str, error: BaseException) -> RunEvent:
     """Return what is told of an error: nothing of its text, unless it is ours and names neither image nor patient."""
     cause = error.__cause__ or error if isinstance(error, ComponentError) else error
     # Beam hands an interrupt on as an error, of which the text alone tells.

@@ -90,7 +90,7 @@ def open_webhook(settings: NotifySettings) -> Webhook | None:
     Raises:
         UserError: A secret cannot be read.
     """
-    if settings.url is None and settings.url_from is None:
+    if not settings.names_a_webhook:
         return None
     url = settings.url or ""
     if settings.url_from is not None:

@@ -6,9 +6,12 @@ Nothing here names an image or a patient: events leave the house.
 '{"format_version":1,"pipeline":"lungseg","version":"3"}'
 """
 
-from typing import ClassVar, Literal
+from datetime import datetime, timezone
+from typing import ClassVar, Final, Literal
 
-from schema.reports.base import Part
+from pydantic import AwareDatetime, JsonValue
+
+from schema.reports.base import Part, Report
 
 
 class RunEvent(Part):
@@ -82,3 +85,36 @@ class RunInterrupted(RunEvent):
     TYPE: ClassVar = "lungseg.run.interrupted"
 
     by: Literal["SIGTERM", "Ctrl-C"]
+
+
+EVENTS: Final = {
+    kind.TYPE: kind
+    for kind in (RunStarted, RunBlessed, RunNotBlessed, RunUnchanged, DataRefused, RunFailed, RunInterrupted)
+}
+"""Each kind by its type."""
+
+
+class StepNote(Report):
+    """What a step of a run on Kubeflow leaves to be told when the run has ended."""
+
+    FILE: ClassVar = "note.json"
+
+    component: str
+    time: AwareDatetime
+    """When it was left."""
+    type: str | None
+    """Of the event; None while the step is at work: what still lies there when all has ended was left by a step that
+    could say nothing more."""
+    data: dict[str, JsonValue]
+    """Of the event."""
+
+    @classmethod
+    def of(cls, component: str, event: RunEvent | None) -> "StepNote":
+        """Note an event of a step, now; None: it is at work."""
+        kind, data = (event.TYPE, event.model_dump(mode="json")) if event else (None, {})
+        return cls(component=component, time=datetime.now(tz=timezone.utc), type=kind, data=data)
+
+    @property
+    def event(self) -> RunEvent | None:
+        """What is to be told; None where the step was at work."""
+        return None if self.type is None else EVENTS[self.type].model_validate(self.data)

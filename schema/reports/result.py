@@ -3,7 +3,7 @@
 from typing import ClassVar, Literal
 
 from schema.reports.base import Part, Report
-from schema.reports.blessing import RuleResult
+from schema.reports.blessing import BlessingDecision, RuleResult
 from schema.reports.evaluation import Slice
 
 
@@ -13,6 +13,17 @@ class ComponentResult(Part):
     id: str
     seconds: float
     cached: bool
+
+
+def find_failures(decision: BlessingDecision, *, probed: bool) -> list[str]:
+    """Say in words why a model may not serve; nothing where it may.
+
+    Args:
+        decision: By the rules.
+        probed: Whether the exported model passed the serving probe.
+    """
+    failures = [f"{rule.metric} on {rule.slice}: {rule.reason}" for rule in decision.rules if not rule.passed]
+    return failures if probed else [*failures, "the exported model did not pass the serving probe; see the report"]
 
 
 class RunResult(Report):

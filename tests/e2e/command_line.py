@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -43,3 +45,14 @@ def run_pipeline(root: Path, data: Path, *arguments: object) -> Outcome:
     return Outcome(
         done.returncode, done.stdout + done.stderr, json.loads(result.read_text()) if result.exists() else {}
     )
+
+
+def compile_for(volume: Path, settings: dict[str, str], *options: object) -> list[dict[str, Any]]:
+    """Compile the demonstration for Kubeflow, with data and root on a volume; returns the documents."""
+    assignments = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
+    output = volume / "pipeline.yaml"
+    places = ("--data", volume / "data", "--root", volume, "--image", "lungseg:1", "--output", output)
+    assignments += ["--set", f"kubeflow.volumes={{{volume}: lungseg}}"]
+    done = lungseg("kubeflow", "compile", "--config", "demo", *places, *assignments, *options)
+    assert done.returncode == 0, done.stderr
+    return list(yaml.safe_load_all(output.read_text()))

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 import tensorflow as tf
-import yaml
-from command_line import Outcome, lungseg, run_pipeline
+from command_line import Outcome, compile_for, lungseg, run_pipeline
 from kubeflow_cluster import Cluster, Done, Json, Moments, StepError, processes
 
 from schema import record
@@ -29,16 +28,6 @@ def volume(tmp_path_factory: pytest.TempPathFactory, phantom_data: Path) -> Path
     folder = tmp_path_factory.mktemp("volume")
     shutil.copytree(phantom_data, folder / "data")
     return folder
-
-
-def compile_for(volume: Path, settings: dict[str, str], *options: object) -> list[Json]:
-    assignments = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
-    output = volume / "pipeline.yaml"
-    places = ("--data", volume / "data", "--root", volume, "--image", "lungseg:1", "--output", output)
-    assignments += ["--set", f"kubeflow.volumes={{{volume}: lungseg}}"]
-    done = lungseg("kubeflow", "compile", "--config", "demo", *places, *assignments, *options)
-    assert done.returncode == 0, done.stderr
-    return list(yaml.safe_load_all(output.read_text()))
 
 
 @pytest.fixture(scope="module")

@@ -28,6 +28,9 @@ SCHEME = "minio://"
 _CONDITION = re.compile(
     r"\(inputs\.artifacts\['(?P<key>[^']+)'\]\.artifacts\[0\]\.metadata\['(?P<name>\w+)'\] == (?P<number>[0-9.]+)\)"
 )
+_EXIT = "ALL_UPSTREAM_TASKS_COMPLETED"
+_RUN_ID, _STATUS = "{{$.pipeline_job_uuid}}", "{{status}}"
+"""Values beside the parameters: the run's id by its placeholder, and the state of the others for a last task."""
 Json = dict[str, Any]
 Launch = Callable[[str, list[str]], "subprocess.CompletedProcess[str] | None"]
 """Runs a step's command line in what stands for its pod: component and command in, what became of it out; None where
@@ -90,19 +93,46 @@ class Cluster:
         assert set(parameters) <= set(declared)
         values = {name: parameters.get(name, parameter.get("defaultValue")) for name, parameter in declared.items()}
         assert None not in values.values(), "the API server refuses a run without a value for each parameter"
-        run_root = f"{SCHEME}mlpipeline/v2/artifacts/{spec['pipelineInfo']['name']}/{uuid.uuid4()}"
+        run_id = str(uuid.uuid4())
         done = dict(earlier or {})
-        for name in _in_order(spec["root"]["dag"]["tasks"]):
-            task = spec["root"]["dag"]["tasks"][name]
-            if name in done or not set(task.get("dependentTasks", [])) <= set(done):
-                continue  # Argo leaves out what comes after a task that is left out
-            inputs = _inputs(task, values, done)
-            if not _is_met(task.get("triggerPolicy", {}).get("condition"), inputs):
-                continue
-            container = spec["deploymentSpec"]["executors"][_component(spec, task)["executorLabel"]]["container"]
-            outputs = _outputs(spec, task, f"{run_root}/{name}")
-            done[name] = self._run_task(name, container, inputs, outputs, task.get("retryPolicy", {}))
+        self._run_graph(spec, spec["root"]["dag"]["tasks"], {**values, _RUN_ID: run_id}, done)
         return done
+
+    def _run_graph(self, spec: Json, tasks: Json, values: Json, done: dict[str, Done]) -> None:
+        """Runs tasks, and adds what became of them."""
+        exits = [name for name, task in tasks.items() if task.get("triggerPolicy", {}).get("strategy") == _EXIT]
+        for name in _in_order({name: task for name, task in tasks.items() if name not in exits}):
+            task = tasks[name]
+            if "dag" not in _component(spec, task):
+                self._run_step(spec, name, task, values, done)
+                continue
+            state = "FAILED"
+            try:
+                self._run_inner(spec, task, values, done)
+                state = "COMPLETE"
+            finally:
+                for last in exits:
+                    assert tasks[last]["dependentTasks"] == [name], "a last task is a hook of one other"
+                    self._run_step(spec, last, tasks[last], {**values, _STATUS: {"state": state}}, done)
+
+    def _run_inner(self, spec: Json, task: Json, values: Json, done: dict[str, Done]) -> None:
+        component = _component(spec, task)
+        given = _inputs(task, values, done)["parameterValues"]
+        assert set(given) == set(component["inputDefinitions"]["parameters"])
+        self._run_graph(spec, component["dag"]["tasks"], {**given, _RUN_ID: values[_RUN_ID]}, done)
+
+    def _run_step(self, spec: Json, name: str, task: Json, values: Json, done: dict[str, Done]) -> None:
+        waits_for = set() if _STATUS in values else set(task.get("dependentTasks", []))
+        if name in done or not waits_for <= set(done):
+            return  # Argo leaves out what comes after a task that is left out
+        inputs = _inputs(task, values, done)
+        if not _is_met(task.get("triggerPolicy", {}).get("condition"), inputs):
+            return
+        assert set(inputs["parameterValues"]) <= set(_component(spec, task)["inputDefinitions"]["parameters"])
+        container = spec["deploymentSpec"]["executors"][_component(spec, task)["executorLabel"]]["container"]
+        run_root = f"{SCHEME}mlpipeline/v2/artifacts/{spec['pipelineInfo']['name']}/{values[_RUN_ID]}"
+        outputs = _outputs(spec, task, f"{run_root}/{name}")
+        done[name] = self._run_task(name, container, inputs, outputs, task.get("retryPolicy", {}))
 
     def path(self, artifact: Json) -> Path:
         """Where the store has an artifact."""
@@ -137,7 +167,8 @@ class Cluster:
         return self._launch(name, [*container["command"], *arguments])
 
     def _publish(self, outputs: Json) -> dict[str, Json]:
-        written = json.loads(self._copy(outputs["outputFile"]).read_text()).get("artifacts", {})
+        file = self._copy(outputs["outputFile"])
+        written = json.loads(file.read_text()).get("artifacts", {}) if file.exists() else {}
         published = {}
         for key, artifacts in outputs["artifacts"].items():
             if key == "executor-logs":
@@ -252,7 +283,12 @@ def _inputs(task: Json, values: Mapping[str, Any], done: Mapping[str, Done]) -> 
     parameters = {}
     for name, parameter in inputs.get("parameters", {}).items():
         constant = parameter.get("runtimeValue", {}).get("constant")
-        parameters[name] = values[parameter["componentInputParameter"]] if constant is None else constant
+        if "taskFinalStatus" in parameter:
+            parameters[name] = values[_STATUS]
+        elif constant is None:
+            parameters[name] = values[parameter["componentInputParameter"]]
+        else:
+            parameters[name] = values[_RUN_ID] if constant == _RUN_ID else constant
     artifacts = {}
     for key, artifact in inputs.get("artifacts", {}).items():
         source = artifact["taskOutputArtifact"]

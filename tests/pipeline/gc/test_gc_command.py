@@ -113,7 +113,9 @@ def test_the_volume_of_a_cluster(lungseg: Lungseg, tmp_path: Path) -> None:
     assert (program, command) == ("lungseg", "gc")
     old, young = (tmp_path / "checkpoints" / (digit * 16) for digit in "12")
     data = tmp_path / "data/span-1/records-0"
-    for path in (old / "checkpoint.npz", young / "checkpoint.npz", data, tmp_path / "serving/1/saved_model.pb"):
+    told, under_way = tmp_path / "notes/1/ended", tmp_path / "notes/2/Trainer/note.json"
+    left = (old / "checkpoint.npz", young / "checkpoint.npz", data, tmp_path / "serving/1/saved_model.pb")
+    for path in (*left, told, under_way):
         path.parent.mkdir(parents=True)
         path.touch()
         if path != young / "checkpoint.npz":
@@ -123,6 +125,8 @@ def test_the_volume_of_a_cluster(lungseg: Lungseg, tmp_path: Path) -> None:
     assert (code, errors) == (0, ""), output
     assert not old.exists()
     assert (young / "checkpoint.npz").exists()
+    assert not told.parent.exists()
+    assert under_way.exists(), "a webhook is yet to be told of it"
     assert data.exists()
     assert (tmp_path / "serving/1/saved_model.pb").exists()
     assert not (tmp_path / ".lock").exists()

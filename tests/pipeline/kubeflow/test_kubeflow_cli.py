@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from loaded_modules import SLOW_TO_IMPORT, run_and_list_modules
 
 from pipeline.errors import UserError
@@ -132,6 +133,29 @@ def test_a_schedule_whose_run_is_under_way(kubeflow: Kubeflow, lungseg: Lungseg,
     assert lungseg(*again, "--end-runs")[0] == 0
     assert kubeflow.runs == []
     assert lungseg("kubeflow", "schedule", "delete", "weekly", "--host", kubeflow.host, "--end-runs")[0] == 0
+
+
+@pytest.mark.parametrize("command", ["submit", "schedule set"])
+def test_a_server_that_starts_no_last_step(
+    kubeflow: Kubeflow, lungseg: Lungseg, write_pipeline: WritePipeline, command: str
+) -> None:
+    path = write_pipeline()
+    spec, platform = yaml.safe_load_all(path.read_text())
+    spec["root"]["dag"]["tasks"]["step"]["triggerPolicy"] = {"strategy": "ALL_UPSTREAM_TASKS_COMPLETED"}
+    path.write_text(yaml.safe_dump_all([spec, platform]))
+    kubeflow.tag = "2.5.0"
+    options = ("--name", "weekly", "--cron", CRON) if command == "schedule set" else ()
+    call = ("kubeflow", *command.split(), path, *options, "--host", kubeflow.host)
+    code, _, errors = lungseg(*call)
+    assert code == 2
+    assert errors == (
+        f"lungseg: {kubeflow.host}: is Kubeflow Pipelines 2.5.0, which before 2.14 starts no step that is told how the "
+        "others have ended: upgrade it, or compile without `notify`\n"
+    )
+    assert kubeflow.writes() == []
+    for tag in ("2.14.0", ""):
+        kubeflow.tag = tag
+        assert lungseg(*call)[0] == 0
 
 
 def test_dry_runs_print_and_send_nothing(kubeflow: Kubeflow, lungseg: Lungseg, write_pipeline: WritePipeline) -> None:

@@ -17,6 +17,8 @@ from tfx.types import standard_artifacts
 from components.data_gate.errors import DataError
 from pipeline.errors import UserError
 from pipeline.kubeflow import step
+from pipeline.notify.notes import RunNotes
+from schema.reports.events import RunFailed, RunInterrupted
 
 Json = dict[str, Any]
 Call = Callable[..., tuple[Json, int]]
@@ -56,6 +58,7 @@ def call(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Call:
 
     def run(do: Callable[..., None], inputs: Json | None = None, component: str = "Step") -> tuple[Json, int]:
         monkeypatch.setattr(Recorder, "do", staticmethod(do))
+        ends.clear()
         blessing = {"instanceSchema": "title: tfx.ModelBlessing\ntype: object\n"}
         logs = {"schemaTitle": "system.Artifact"}
         invocation = {
@@ -209,6 +212,34 @@ def test_being_told_to_stop(call: Call, capfd: pytest.CaptureFixture[str]) -> No
     written, code = call(lambda *_: os.kill(os.getpid(), signal.SIGTERM), component="Trainer")
     assert (written, code) == ({}, 143)
     assert capfd.readouterr().err.splitlines()[-1] == "lungseg: Trainer failed: it was told to stop (SIGTERM)"
+
+
+def test_what_is_left_to_be_told(call: Call, tmp_path: Path) -> None:
+    told = {"pipeline": "clinic", "root": str(tmp_path), "notify": {"url": "http://localhost:1"}}
+    given = {"parameterValues": {"count": 3.0, "run_id": "run-1", "told": json.dumps(told)}}
+    notes = RunNotes(tmp_path, "run-1")
+    seen: list[Any] = []
+
+    def work(_: Any, __: Any, properties: Any) -> None:
+        seen.append(properties)
+        assert [note.event for note in notes.read()] == [None], "it is at work"
+
+    def fail(*_: Any) -> None:
+        raise ValueError("image of P1")
+
+    def stop(*_: Any) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    ends = {}
+    for do in (work, fail, stop, work):
+        code = call(do, given, component="Trainer")[1]
+        ends[do.__name__, code] = [note.event for note in notes.read()]
+    assert ends == {
+        ("work", 0): [],
+        ("fail", 1): [RunFailed(pipeline="clinic", component="Trainer", cause="ValueError")],
+        ("stop", 143): [RunInterrupted(pipeline="clinic", by="SIGTERM")],
+    }
+    assert seen == [{"count": 3}] * 2, "the component knows nothing of it"
 
 
 def test_the_schema_is_that_of_the_package(call: Call) -> None:
