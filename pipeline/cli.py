@@ -188,7 +188,7 @@ def study(
         typer.Option(help="Folder for everything that the study writes; lungseg-study, if nothing names one."),
     ] = None,
     arms: Arms = "copies",
-    seeds: Seeds = 1,
+    seeds: Seeds = 3,
     folds: Folds = None,
     verbose: Verbose = False,
 ) -> None:

@@ -121,22 +121,21 @@ def fit_estimator(
     everything = np.concatenate([originals.cues, stressed.cues, likely]).astype(np.float64)
     mean, deviation = everything.mean(0), everything.std(0) + _LEAST_DEVIATION
 
-    def fit(first: Floats, second: Floats, truth: Doubles) -> Doubles:
-        columns = first.shape[1]
+    def fit(first: Floats, second: Floats, of_first: Doubles, of_second: Doubles) -> Doubles:
+        columns, sizes = first.shape[1], [len(first), len(second)]
         scaled = (np.concatenate([first, second]) - mean[:columns]) / deviation[:columns]
-        sizes = [len(first), len(second)]
-        return _fit_logistic(np.asarray(_expand(scaled, np)), truth, 0.5 / np.repeat(sizes, sizes))
+        terms, truth = np.asarray(_expand(scaled, np)), np.concatenate([of_first, of_second])
+        return _fit_logistic(terms, truth, 0.5 / np.repeat(sizes, sizes))
 
-    both = (originals, stressed)
-    have_lung = [np.isfinite(judged.dice_of_sides) for judged in both]
-    dice_weights = fit(
-        *[judged.cues[:, :OF_THE_MASK] for judged in both], np.concatenate([judged.dice for judged in both])
-    )
+    dice_weights = fit(originals.cues[:, :OF_THE_MASK], stressed.cues[:, :OF_THE_MASK], originals.dice, stressed.dice)
+    have_lung, still_have = (np.isfinite(judged.dice_of_sides) for judged in (originals, stressed))
     side_weights = fit(
-        *[judged.cues_of_sides[there] for judged, there in zip(both, have_lung, strict=True)],
-        np.concatenate([judged.dice_of_sides[there] for judged, there in zip(both, have_lung, strict=True)]),
+        originals.cues_of_sides[have_lung],
+        stressed.cues_of_sides[still_have],
+        originals.dice_of_sides[have_lung],
+        stressed.dice_of_sides[still_have],
     )
-    kind_weights = fit(likely, unlikely, np.repeat([1.0, 0.0], [len(likely), len(unlikely)]))
+    kind_weights = fit(likely, unlikely, np.ones(len(likely)), np.zeros(len(unlikely)))
     estimator = QualityEstimator(image_size)
     values = (*atlases, mean, deviation, dice_weights, side_weights, kind_weights)
     estimator.set_weights([np.asarray(value, np.float32) for value in values])

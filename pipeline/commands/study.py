@@ -12,7 +12,7 @@ from schema.reports.study import StudyResult
 
 
 def study(
-    config: Config, *, arms: str = "copies", seeds: int = 1, folds: int | None = None, verbose: bool = False
+    config: Config, *, arms: str = "copies", seeds: int = 3, folds: int | None = None, verbose: bool = False
 ) -> None:
     """Train all arms and compare them; everything that the study writes is under the configuration's root.
 

@@ -73,7 +73,7 @@ def compile_(
     set_: Set = None,
     study: Annotated[bool, typer.Option("--study", help="What `lungseg study` does, instead of a run.")] = False,
     arms: Arms = "copies",
-    seeds: Seeds = 1,
+    seeds: Seeds = 3,
     folds: Folds = None,
     output: Annotated[Path, typer.Option(help="The file to write.")] = Path("pipeline.yaml"),
 ) -> None:

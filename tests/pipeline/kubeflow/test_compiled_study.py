@@ -179,7 +179,7 @@ class TestCommand:
                 "a study trains from scratch: set tune.trials to 0 and train.warm_start to false",
             ),
             (
-                ("--study", "--arms", "seeds.yaml"),
+                ("--study", "--arms", "seeds.yaml", "--seeds", 1),
                 "arms 'a' and 'b' differ in train.seed alone, and each is trained once: that compares two seeds, so "
                 "give --seeds 2 or more",
             ),
