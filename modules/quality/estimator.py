@@ -7,6 +7,7 @@ fractional ones of the Dice, of masks and of their sides (Papke and Wooldridge, 
 >>> expected_dice, of_sides, is_known = estimator(images, lung)
 """
 
+from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 import keras
@@ -52,6 +53,10 @@ class Judged(NamedTuple):
     dice: Doubles
     cues_of_sides: Floats
     dice_of_sides: Doubles
+
+    def of(self, images: Sequence[bool]) -> "Judged":
+        """Return what is known of some of the images, given whether each is one of them."""
+        return Judged(self.cues[images], self.dice[images], self.cues_of_sides[images], self.dice_of_sides[images])
 
 
 class Expected(NamedTuple):

@@ -82,7 +82,7 @@ def learn_quality(
         atlases,
         of_originals,
         # What shows no lungs has no mask that could be better or worse.
-        Judged(*[values[shows_lungs] for values in of_stressed]),
+        of_stressed.of(shows_lungs),
         likely=np.concatenate([of_known.cues, of_originals.cues]),
         unlikely=of_stressed.cues[is_other],
     )

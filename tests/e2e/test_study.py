@@ -6,10 +6,10 @@ import signal
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 import pytest
 from command_line import lungseg, started
+from PIL import Image
 
 from schema.reports.study import StudyResult
 from schema.reports.training import TrainingHistory
@@ -161,12 +161,11 @@ def test_spoilt_masks_are_among_the_most_doubtful(tmp_path: Path) -> None:
     with (drawn / "metadata.csv").open() as file:
         patients = {row["patient_id"]: row["image"] for row in csv.DictReader(file)}
     spoilt = list(patients.values())[5:165:20]
-    masks = {name: cv2.imread(str(drawn / "masks" / f"{name}.png"), cv2.IMREAD_UNCHANGED) for name in spoilt}
-    for name, other in zip(spoilt[:4], (*spoilt[1:4], spoilt[0]), strict=True):
-        cv2.imwrite(str(drawn / "masks" / f"{name}.png"), masks[other])
-    for name in spoilt[4:]:
-        shifted = cv2.warpAffine(masks[name], np.float32([[1, 0, 9], [0, 1, -6]]), (128, 128))
-        cv2.imwrite(str(drawn / "masks" / f"{name}.png"), shifted)
+    files = [drawn / "masks" / f"{name}.png" for name in spoilt]
+    masks = [np.asarray(Image.open(file)) for file in files]
+    swapped, shifted = (*masks[1:4], masks[0]), [np.roll(mask, (-6, 9), axis=(0, 1)) for mask in masks[4:]]
+    for path, mask in zip(files, (*swapped, *shifted), strict=True):
+        Image.fromarray(mask).save(path)
     assert lungseg("ingest", "--layout", "folder", "--input", drawn, "--output", data, "--size", 128).returncode == 0
 
     settings = ("--config", "demo", "--set", "model.image_size=64", "--seeds", 1, "--folds", 5)

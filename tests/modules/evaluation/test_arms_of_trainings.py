@@ -36,8 +36,8 @@ class Images(NamedTuple):
 def draw(patients: range) -> Images:
     """One image of each patient."""
     drawn = [phantom(0, patient, 1, SIZE) for patient in patients]
-    pixels, masks = (np.stack(part)[..., np.newaxis].astype(np.float32) / 255 for part in zip(*drawn, strict=True))
-    return Images(pixels, masks)
+    pixels, masks = (np.stack(part)[..., np.newaxis] for part in zip(*drawn, strict=True))
+    return Images(np.divide(pixels, 255, dtype=np.float32), np.divide(masks, 255, dtype=np.float32))
 
 
 class Trainer:
