@@ -23,7 +23,7 @@ def name_of(path: Path) -> str:
 
 def imports_of(path: Path) -> set[str]:
     """Modules of the product that a file imports, also those within functions."""
-    imports = (code_version._path_of(name) for name in code_version._imports(path))
+    imports = (code_version._path_of(name) for name in code_version._imports(path.read_bytes()))
     return {name_of(imported) for imported in imports if imported is not None and imported != path}
 
 

@@ -15,6 +15,7 @@ from schema.reports.base import Report, ReportFileError
 from schema.reports.blessing import BlessingDecision, RuleResult
 from schema.reports.estimate import Estimate
 from schema.reports.evaluation import Evaluation, Slice
+from schema.reports.events import RunFailed, StepNote
 from schema.reports.prediction import PredictingModel, PredictionReport, TrainingData
 from schema.reports.probe import Latency, ProbeCheck, ProbeResult
 from schema.reports.result import ComponentResult, RunResult
@@ -99,6 +100,7 @@ EXAMPLES: tuple[Report, ...] = (
         ),
         code_version="5d41", found=3, segmented=2, refused=1, refusals={"unreadable": 1}, reused=0, review=1, seconds=2,
     ),
+    StepNote.of("Trainer", RunFailed(pipeline="lungseg", component="Trainer", cause="ValueError")),
     TrainingHistory(figures={"loss": [0.5, None], "val_dice": [0.8, 0.9]}),
     ValidationReport(limits={"ignore": []}, sets=[SET], leaks=Leaks(total=1, named=[LEAK]), left_out=0),
 )  # fmt: skip
