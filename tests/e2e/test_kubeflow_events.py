@@ -65,7 +65,7 @@ def test_a_run_that_the_gate_stops(volume: Path, cluster: Cluster) -> None:
     with WebhookServer() as server:
         shutil.copytree(volume / "data", volume / "north")
         documents = compile_told(volume, server, "--external", f"north={volume / 'north'}")
-        with pytest.raises(StepError, match="DataGate failed"):
+        with pytest.raises(StepError, match="DataGate is not started again"):
             cluster.run(documents, {})
     assert server.types == ["started", "data_refused"]
     (refused,) = data(server)
