@@ -225,11 +225,10 @@ def config_(
 @app.command()
 def predict(
     images: Annotated[
-        list[Path],
+        list[str],
         typer.Argument(
-            metavar="PATH...",
+            metavar="PATH|URL...",
             help="Radiographs (PNG, JPEG, TIFF, DICOM), CT volumes (NIfTI, DICOM series), folders, patterns.",
-            callback=check_local,
         ),
     ],
     model: Annotated[

@@ -1,7 +1,7 @@
 """Finds the files that a user means: named, in folders, or by patterns.
 
->>> find_files([Path("scans"), Path("more/*.png")], recursive=True)
-[PosixPath('scans/a.dcm'), PosixPath('scans/2026/b.png'), PosixPath('more/c.png')]
+>>> find_files(["scans", "s3://clinic/more/*.png"], recursive=True)
+['scans/a.dcm', 'scans/2026/b.png', 's3://clinic/more/c.png']
 """
 
 import glob
@@ -12,29 +12,33 @@ from typing import Final
 
 from pipeline.errors import UserError
 from pipeline.ingest.formats.extensions import IMAGE_EXTENSIONS, VOLUME_EXTENSIONS, is_bare_dicom
-from pipeline.ingest.storage.files import read_head
+from pipeline.ingest.storage.files import is_local, match_files, read_head
 
 _EXTENSIONS: Final = (*IMAGE_EXTENSIONS, *VOLUME_EXTENSIONS)
 _DIRECTORY: Final = "DICOMDIR"  # the table of contents of a disc, which is DICOM as well
 
 
-def find_files(paths: Sequence[Path], *, recursive: bool = False, without: Path | None = None) -> list[Path]:
+def find_files(paths: Sequence[str], *, recursive: bool = False, without: Path | None = None) -> list[str]:
     """Return the files of images and volumes, in the order given, each once.
 
     A file that is named is taken whatever its name. In folders, and of what a pattern matches, those are taken that
     have the extension of an image or a volume, or are DICOM without one; they are sorted, and hidden ones passed over.
+    A URL that holds `*`, `?` or `[` is a pattern.
 
     Args:
-        paths: Files, folders, and patterns such as `scans/**/*.dcm`.
+        paths: Files, folders, and patterns such as `scans/**/*.dcm`; also as URLs of a store.
         recursive: Whether folders in folders are looked into.
         without: A folder that is passed over, with all that is in it.
 
     Raises:
-        UserError: A path does not exist, or a folder or pattern leads to no image.
+        UserError: A path does not exist, a folder or pattern leads to no image, or a store cannot be reached.
     """
-    found: dict[Path, None] = {}
+    found: dict[str, None] = {}
     for path in paths:
-        files = list(_find(path, recursive, without))
+        if is_local(path):
+            files = [str(file) for file in _find(Path(path), recursive, without)]
+        else:
+            files = _find_in_store(path, recursive)
         if not files:
             deeper = " below it" if recursive else ""
             raise UserError(f"'{path}' holds no images ({', '.join(_EXTENSIONS)}){deeper}")
@@ -62,6 +66,19 @@ def _find(path: Path, recursive: bool, without: Path | None) -> Iterator[Path]:
         raise UserError(f"image '{path}' does not exist")
 
 
+def _find_in_store(url: str, recursive: bool) -> list[str]:
+    matched, is_pattern = match_files(url), glob.has_magic(url)
+    if not is_pattern:
+        inside = match_files(f"{url.rstrip('/')}/{'**' if recursive else '*'}")
+        if matched and not inside:
+            return matched
+        matched = inside
+    if not matched:
+        missing = f"pattern '{url}' matches nothing" if is_pattern else f"'{url}' is no file, and no folder with files"
+        raise UserError(missing)
+    return [file for file in matched if "/." not in file and _looks_like_image(file)]
+
+
 def _list_folder(folder: Path, recursive: bool, without: Path | None) -> Iterator[Path]:
     """Yield the images in a folder, then those of its folders."""
     try:
@@ -82,6 +99,11 @@ def _is_same(folder: Path, other: Path | None) -> bool:
 
 
 def _is_image(file: Path) -> bool:
-    if file.name.startswith(".") or file.name.upper() == _DIRECTORY or not file.is_file():
+    return not file.name.startswith(".") and file.is_file() and _looks_like_image(str(file))
+
+
+def _looks_like_image(file: str) -> bool:
+    name = os.path.basename(file)
+    if not name or name.upper() == _DIRECTORY:  # of a store, a folder may be an object without a name
         return False
-    return file.name.lower().endswith(_EXTENSIONS) or is_bare_dicom(file.name, lambda: read_head(str(file)))
+    return name.lower().endswith(_EXTENSIONS) or is_bare_dicom(name, lambda: read_head(file))

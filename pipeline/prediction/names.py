@@ -1,6 +1,6 @@
 """Names of results: those of the inputs, with as much of their folders as tells them apart.
 
->>> distinct_names([Path("north/a.png"), Path("south/a.png"), Path("south/b.png")])
+>>> distinct_names(["north/a.png", "south/a.png", "s3://clinic/b.png"])
 ['north-a', 'south-a', 'b']
 """
 
@@ -9,15 +9,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.ingest.formats.extensions import stem_of
+from pipeline.ingest.storage.files import absolute
 
 
-def distinct_names(paths: Sequence[Path]) -> list[str]:
-    """Return a name for each path, no two of which are alike even where capitals are not told from small letters.
+def distinct_names(paths: Sequence[str]) -> list[str]:
+    """Return a name for each path or URL, no two alike even where capitals are not told from small letters.
 
     A name is what is left of the file's without its extension. Where that is not enough, the extension is kept of those
     in one folder, and folders are put before it.
     """
-    whole = [Path(to_text(path.absolute())) for path in paths]
+    # Of a URL, the bucket counts as a folder.
+    whole = [Path("/", to_text(absolute(path)).rpartition("://")[2]) for path in paths]
     stems = [stem_of(path.name) or path.name for path in whole]
     places = [(path.parent, _key(stem)) for path, stem in zip(whole, stems, strict=True)]
     sharing = Counter(places)
@@ -34,9 +36,9 @@ def distinct_names(paths: Sequence[Path]) -> list[str]:
             depths[index] += 1
 
 
-def to_text(path: Path) -> str:
+def to_text(path: str) -> str:
     """Return a path as text that can be written anywhere: names of files may hold bytes that are none."""
-    return str(path).encode("utf-8", "backslashreplace").decode()
+    return path.encode("utf-8", "backslashreplace").decode()
 
 
 def _key(name: str) -> str:

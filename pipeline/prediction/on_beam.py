@@ -24,6 +24,7 @@ from apache_beam.utils.shared import Shared
 from pipeline.errors import ComponentError, UserError, causes_raised
 from pipeline.ingest.beam.pickling import pack, unpack
 from pipeline.ingest.beam.progress import repeated
+from pipeline.ingest.storage.files import absolute
 from pipeline.ingest.storage.tfrecord import write_record
 from pipeline.prediction.inputs import Input
 from pipeline.prediction.step import Done, Run, Step, WriteError, batches, writing
@@ -140,4 +141,4 @@ def _own_folder(output: Path) -> Iterator[Path]:
 
 
 def _absolute(input_: Input) -> Input:
-    return replace(input_, files=tuple(file.absolute() for file in input_.files))
+    return replace(input_, files=tuple(map(absolute, input_.files)))

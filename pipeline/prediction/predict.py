@@ -1,6 +1,6 @@
 """Segments everything that a user names, and tells what became of it.
 
->>> inputs = list_inputs(find_files([Path("scans")]))
+>>> inputs = list_inputs(find_files(["scans", "s3://clinic/*.png"]))
 >>> prediction = predict(Path("run/serving"), Path("masks"), inputs)
 >>> prediction.report.refusals
 {'unreadable': 2}
@@ -18,7 +18,7 @@ from pipeline.cli_options import OutputFormat, Overlays
 from pipeline.errors import ComponentError, UserError
 from pipeline.ingest.formats.base import ImageError
 from pipeline.prediction.formats import FormatError, choose_format
-from pipeline.prediction.inputs import Input
+from pipeline.prediction.inputs import Input, folder_of
 from pipeline.prediction.measurements import MEASUREMENTS_FILE, write_measurements
 from pipeline.prediction.model import Model, find_drift, open_model
 from pipeline.prediction.receipts import find_receipt
@@ -79,7 +79,7 @@ def predict(
         ComponentError: What ran the step failed, or lost inputs.
     """
     start = time.monotonic()
-    if output.resolve() in {file.parent.resolve() for input_ in inputs for file in input_.files}:
+    if output.resolve() in {Path(folder_of(file)).resolve() for input_ in inputs for file in input_.files}:
         raise UserError(f"'{output}' holds the images themselves: name another folder for the masks")
     rows = dict(_refuse_formats(inputs, format_))
     model = open_model(model_dir)

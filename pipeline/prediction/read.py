@@ -5,9 +5,9 @@
 [(2048, 2500)]
 """
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -106,7 +106,7 @@ def read(input_: Input) -> Radiograph | Scan:
     if input_.kind == "series":
         return _read_series(input_.files)
     [file] = input_.files
-    data = read_file(str(file))
+    data = read_file(file)
     if input_.kind == "nifti":
         return _check_scan(Scan(decode_nifti(data)))
     pixels = decode_image(data).pixels
@@ -117,18 +117,18 @@ def read(input_: Input) -> Radiograph | Scan:
         return Radiograph(pixels, header, _read_scale(header), _is_right_at_left(header))
 
 
-def _read_series(files: Sequence[Path]) -> Scan:
+def _read_series(files: Sequence[str]) -> Scan:
     placed: list[tuple[NDArray[np.float64], Dataset]] = []
 
     def read_slices() -> Iterator[DicomSlice]:
         for file in files:
             try:
-                data = read_file(str(file))
+                data = read_file(file)
                 slice_ = decode_slice(data)
                 with hide_values():
                     placed.append((slice_.position, parse_header(data)))
             except ImageError as error:
-                raise ImageError(f"has the slice {file.name}, which {error}") from error
+                raise ImageError(f"has the slice {os.path.basename(file)}, which {error}") from error
             normals.append(np.cross(*slice_.orientation))
             yield slice_
 

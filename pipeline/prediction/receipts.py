@@ -8,12 +8,14 @@ By receipts a later call knows what is missing, without a model and without read
 """
 
 import hashlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from pydantic import ValidationError
 
+from pipeline.ingest.storage.files import version_of
 from pipeline.prediction.inputs import Input
 from schema.files import write_whole
 from schema.reports.base import Part
@@ -38,12 +40,11 @@ def stamp(input_: Input) -> str:
     """Identify the state of an input's files by their names, sizes and times of change, in hexadecimal.
 
     Raises:
-        OSError: One of them is gone.
+        OSError: One of them is gone, or its store cannot be reached.
     """
     digest = hashlib.sha256()
     for file in input_.files:
-        status = file.stat()
-        digest.update(repr((file.name, status.st_size, status.st_mtime_ns)).encode())
+        digest.update(repr((os.path.basename(file), *version_of(file))).encode())
     return digest.hexdigest()
 
 

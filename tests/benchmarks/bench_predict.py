@@ -60,7 +60,7 @@ def run_predict(model: Path, images: Path, output: Path, *, draws_overlays: bool
     from pipeline.prediction.predict import predict
 
     overlays = Overlays.PNG if draws_overlays else Overlays.NONE
-    report = predict(model, output, list_inputs(find_files([images])), overlays=overlays).report
+    report = predict(model, output, list_inputs(find_files([str(images)])), overlays=overlays).report
     assert report.segmented == report.found, report
 
 

@@ -12,10 +12,9 @@ from pathlib import Path
 import pytest
 import threshold_model
 from flink_cluster import FlinkCluster
+from predicting import inputs_of
 
 from pipeline.commands.phantoms import write_phantoms
-from pipeline.prediction.find import find_files
-from pipeline.prediction.inputs import list_inputs
 from pipeline.prediction.on_beam import on_beam
 from pipeline.prediction.predict import OutputError, predict
 
@@ -41,7 +40,7 @@ def test_a_dead_task_manager_costs_no_image(cluster: FlinkCluster, model: Path, 
     images = tmp_path / "phantoms" / "images"
     for name in sorted(os.listdir(images))[:: IMAGES // 4]:
         (images / name).write_bytes(b"")
-    inputs = list_inputs(find_files([images]))
+    inputs = inputs_of(images)
     here = predict(model, tmp_path / "here", inputs)
     with ThreadPoolExecutor(1) as thread:
         where = partial(on_beam, beam_args=cluster.beam.arguments())
@@ -59,7 +58,7 @@ def test_a_dead_task_manager_costs_no_image(cluster: FlinkCluster, model: Path, 
 
 def test_what_cannot_be_written_there(cluster: FlinkCluster, model: Path, tmp_path: Path) -> None:
     write_phantoms(tmp_path / "phantoms", 20, seed=0, size=SIZE)
-    inputs = list_inputs(find_files([tmp_path / "phantoms" / "images"]))
+    inputs = inputs_of(tmp_path / "phantoms" / "images")
     (tmp_path / "out" / f"{inputs[12].name}_mask.png").mkdir(parents=True)
     with pytest.raises(OutputError) as caught:
         predict(model, tmp_path / "out", inputs, where=partial(on_beam, beam_args=cluster.beam.arguments()))

@@ -12,8 +12,8 @@ Segment = Callable[..., Prediction]
 """Segments paths, see the fixture `segment`."""
 
 
-def inputs_of(*paths: Path, recursive: bool = False) -> list[Input]:
-    return list_inputs(find_files(paths, recursive=recursive))
+def inputs_of(*paths: Path | str, recursive: bool = False) -> list[Input]:
+    return list_inputs(find_files([str(path) for path in paths], recursive=recursive))
 
 
 def read_table(folder: Path) -> list[dict[str, str]]:

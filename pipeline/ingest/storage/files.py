@@ -6,6 +6,7 @@ b'\x89PNG'
 Beam takes seconds to import: what a local path needs is done without it.
 """
 
+import errno
 import os
 import posixpath
 import re
@@ -32,6 +33,11 @@ def join(folder: str, name: str) -> str:
     if not is_local(name):
         return name
     return os.path.join(folder, name) if is_local(folder) else posixpath.join(folder, name)
+
+
+def absolute(path: str) -> str:
+    """Return a path as other processes find it; a URL stays as it is."""
+    return os.path.join(os.getcwd(), path) if is_local(path) else path
 
 
 def base_name(path: str) -> str:
@@ -85,6 +91,40 @@ def list_files(folder: str, levels: int = 1) -> Iterator[str]:
     for level in range(levels):
         (match,) = FileSystems.match([f"{_escape(folder)}/{'*/' * level}*"])
         yield from ("/".join(file.path.rsplit("/", level + 1)[1:]) for file in match.metadata_list)
+
+
+def match_files(pattern: str) -> list[str]:
+    """Return the files of a store that a pattern matches, sorted; `*` is a part of a name, `**` crosses folders too.
+
+    Raises:
+        UserError: The store cannot be reached.
+    """
+    from apache_beam.io.filesystems import FileSystems
+
+    try:
+        (match,) = FileSystems.match([pattern])
+    except Exception as error:  # the client of each store has its own
+        reason = error_reason(error) if isinstance(error, OSError) else one_line(error)
+        raise UserError(f"'{pattern}' cannot be reached: {reason}") from error
+    return sorted(file.path for file in match.metadata_list)
+
+
+def version_of(path: str) -> tuple[int, float]:
+    """Return the size of a file, bytes, and when it was changed: nanoseconds of a local one, seconds in a store.
+
+    Raises:
+        OSError: It is gone, or its store cannot be reached.
+    """
+    if is_local(path):
+        status = os.stat(path)
+        return status.st_size, status.st_mtime_ns
+    from apache_beam.io.filesystems import FileSystems
+
+    (match,) = FileSystems.match([_escape(path)], [1])
+    if not match.metadata_list:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+    [file] = match.metadata_list
+    return file.size_in_bytes, file.last_updated_in_seconds
 
 
 def list_folders(folder: str) -> list[str]:

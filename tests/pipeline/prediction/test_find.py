@@ -7,17 +7,21 @@ import hospital_files
 import numpy as np
 import pytest
 from medical_files import dicom_file
+from predicting import inputs_of
 
 from pipeline.errors import UserError
 from pipeline.prediction.find import find_files
-from pipeline.prediction.inputs import list_inputs
 from pipeline.prediction.names import distinct_names
 
 
 def refused(*paths: Path, recursive: bool = False) -> str:
     with pytest.raises(UserError) as caught:
-        find_files(paths, recursive=recursive)
+        found(*paths, recursive=recursive)
     return str(caught.value)
+
+
+def found(*paths: Path, recursive: bool = False, without: Path | None = None) -> list[Path]:
+    return [Path(file) for file in find_files([str(path) for path in paths], recursive=recursive, without=without)]
 
 
 @pytest.fixture
@@ -37,15 +41,15 @@ def test_files_and_folders(images: Path, tmp_path: Path) -> None:
     other.touch()
     (images / "1.2.3.DCM").touch()
     (images / "x.nii.gz").touch()
-    found = find_files([other, images, images / "c.png"])
-    assert found == [other, *(images / name for name in ("1.2.3.DCM", "a.png", "b.png", "c.png", "x.nii.gz"))]
+    files = found(other, images, images / "c.png")
+    assert files == [other, *(images / name for name in ("1.2.3.DCM", "a.png", "b.png", "c.png", "x.nii.gz"))]
 
 
 @pytest.mark.parametrize("name", ["IM0001", "1.2.840.113619.2", "a.dicom", "b.IMA", "c.dcm"])
 def test_dicom_in_a_folder_is_found_whatever_its_name(images: Path, name: str) -> None:
     """chester-xray #26, vindr-cxr #3, OnkoDICOM #290."""
     (images / name).write_bytes(dicom_file(np.eye(8, dtype=np.uint8)))
-    assert images / name in find_files([images])
+    assert images / name in found(images)
 
 
 def test_folders_in_folders(images: Path, tmp_path: Path) -> None:
@@ -54,28 +58,28 @@ def test_folders_in_folders(images: Path, tmp_path: Path) -> None:
         (images / folder / "d.png").touch()
     own = [images / f"{name}.png" for name in "abc"]
     inner = [images / "2026/01/d.png", images / "2026/02/d.png"]
-    assert find_files([images]) == own
-    assert find_files([images], recursive=True, without=images / "out") == [*own, *inner]
+    assert found(images) == own
+    assert found(images, recursive=True, without=images / "out") == [*own, *inner]
 
 
 def test_patterns(images: Path) -> None:
     (images / "deep" / "er").mkdir(parents=True)
     (images / "deep" / "er" / "d.png").touch()
-    assert find_files([images / "[ab].png"]) == [images / "a.png", images / "b.png"]
-    assert find_files([images / "*"]) == [images / f"{name}.png" for name in "abc"]
-    assert find_files([images / "**" / "*.png"])[-1] == images / "deep/er/d.png"
-    assert find_files([images / "**" / "*.png"], without=images / "deep")[-1] == images / "c.png"
+    assert found(images / "[ab].png") == [images / "a.png", images / "b.png"]
+    assert found(images / "*") == [images / f"{name}.png" for name in "abc"]
+    assert found(images / "**" / "*.png")[-1] == images / "deep/er/d.png"
+    assert found(images / "**" / "*.png", without=images / "deep")[-1] == images / "c.png"
     assert refused(images / "*.jpg") == f"pattern '{images}/*.jpg' matches nothing"
 
 
 def test_a_name_with_brackets_is_a_name(images: Path) -> None:
     (images / "a[1].png").touch()
-    assert find_files([images / "a[1].png"]) == [images / "a[1].png"]
+    assert found(images / "a[1].png") == [images / "a[1].png"]
 
 
 def test_a_file_is_taken_whatever_its_name(tmp_path: Path) -> None:
     (tmp_path / "scan.dat").touch()
-    assert find_files([tmp_path / "scan.dat"]) == [tmp_path / "scan.dat"]
+    assert found(tmp_path / "scan.dat") == [tmp_path / "scan.dat"]
 
 
 def test_a_missing_image(images: Path, tmp_path: Path) -> None:
@@ -97,7 +101,7 @@ def test_kinds_are_told_by_content(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "y.png"), np.zeros((4, 4), np.uint8))
     (tmp_path / "y.png").rename(tmp_path / "y.dcm")
     hospital_files.write_series(tmp_path / "ct")
-    kinds = {input_.path.name: input_.kind for input_ in list_inputs(find_files([tmp_path], recursive=True))}
+    kinds = {Path(input_.path).name: input_.kind for input_ in inputs_of(tmp_path, recursive=True)}
     assert kinds == {
         "x.png": "radiograph",
         "v.dcm": "nifti",
@@ -110,8 +114,8 @@ def test_kinds_are_told_by_content(tmp_path: Path) -> None:
 
 def test_a_long_header_before_the_series_is_read(tmp_path: Path) -> None:
     hospital_files.write_series(tmp_path / "ct", LongCodeValue="x" * 100_000)
-    [series] = list_inputs(find_files([tmp_path / "ct"]))
-    assert (series.kind, series.path, len(series.files)) == ("series", tmp_path / "ct", hospital_files.SLICES)
+    [series] = inputs_of(tmp_path / "ct")
+    assert (series.kind, series.path, len(series.files)) == ("series", str(tmp_path / "ct"), hospital_files.SLICES)
 
 
 def test_two_series_in_a_folder(tmp_path: Path) -> None:
@@ -119,9 +123,9 @@ def test_two_series_in_a_folder(tmp_path: Path) -> None:
     hospital_files.write_series(tmp_path / "b", "1.2.9")
     for file in (tmp_path / "b").iterdir():
         file.rename(tmp_path / "a" / f"other-{file.name}")
-    inputs = list_inputs(find_files([tmp_path / "a"]))
+    inputs = inputs_of(tmp_path / "a")
     assert [(input_.kind, len(input_.files)) for input_ in inputs] == [("series", 12), ("series", 12)]
-    assert [input_.path.name for input_ in inputs] == ["other-slice-0.dcm", "slice-0.dcm"]
+    assert [Path(input_.path).name for input_ in inputs] == ["other-slice-0.dcm", "slice-0.dcm"]
 
 
 @pytest.mark.parametrize(
@@ -133,8 +137,9 @@ def test_two_series_in_a_folder(tmp_path: Path) -> None:
         (["n/a.png", "n/a.jpg", "m/a.png"], ["a.png", "a.jpg", "a"]),
         (["n/.png", "n/.dcm"], [".png", ".dcm"]),
         (["n/a.png", "n/A.jpg"], ["a.png", "A.jpg"]),
+        (["s3://north/a.png", "gs://south/x/a.png", "b.png"], ["north-a", "x-a", "b"]),
         (["/p/a-x.png", "/p/a/x.png", "/p/b/x.png"], ["p-a-x", "p-a-x-2", "b-x"]),
     ],
 )
 def test_names(paths: list[str], names: list[str]) -> None:
-    assert distinct_names([Path(path) for path in paths]) == names
+    assert distinct_names(paths) == names

@@ -284,7 +284,7 @@ def test_output_where_the_images_are(model: Path, images: Path, tmp_path: Path, 
 def test_output_below_the_images_is_fine(model: Path, images: Path) -> None:
     predict(model, images / "out", inputs_of(images / "a.png"))
     assert [row["status"] for row in read_table(images / "out")] == ["segmented"]
-    assert [input_.path for input_ in inputs_of(images)] == [images / f"{name}.png" for name in "abcdefghijk"]
+    assert [input_.path for input_ in inputs_of(images)] == [f"{images}/{name}.png" for name in "abcdefghijk"]
 
 
 def test_the_overlay_marks_the_outline_alone() -> None:
