@@ -96,7 +96,7 @@ def _run_pipeline(step: Step, folder: Path, beam_args: Sequence[str]) -> None:
 
 
 def _list_batches(_: bytes, folder: Path) -> Iterator[bytes]:
-    """Yield the batches, which a job of many inputs could not name itself: its server takes some 100 MB."""
+    """Yield the batches; the job itself stays small, however many they are."""
     import tensorflow as tf
 
     yield from tf.data.TFRecordDataset(str(folder / _BATCHES)).as_numpy_iterator()
