@@ -400,7 +400,6 @@ def test_a_url_is_no_folder(lungseg: Lungseg, tmp_path: Path, command: str, argu
         (["phantoms", "--output"], "output"),
         (["predict", "image.png", "--output", "out", "--model"], "model"),
         (["predict", "image.png", "--model", "model", "--output"], "output"),
-        (["predict", "--model", "model", "--output", "out"], "images"),
         (["augment-preview", "image.png", "--output"], "output"),
     ],
 )
