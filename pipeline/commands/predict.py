@@ -1,4 +1,4 @@
-"""What `lungseg predict` says of a prediction.
+"""Where `lungseg predict` segments, and what it says of a prediction.
 
 >>> describe_drift(prediction.report.drift)
 'no drift from the images that the model was trained on (32 images against 442)'
