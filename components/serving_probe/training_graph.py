@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
+import cv2
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
@@ -52,5 +54,17 @@ def _predict(
             if settings.average_mirrored:
                 mirrored = tf.sigmoid(network(image[:, :, ::-1], training=False))
                 lung = (lung + mirrored[:, :, ::-1]) / 2
-            masks.append((tf.image.resize(lung, size)[0, ..., 0] > 0.5).numpy())
+            kept = _drop_stray_parts(lung[0].numpy(), settings.largest_parts)
+            masks.append((tf.image.resize(kept, size)[..., 0] > 0.5).numpy())
     return masks
+
+
+def _drop_stray_parts(lung: NDArray[np.float32], number: int | Literal["auto"]) -> NDArray[np.float32]:
+    """Do by OpenCV what the exported model does in its graph; `auto` stands beside models that do not do it."""
+    if not number or number == "auto":
+        return lung
+    count, parts, measured, _ = cv2.connectedComponentsWithStats((lung > 0.5).astype(np.uint8), connectivity=4)
+    # Of two of one size, that stays which ends first.
+    ends = [np.flatnonzero(parts == part)[-1] for part in range(1, count)]
+    largest = np.lexsort((ends, -measured[1:, cv2.CC_STAT_AREA]))[:number] + 1
+    return np.where((parts == 0) | np.isin(parts, largest), lung[..., 0], 0)[..., np.newaxis]

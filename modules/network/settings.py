@@ -34,7 +34,9 @@ class ModelSettings(Settings):
     """Coarser levels are judged in training as well; the exported model does not have them."""
     average_mirrored: bool = True
     """The exported model averages its answer with that for the mirrored image: twice the work, steadier outlines."""
-
+    largest_parts: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
+    """Connected parts of a mask that the exported model keeps, the largest first; 0: all. `auto`: as many as nearly all
+    masks of the training have, which is two for radiographs."""
     review_below: Annotated[float, Field(ge=0, le=1)] = 0.85
     """Expected Dice below which the exported model says that somebody should look at a mask."""
 

@@ -18,7 +18,7 @@ from modules.quality.cues import THRESHOLD, cues, cues_of_sides, reduce, sides
 from modules.quality.estimator import Atlases, Judged, QualityEstimator, fit_estimator
 from modules.quality.grey_scale import GreyScale
 from modules.quality.stress import Floats, draw_stress
-from modules.training.dataset import first_examples
+from modules.training.dataset import HALF, first_examples
 
 _MOST_KNOWN: Final = 120
 """Training images, copies among them, that tell what images look like."""
@@ -28,7 +28,6 @@ _MOST_STRESSED: Final = 240
 """Copies under stress, about; each original has as many as the others."""
 _MOST_OF_EACH: Final = 12
 _BATCH: Final = 16
-_HALF: Final = 127
 _SEED: Final = 11
 
 _LOG = logging.getLogger("lungseg.trainer")
@@ -90,7 +89,7 @@ def learn_quality(
 
 def _read(examples: tf.data.Dataset) -> Iterator[_Pair]:
     for image, share in examples.as_numpy_iterator():
-        yield image[..., 0].astype(np.float32), (share[..., 0] > _HALF).astype(np.float32)
+        yield image[..., 0].astype(np.float32), (share[..., 0] > HALF).astype(np.float32)
 
 
 def _draw_atlases(pairs: Iterator[_Pair]) -> Atlases:

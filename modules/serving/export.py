@@ -17,6 +17,7 @@ to be reviewed.
 
 import inspect
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import keras
@@ -28,6 +29,7 @@ from modules.preprocessing.decode import decode_mask, encoded_size, find_errors
 from modules.preprocessing.transform import parse_pixels
 from modules.quality.cues import THRESHOLD
 from modules.quality.estimator import QualityEstimator
+from modules.serving.parts import keep_largest_parts
 from schema import features
 
 _CHUNK = 16
@@ -63,6 +65,7 @@ def export_model(
     *,
     quality: QualityEstimator | None = None,
     average_mirrored: bool = False,
+    largest_parts: int = 0,
     review_below: float = 0.0,
 ) -> None:
     """Write `model`, with the transform graph before it and the masks' encoding behind it, as SavedModel.
@@ -73,11 +76,14 @@ def export_model(
         output_dir: where to write.
         quality: tells how good the masks are; None where nobody knows: it finds nothing wrong with any.
         average_mirrored: answer with the mean of the probabilities for an image and for its mirror image.
+        largest_parts: how many connected parts of a mask are kept, the largest first; 0: all.
         review_below: expected Dice below which a mask is to be reviewed.
     """
     transform = SavedModelLoader(transform_graph_dir).apply_transform_model
     quality = quality or QualityEstimator(model.input_shape[1])
-    ask = _ask(model, transform, quality, average_mirrored)
+    ask = _ask(
+        transform, partial(lung_probabilities, model, average_mirrored, largest_parts), quality, model.input_shape[1]
+    )
 
     def serving_default(image_bytes: tf.Tensor) -> Tensors:
         errors = find_errors(image_bytes)
@@ -135,13 +141,14 @@ def export_model(
     tf.saved_model.save(exported, output_dir, signatures)
 
 
-def lung_probabilities(model: keras.Model, images: tf.Tensor, average_mirrored: bool) -> tf.Tensor:
+def lung_probabilities(model: keras.Model, average_mirrored: bool, largest_parts: int, images: tf.Tensor) -> tf.Tensor:
     """Let the network answer, as the exported model does.
 
     Args:
         model: From normalised images to logits.
-        images: Normalised, float32 [N, size, size, 1].
         average_mirrored: As for `export_model`.
+        largest_parts: Likewise.
+        images: Normalised, float32 [N, size, size, 1].
 
     Returns:
         Probabilities of lung, float32 [N, size, size, 1].
@@ -150,14 +157,16 @@ def lung_probabilities(model: keras.Model, images: tf.Tensor, average_mirrored: 
     if average_mirrored:
         mirrored = tf.sigmoid(model(images[:, :, ::-1], training=False))
         lung = (lung + mirrored[:, :, ::-1]) / 2
-    return lung
+    return keep_largest_parts(lung, largest_parts) if largest_parts else lung
 
 
 def _ask(
-    model: keras.Model, transform: Callable[[Tensors], Tensors], quality: QualityEstimator, average_mirrored: bool
+    transform: Callable[[Tensors], Tensors],
+    segment: Callable[[tf.Tensor], tf.Tensor],
+    quality: QualityEstimator,
+    size: int,
 ) -> Callable[[tf.Tensor], _Answers]:
     """Make the function from encoded images, string [N], to what the network says of them."""
-    size = model.input_shape[1]
 
     @tf.autograph.experimental.do_not_convert
     def ask_chunk(encoded: tf.Tensor) -> _Answers:
@@ -167,7 +176,7 @@ def _ask(
             fn_output_signature=tf.float16,
         )
         images = tf.cast(pixels, tf.float32)
-        lung = lung_probabilities(model, images, average_mirrored)
+        lung = segment(images)
         return _Answers(lung, *quality(images, lung))
 
     @tf.function  # turns the loop into one of the graph; Keras exports endpoints as they stand

@@ -24,6 +24,9 @@ from schema import features
 MEMORY_BYTES: Final = 96 * 2**20
 """For records that are kept in memory: all of them where they fit, else those among which the order is shuffled."""
 
+HALF: Final = 127
+"""Share of lung, 0-255, above which a pixel is lung."""
+
 _FILES_AT_ONCE = 8
 
 _LOG = logging.getLogger("lungseg.trainer")

@@ -7,6 +7,7 @@ import contextlib
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -17,18 +18,20 @@ from modules.network.unet import copy_weights, unet
 from modules.network.weights import read_weights, write_weights
 from modules.quality.estimator import QualityEstimator
 from modules.quality.grey_scale import find_grey_scale
-from modules.quality.learn import learn_quality
+from modules.quality.learn import Network, learn_quality
 from modules.serving.export import export_model, lung_probabilities
+from modules.serving.parts import usual_number_of_parts
 from modules.training import losses
 from modules.training.callbacks import KeepBest, ProgressLog, StopOnNaN
 from modules.training.checkpoint import Checkpoint, checkpoint_key
-from modules.training.dataset import Examples, plan_steps, read_examples
+from modules.training.dataset import HALF, Examples, first_examples, plan_steps, read_examples
 from modules.training.distribution import compiles, dtype_policy, gpus_of, is_chief, strategy_for
 from modules.training.loop import Loop
 from modules.training.settings import REFERENCE_BATCH, TrainerSettings, TrainSettings
 from schema.reports.training import TrainingHistory
 
 _STEPS_A_CALL_ON_GPUS: Final = 16
+_MASKS_TO_COUNT: Final = 400
 
 _LOG = logging.getLogger("lungseg.trainer")
 
@@ -108,16 +111,20 @@ def run_fn(fn_args: FnArgs) -> None:
     trained = train(job)
     if not trained.writes:
         return
+    settings, parts = job.settings.model, _choose_parts(job)
     transform_graph = f"{fn_args.transform_graph_path}/transform_fn"
+    segment = partial(lung_probabilities, trained.model, settings.average_mirrored, parts)
     export_model(
         trained.model,
         transform_graph,
         fn_args.serving_model_dir,
-        quality=_learn_quality(job, trained.model, transform_graph),
-        average_mirrored=job.settings.model.average_mirrored,
-        review_below=job.settings.model.review_below,
+        quality=_learn_quality(job, segment, transform_graph),
+        average_mirrored=settings.average_mirrored,
+        largest_parts=parts,
+        review_below=settings.review_below,
     )
-    write_weights(trained.model, job.settings.model, Path(fn_args.serving_model_dir))
+    exported = settings.model_copy(update={"largest_parts": parts})
+    write_weights(trained.model, exported, Path(fn_args.serving_model_dir))
     TrainingHistory(figures=trained.history).write(str(fn_args.model_run_dir))
     trained.checkpoint.remove()
 
@@ -196,12 +203,22 @@ def train(job: Job, *extra: keras.callbacks.Callback) -> Trained:
     return Trained(alone, history.history, checkpoint, chief)
 
 
-def _learn_quality(job: Job, model: keras.Model, transform_graph: str) -> QualityEstimator:
+def _choose_parts(job: Job) -> int:
+    """Return how many parts of a mask are kept, 0 for all, as set or as the masks of the training have them."""
+    settings = job.settings.model
+    if settings.largest_parts != "auto":
+        return settings.largest_parts
+    originals = first_examples(job.train_files, settings.image_size, _MASKS_TO_COUNT, originals=True)
+    parts = usual_number_of_parts(share[..., 0] > HALF for _, share in originals.as_numpy_iterator())
+    _LOG.info("of a mask, the exported model keeps the %d largest parts, as masks of the training have", parts)
+    return parts
+
+
+def _learn_quality(job: Job, segment: Network, transform_graph: str) -> QualityEstimator:
     """Fit what tells how good the masks of the trained network are."""
-    size, mirrored = job.settings.model.image_size, job.settings.model.average_mirrored
     return learn_quality(
-        lambda images: lung_probabilities(model, images, mirrored),
-        size,
+        segment,
+        job.settings.model.image_size,
         job.train_files,
         job.eval_files,
         find_grey_scale(transform_graph, job.settings.transform.normalization),

@@ -34,7 +34,7 @@ from schema.reports.probe import ProbeCheck, ProbeResult
 MakeRecord = Callable[..., Record]
 Run = Callable[..., types.Artifact]
 
-SETTINGS = ModelSettings(image_size=16, filters=4, levels=1)
+SETTINGS = ModelSettings(image_size=16, filters=4, levels=1, largest_parts=8)
 CHECKS = [
     "loads",
     "signature serving_default", "signature rest", "signature evaluate", "signature transform_features",
@@ -76,7 +76,7 @@ def exported(transform: Callable[..., Path], records: list[bytes], tmp_path_fact
     keras.utils.set_random_seed(1)
     network = unet(SETTINGS)
     served = folder / "Format-Serving"
-    export_model(network, str(folder / "graph" / "transform_fn"), str(served), average_mirrored=True)
+    export_model(network, str(folder / "graph" / "transform_fn"), str(served), average_mirrored=True, largest_parts=8)
     write_weights(network, SETTINGS, served)
     return folder
 
@@ -189,6 +189,13 @@ def test_other_weights_are_found_out(copied: Path, answered: tuple[list[bytes], 
 
 def test_an_answer_without_mirroring_is_found_out(copied: Path, answered: tuple[list[bytes], list[bytes]]) -> None:
     settings = SETTINGS.model_copy(update={"average_mirrored": False})
+    keras.utils.set_random_seed(1)
+    write_weights(unet(settings), settings, copied)
+    assert training_graph.compare(copied, *answered)[0] is False
+
+
+def test_an_answer_with_stray_parts_is_found_out(copied: Path, answered: tuple[list[bytes], list[bytes]]) -> None:
+    settings = SETTINGS.model_copy(update={"largest_parts": 1})
     keras.utils.set_random_seed(1)
     write_weights(unet(settings), settings, copied)
     assert training_graph.compare(copied, *answered)[0] is False

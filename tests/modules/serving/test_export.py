@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -176,6 +177,23 @@ def test_the_exported_graph_normalises_as_the_training_did(
     served = loaded.signatures["serving_default"](image_bytes=tf.constant([to_png(scenes[1].image)]))
     expected = tf.image.resize(tf.sigmoid(images[1]), scenes[1].image.shape) > 0.5
     assert served["lung_fraction"].numpy() == pytest.approx([np.mean(expected)], abs=1e-3)
+
+
+def test_parts_of_a_mask_beside_the_largest_are_dropped(
+    transform_graph: Path, brightness_model: keras.Model, to_png: Png, scenes: list[Record], tmp_path: Path
+) -> None:
+    export_model(brightness_model, str(transform_graph / "transform_fn"), str(tmp_path), largest_parts=2)
+    image = np.zeros((SIZE, SIZE), np.uint8)
+    image[2:12, 1:6] = image[2:12, 9:14] = 255  # the lungs
+    lungs = image.copy()
+    image[14:16, 6:9] = 255  # what is bright as well
+    loaded = tf.saved_model.load(str(tmp_path))
+    served = loaded.signatures["serving_default"](image_bytes=tf.constant([to_png(image)]))
+    assert np.array_equal(masks_of(served["mask_png"])[0], lungs)
+    judged = loaded.signatures["evaluate"](
+        examples=tf.constant([encode(replace(scenes[0], image=image, mask=lungs, width=SIZE, height=SIZE))])
+    )
+    assert [float(judged[name][0]) for name in COUNTS] == counted(lungs, lungs)
 
 
 def test_a_broken_file_costs_the_others_of_its_request_nothing(

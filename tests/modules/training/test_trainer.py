@@ -14,6 +14,7 @@ import pytest
 import tensorflow as tf
 from break_off import BreakOff
 
+from modules.network.weights import read_settings
 from modules.training import trainer
 from modules.training.callbacks import StopOnNaN
 from modules.training.dataset import read_examples
@@ -82,6 +83,12 @@ def test_the_model_is_exported(run: Any) -> None:
     assert set(signatures) == {"serving_default", "rest", "evaluate", "transform_features"}
 
 
+def test_the_weights_say_how_many_parts_of_a_mask_are_kept(run: Any) -> None:
+    settings = read_settings(Path(run.args.serving_model_dir))
+    assert settings
+    assert settings.largest_parts == 1
+
+
 def test_progress_is_logged(run: Any) -> None:
     steps = [record for record in run.records if record.levelno == logging.DEBUG]
     assert [(record.epoch, record.epochs, record.step, record.steps) for record in steps] == [
@@ -98,8 +105,9 @@ def test_progress_is_logged(run: Any) -> None:
     assert messages[:2] == ["6 examples of 1 kB", "4 examples of 1 kB"]
     assert messages[2] == "learning rate 0.00075 (0.002 for 8 images a step, here 3), reached in 0 steps, then cosine"
     assert messages[3] == "training on 6 examples with 1 replica(s), 2 steps an epoch, float32"
+    assert messages[-2] == "of a mask, the exported model keeps the 1 largest parts, as masks of the training have"
     assert messages[-1] == "quality: fitted on 4 originals and 48 copies of them under stress"
-    epochs = messages[4:-1]
+    epochs = messages[4:-2]
     history = history_of(run.args)
     for index, message in enumerate(epochs):
         assert message.startswith(f"epoch {index + 1} of 2: ")
