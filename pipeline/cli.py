@@ -23,7 +23,7 @@ from pipeline.cli_options import (
     read_beam,
     read_config,
 )
-from pipeline.errors import FAILED, NOT_BLESSED, WRONG_INPUT, ComponentError, UserError, ending_with_workers
+from pipeline.errors import FAILED, NOT_BLESSED, WRONG_INPUT, ComponentError, UserError
 from pipeline.kubeflow.cli import app as kubeflow
 
 OK = 0
@@ -263,7 +263,7 @@ def predict(
     inputs = list_inputs(find_files(images, recursive=recursive, without=output))
     try:
         with terminal() as console:
-            with ending_with_workers(console), bar(console, "Segmenting", total=len(inputs)) as advance_to:
+            with bar(console, "Segmenting", total=len(inputs)) as advance_to:
                 prediction = segment(
                     model,
                     output,

@@ -1,15 +1,11 @@
 """What went wrong, told in one line."""
 
-import os
 import re
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
-
-if TYPE_CHECKING:
-    from rich.console import Console
+from typing import Final
 
 FAILED: Final = 1
 WRONG_INPUT: Final = 2
@@ -20,6 +16,10 @@ NOT_BLESSED: Final = 3
 _BEAM_FRAME = re.compile(r"^(?:[A-Za-z_]\w*\.)+\w+: | \[while running.*")
 _WORKER_ENDED: Final = re.compile(r"Worker subprocess exited with return code (-?\d+)")
 """What Beam says of a worker process, behind a shell or not, in a thread that nobody waits for."""
+WORKER_DEATH: Final = signal.SIGURG
+"""Brings it to the main thread, which waits for Beam; where nobody handles it, it is ignored."""
+_AGAIN_SECONDS: Final = 5.0
+"""Until it is brought again, to a main thread that still waits."""
 # The metadata store puts the statement that failed behind its reason, and what that was for before it.
 _STATEMENT = re.compile(r"^.*Error when executing query: (.*?)\s+query: .*", re.DOTALL)
 _PLACE = re.compile(
@@ -55,6 +55,17 @@ class ComponentError(Exception):
         self.component_id = component_id
 
 
+class WorkerKilledError(Exception):
+    """A worker process of Beam was killed; the message is one line."""
+
+    def __init__(self, name: str) -> None:
+        """Take the name of the signal."""
+        super().__init__(
+            f"a worker process of Beam was killed ({name}), perhaps for lack of memory: start again, with fewer "
+            "beam.workers where that does not help"
+        )
+
+
 @contextmanager
 def causes_raised(*kinds: type[Exception]) -> Iterator[None]:
     """Raise what was raised on a worker, which runners hand on in other guises: with the name of the step, as text.
@@ -82,25 +93,49 @@ def causes_raised(*kinds: type[Exception]) -> Iterator[None]:
 
 
 @contextmanager
-def ending_with_workers(shown: "Console") -> Iterator[None]:
-    """End the process, as if it had been killed, where a worker of Beam is: Beam would wait for it for ever."""
-    before = threading.excepthook
+def worker_deaths_raised() -> Iterator[None]:
+    """Raise, in the main thread, that a worker process of Beam was killed: Beam would wait for it for ever.
 
-    def end(problem: threading.ExceptHookArgs) -> None:
+    In other threads nothing is raised.
+
+    Raises:
+        WorkerKilledError: A worker process was killed, or has crashed.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals are handled in the main thread alone
+        return
+    before, main, left = threading.excepthook, threading.get_ident(), threading.Event()
+
+    def hear(problem: threading.ExceptHookArgs) -> None:
         before(problem)
-        ended = _WORKER_ENDED.fullmatch(str(problem.exc_value))
-        number = int(ended[1]) if ended else 0
-        if number < 0 or number > 128:
-            name = signal.Signals(-number if number < 0 else number - 128).name
-            shown.print(
-                f"lungseg: a worker process of Beam was killed ({name}), perhaps for lack of memory: start again, with "
-                "fewer beam.workers where that does not help; what is done is kept",
-                soft_wrap=True,
-            )
-            os._exit(FAILED)
+        if name := _killed_by(problem.exc_value):
+            threading.Thread(target=insist, args=(name,), daemon=True).start()
 
-    threading.excepthook = end
+    def insist(name: str) -> None:
+        # Once does not do: clearing up, Beam waits for workers that have not begun yet as well.
+        names.append(name)
+        while not left.is_set():
+            signal.pthread_kill(main, WORKER_DEATH)
+            left.wait(_AGAIN_SECONDS)
+
+    def interrupt(*_: object) -> None:
+        raise WorkerKilledError(names[0])
+
+    names: list[str] = []
+    threading.excepthook = hear
+    handler = signal.signal(WORKER_DEATH, interrupt)
     try:
         yield
     finally:
+        left.set()
         threading.excepthook = before
+        signal.signal(WORKER_DEATH, handler)
+
+
+def _killed_by(error: BaseException | None) -> str | None:
+    """Return the name of the signal that has ended a worker process, where one has."""
+    ended = _WORKER_ENDED.fullmatch(str(error))
+    code = int(ended[1]) if ended else 0
+    number = -code if code < 0 else code - 128
+    # Ctrl-C reaches this process as well, which ends as interrupted.
+    return None if number == signal.SIGINT else {each.value: each.name for each in signal.Signals}.get(number)

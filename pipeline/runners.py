@@ -20,7 +20,7 @@ from tfx.proto.orchestration import pipeline_pb2
 
 from components.artifacts import SECONDS
 from components.change_detector.executor import UNCHANGED
-from pipeline.errors import ComponentError
+from pipeline.errors import ComponentError, worker_deaths_raised
 from pipeline.root import METADATA_FILE
 
 
@@ -71,7 +71,8 @@ class Runner(tfx_runner.IrBasedRunner):
         self._observer.started(component_id)
         start = time.monotonic()
         try:
-            launch()
+            with worker_deaths_raised():
+                launch()
             run = self._record(component_id, run_id, time.monotonic() - start)
         except Exception as error:
             raise ComponentError(component_id, error) from error

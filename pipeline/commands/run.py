@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from pipeline import console
 from pipeline.cli_options import Orchestrator
 from pipeline.config import Config
-from pipeline.errors import START_AGAIN, UserError, ending_with_workers
+from pipeline.errors import START_AGAIN, UserError
 from pipeline.notify.telling import Tell, decision, telling
 from pipeline.notify.webhook import open_webhook
 from pipeline.root import ARTIFACTS_DIR, LOG_FILE, REPORT_DIR, check_root, occupied
@@ -129,8 +129,7 @@ def prepared(config: Config, verbose: bool) -> Iterator["Console"]:
                 current_version(config.serving_dir)
             except ValueError as error:
                 raise UserError(str(error)) from error
-        with ending_with_workers(shown):
-            yield shown
+        yield shown
 
 
 @contextmanager

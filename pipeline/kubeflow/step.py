@@ -45,7 +45,7 @@ from components.artifacts import SECONDS
 from components.data_gate.errors import DataError
 from components.example_gen import executor
 from components.example_gen.driver import check_spans
-from pipeline.errors import FAILED, NOT_BLESSED, WRONG_INPUT, ComponentError, UserError
+from pipeline.errors import FAILED, NOT_BLESSED, WRONG_INPUT, ComponentError, UserError, worker_deaths_raised
 from pipeline.kubeflow.parameters import apply_parameters
 from pipeline.kubeflow.settings import kind_of
 from pipeline.kubeflow.telling import RUN_ID, TOLD, telling_of
@@ -248,7 +248,8 @@ def main(arguments: Sequence[str]) -> None:
             given.json_serialized_invocation_args,
             given.json_serialized_inputs_spec_args,
         )
-        inputs, outputs = step.run(beam_args)
+        with worker_deaths_raised():
+            inputs, outputs = step.run(beam_args)
         if telling:
             telling.end(inputs, outputs)
     except Exception as error:

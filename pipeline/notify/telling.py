@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 from components.data_gate.errors import DataError
 from pipeline.config import Config
-from pipeline.errors import ComponentError, UserError
+from pipeline.errors import WORKER_DEATH, ComponentError, UserError
 from pipeline.notify.webhook import Webhook
 from schema.reports.events import (
     DataRefused,
@@ -130,6 +130,7 @@ def _before_termination(tell: Callable[[], None]) -> Iterator[None]:
 
     def end(number: int, _: Any) -> None:
         signal.signal(number, signal.SIG_DFL)
+        signal.signal(WORKER_DEATH, signal.SIG_IGN)  # a whole group may have been told to stop
         if os.getpid() == owner:  # no fork of it, of which Python's pools have some
             tell()
         os.kill(os.getpid(), number)

@@ -21,7 +21,7 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.utils.shared import Shared
 
-from pipeline.errors import ComponentError, UserError, causes_raised
+from pipeline.errors import ComponentError, UserError, causes_raised, worker_deaths_raised
 from pipeline.ingest.beam.pickling import pack, unpack
 from pipeline.ingest.beam.progress import repeated
 from pipeline.ingest.storage.files import absolute
@@ -68,7 +68,7 @@ def _run(step: Step, beam_args: Sequence[str], inputs: Sequence[Input], done: Do
                 write_record(file, pack((name, [_absolute(input_) for input_ in batch])))
         collect = partial(_collect, folder, left, done)
         try:
-            with repeated(collect), causes_raised(UserError, WriteError):
+            with repeated(collect), causes_raised(UserError, WriteError), worker_deaths_raised():
                 _run_pipeline(step, folder, beam_args)
         except (UserError, WriteError):
             raise

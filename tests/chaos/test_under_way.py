@@ -1,15 +1,16 @@
 """Faults while a run is under way: another one, a signal, a worker of Beam that dies."""
 
+import json
 import logging
 import os
 import re
 import signal
-import time
-from contextlib import suppress
 from pathlib import Path
 
+import beam_workers
 import pytest
 from watched import WatchedRun, check_ends_as, check_whole, finished
+from webhook_server import WebhookServer
 
 from pipeline.root import LOG_FILE
 from schema.reports.result import RunResult
@@ -48,31 +49,19 @@ def test_a_worker_of_beam_that_dies(data: Path, tmp_path: Path) -> None:
     """Workers write records in an order of their own, so that the figures are not those of one process."""
     root = tmp_path / "root"
     workers = ("--set", "beam.mode=multi_processing", "--set", "beam.workers=2")
-    run = WatchedRun(data, root, *workers)
-    assert run.wait_for("RecordValidator"), run.lines
-    victim = first_worker_of(run.pid)
-    os.kill(victim, signal.SIGKILL)
-    code = run.end()
+    with WebhookServer() as server:
+        run = WatchedRun(data, root, *workers, "--set", f"notify.url={server.url}")
+        assert run.wait_for("RecordValidator"), run.lines
+        os.kill(beam_workers.first_worker_of(run.pid), signal.SIGKILL)
+        code = run.end()
     _LOG.info("a worker killed: hit %s, %d: %s", run.at, code, run.last)
     assert "Traceback" not in "\n".join(run.lines)
     check_whole(root)
     assert code == 1
-    assert run.last.startswith("lungseg: a worker process of Beam was killed (SIGKILL), ")
+    assert run.last == f"lungseg: RecordValidator failed: {beam_workers.SAID}"
+    assert server.types == ["started", "failed"]
+    assert json.loads(server.requests[1].body)["component"] == "RecordValidator"
     code, output = finished(data, root, *workers)
     assert code == 0, output
     assert RunResult.read(root).status == "blessed"
     check_whole(root)
-
-
-def first_worker_of(group: int) -> int:
-    """Wait for a worker process of Beam in a process group; return its id."""
-    deadline = time.monotonic() + 300
-    while time.monotonic() < deadline:
-        for entry in Path("/proc").glob("[0-9]*"):
-            with suppress(OSError):  # one that has ended meanwhile
-                arguments = (entry / "cmdline").read_text().split("\0")
-                is_worker = arguments[1:3] == ["-m", "apache_beam.runners.worker.sdk_worker_main"]
-                if is_worker and os.getpgid(int(entry.name)) == group:
-                    return int(entry.name)
-        time.sleep(0.05)
-    raise AssertionError("no worker was started")

@@ -1,12 +1,15 @@
 """What went wrong is told in one line, also on workers of Beam."""
 
-import subprocess
-import sys
+import signal
+import threading
+import time
 
+import beam_workers
 import pytest
 from grpc import FutureTimeoutError
 
-from pipeline.errors import UserError, causes_raised
+from pipeline import errors
+from pipeline.errors import UserError, WorkerKilledError, causes_raised, worker_deaths_raised
 
 
 def raised(error: Exception) -> None:
@@ -43,29 +46,48 @@ def test_no_job_server() -> None:
         raised(FutureTimeoutError())
 
 
-@pytest.mark.parametrize(
-    ("code", "said"),
-    [
-        (137, "lungseg: a worker process of Beam was killed (SIGKILL), perhaps for lack of memory: start again, "),
-        (-9, "lungseg: a worker process of Beam was killed (SIGKILL), "),
-        (1, "went on"),
-    ],
-)
-def test_a_worker_of_beam_that_is_killed_ends_the_process(code: int, said: str) -> None:
-    program = f"""
-import threading
-from rich.console import Console
-from pipeline.errors import ending_with_workers
+@pytest.mark.parametrize(("code", "name"), [(137, "SIGKILL"), (-9, "SIGKILL"), (139, "SIGSEGV"), (-15, "SIGTERM")])
+def test_a_worker_of_beam_that_is_killed_ends_the_wait_for_it(code: int, name: str) -> None:
+    with pytest.raises(WorkerKilledError) as caught, worker_deaths_raised():
+        beam_workers.lose_one(code=code)
+    assert str(caught.value) == beam_workers.SAID.replace("SIGKILL", name)
 
-def work():
-    raise RuntimeError("Worker subprocess exited with return code {code}")
 
-with ending_with_workers(Console()):
+@pytest.mark.parametrize("code", [1, 3, 255, 130, -2])
+def test_a_worker_of_beam_that_ends_otherwise_does_not(code: int) -> None:
+    """As at the end of a job, or by Ctrl-C, of which this process hears by itself."""
+    with worker_deaths_raised():
+        beam_workers.end_one(code)
+        time.sleep(0.1)
+
+
+def test_what_waits_for_workers_while_it_clears_up_is_ended_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    def wait_again() -> None:
+        try:
+            beam_workers.lose_one()
+        finally:
+            threading.Event().wait(120)
+
+    monkeypatch.setattr(errors, "_AGAIN_SECONDS", 0.5)
+    with pytest.raises(WorkerKilledError), worker_deaths_raised():
+        wait_again()
+
+
+def test_nothing_of_it_stays() -> None:
+    hook, handler = threading.excepthook, signal.getsignal(signal.SIGURG)
+    with pytest.raises(WorkerKilledError), worker_deaths_raised():
+        beam_workers.lose_one()
+    assert (threading.excepthook, signal.getsignal(signal.SIGURG)) == (hook, handler)
+
+
+def test_signals_are_for_the_main_thread_alone() -> None:
+    done = []
+
+    def work() -> None:
+        with worker_deaths_raised():
+            done.append(threading.current_thread())
+
     thread = threading.Thread(target=work)
     thread.start()
     thread.join()
-print("went on")
-"""
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    assert done.stdout.startswith(said)
-    assert done.returncode == (0 if said == "went on" else 1)
+    assert done == [thread]

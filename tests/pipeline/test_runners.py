@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import beam_workers
 import pytest
 from ml_metadata.proto import metadata_store_pb2
 from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
@@ -11,7 +12,7 @@ from tfx.orchestration import metadata
 from tfx.orchestration.pipeline import Pipeline
 from tfx.types import standard_artifacts
 
-from pipeline.errors import ComponentError
+from pipeline.errors import ComponentError, WorkerKilledError
 from pipeline.root import METADATA_FILE
 from pipeline.runners import BeamRunner, ComponentRun, LocalRunner, Runner
 
@@ -31,6 +32,8 @@ def Use(  # noqa: N802
     model: OutputArtifact[standard_artifacts.Model],
     problem: Parameter[str],
 ) -> None:
+    if problem == "lost":
+        beam_workers.lose_one()
     if problem:
         raise ValueError(problem)
     model.set_string_custom_property("word", examples.get_string_custom_property("word"))
@@ -131,6 +134,15 @@ def test_a_failing_component(tmp_path: Path, kind: type[Runner]) -> None:
     runs, _ = run(tmp_path, kind=kind)
     assert [component_run.cached for component_run in runs] == [True, False]
     assert [artifact.state for artifact in artifacts(tmp_path, "Model")].count(live) == 1
+
+
+@both_runners
+def test_a_component_that_has_lost_a_worker_process_fails(tmp_path: Path, kind: type[Runner]) -> None:
+    with pytest.raises(ComponentError) as caught:
+        run(tmp_path, problem="lost", kind=kind)
+    assert str(caught.value) == f"Use failed: {beam_workers.SAID}"
+    assert type(caught.value.__cause__) is WorkerKilledError
+    assert metadata_store_pb2.Artifact.LIVE not in [artifact.state for artifact in artifacts(tmp_path, "Model")]
 
 
 def test_one_runner_goes_on_where_the_other_ended(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from webhook_server import Request, WebhookServer
 
 from components.data_gate.errors import DataError
 from pipeline.config import Config, load_config
-from pipeline.errors import ComponentError, UserError
+from pipeline.errors import ComponentError, UserError, WorkerKilledError
 from pipeline.notify.telling import decision, telling
 from pipeline.notify.webhook import open_webhook
 from schema.record import RecordError
@@ -115,6 +115,11 @@ def test_the_library_of_cloud_events_reads_them() -> None:
         ),
         (ValueError("P1"), "failed", {"component": None, "cause": "ValueError"}),
         (UserError("the folder is empty"), "failed", {"component": None, "cause": "the folder is empty"}),
+        (
+            failed("Transform", WorkerKilledError("SIGKILL")),
+            "failed",
+            {"component": "Transform", "cause": "WorkerKilledError"},
+        ),
         (KeyboardInterrupt(), "interrupted", {"by": "Ctrl-C"}),
         (failed("Transform", RuntimeError("KeyboardInterrupt [while running 'a']")), "interrupted", {"by": "Ctrl-C"}),
     ],
@@ -160,14 +165,20 @@ def test_handlers_are_as_before() -> None:
 
 
 WAIT = """
-import os, sys, time
+import os, sys, threading, time
 from pathlib import Path
 from pipeline.config import load_config
+from pipeline.errors import worker_deaths_raised
 from pipeline.notify.telling import telling
 from pipeline.notify.webhook import open_webhook
 values = {"name": "clinic", "notify.url": sys.argv[1], "notify.seconds": 300}
 config = load_config("demo", values, data=Path("a"), root=Path("b"))
-with telling(config, open_webhook(config.notify), print):
+def lose_a_worker():
+    sys.stdin.readline()
+    raise RuntimeError("Worker subprocess exited with return code 143")
+with telling(config, open_webhook(config.notify), print), worker_deaths_raised():
+    if sys.argv[2] == "workers":
+        threading.Thread(target=lose_a_worker).start()
     if sys.argv[2] == "fork" and os.fork():
         os.wait()
     print("ready", os.getpid(), flush=True)
@@ -201,6 +212,26 @@ def test_a_process_of_its_own_that_is_ended_tells_nothing() -> None:
     with WebhookServer() as server:
         wait_and_end(server, signal.SIGTERM, "fork")
     assert server.types == ["started"]
+
+
+def test_workers_of_beam_that_are_told_to_stop_as_well_do_not_count() -> None:
+    with (
+        WebhookServer() as server,
+        subprocess.Popen(
+            [sys.executable, "-c", WAIT, server.url, "workers"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        ) as process,
+    ):
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdout.readline()
+        server.delay = 1
+        process.terminate()
+        while len(server.requests) < 2:
+            time.sleep(0.01)
+        process.stdin.write(b"\n")
+        process.stdin.close()
+        assert process.wait(timeout=100) == -signal.SIGTERM
+    assert server.types == ["started", "interrupted"]
 
 
 def test_a_second_signal_does_not_wait_for_the_webhook() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
+import beam_workers
 import cv2
 import hospital_files
 import numpy as np
@@ -165,6 +166,16 @@ def test_a_job_that_is_interrupted_is_cancelled(
         segment(images, where=ON_BEAM)
     assert told == ["cancelled"]
     assert not list((tmp_path / "out").glob(".call-*"))
+
+
+def test_a_worker_process_that_is_killed(
+    segment: Segment, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(beam.Pipeline, "run", beam_workers.lose_one)
+    with pytest.raises(ComponentError) as caught:
+        segment(images, where=ON_BEAM)
+    assert str(caught.value) == f"predict failed: {beam_workers.SAID}"
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_what_else_fails_is_one_line(segment: Segment, images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
