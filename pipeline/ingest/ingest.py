@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from pipeline.errors import ComponentError, UserError, causes_raised
+from pipeline.errors import ComponentError, UserError, WorkerKilledError, causes_raised, worker_deaths_raised
 from pipeline.ingest.beam.progress import watch_progress
 from pipeline.ingest.formats.labels import Labels
 from pipeline.ingest.layouts.base import Input, Layout
@@ -175,8 +175,11 @@ def _run(
     kinds = dict(zip(_KINDS, listed | beam.Partition(_kind_of, len(_KINDS)), strict=True))
     written = kinds | "Write shards" >> WriteShards(folder, shards, layout.records_per_sample, options)
     _ = {**kinds, "shards": written} | "Write summary" >> WriteSummary(folder)
-    with watch_progress(folder, progress), causes_raised(UserError):
-        pipeline.run().wait_until_finish()
+    try:
+        with watch_progress(folder, progress), causes_raised(UserError), worker_deaths_raised():
+            pipeline.run().wait_until_finish()
+    except WorkerKilledError as error:
+        raise ComponentError("ingest", error) from error
     summary = Summary.from_json(read_file(join(folder, SUMMARY_FILE)))
     delete_file(join(folder, SUMMARY_FILE))
     return summary

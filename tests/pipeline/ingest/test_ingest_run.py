@@ -6,6 +6,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import apache_beam as beam
+import beam_workers
 import cv2
 import numpy as np
 import pytest
@@ -229,6 +231,14 @@ def test_an_interrupted_run_leaves_nothing(
     monkeypatch.setattr(shards, "write_shard", write_shard)
     with pytest.raises(failure):
         ingest("folder", folder, tmp_path / "out", size=32)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_worker_process_that_is_killed(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(beam.Pipeline, "run", beam_workers.lose_one)
+    with pytest.raises(ComponentError) as caught:
+        ingest("folder", folder, tmp_path / "out", size=32)
+    assert str(caught.value) == f"ingest failed: {beam_workers.SAID}"
     assert list((tmp_path / "out").iterdir()) == []
 
 
