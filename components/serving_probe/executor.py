@@ -3,6 +3,7 @@
 import base64
 import logging
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -11,6 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
+import tensorflow as tf
 from pydantic import BaseModel
 from tfx.utils import path_utils
 
@@ -28,8 +30,14 @@ NOT_BLESSED_FILE = "INFRA_NOT_BLESSED"
 _SCRIPT: Final = Path(__file__).with_name("probe.py")
 _IMAGES: Final = 8
 _TIMEOUT_SECONDS: Final = 300
+_CRASHES: Final = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE)
+"""Signals that a process raises by what it does itself; all others reach it from outside."""
 
 _LOG = logging.getLogger("lungseg.probe")
+
+
+class ProbeError(RuntimeError):
+    """A model could not be tried out, which is no judgement of it; the message is one line."""
 
 
 class _Answer(BaseModel):
@@ -60,6 +68,8 @@ class Executor(base.Executor[ProbeSettings]):
         Raises:
             RuntimeError: The split has no originals.
             RecordError: A record breaks the contract.
+            ProbeError: The model could not be tried out.
+            OSError: The same, where a folder or a process could not be made.
         """
         records = _read_originals(artifacts.split_folder(inputs["examples"], settings.split), settings.split)
         result = probe(Path(path_utils.serving_model_path(inputs["model"].uri)), records)
@@ -77,11 +87,19 @@ class Executor(base.Executor[ProbeSettings]):
 def probe(model_dir: Path, records: Sequence[bytes]) -> ProbeResult:
     """Try a model out in a process of its own, and compare it with its training graph in this one.
 
-    A process that crashes or hangs is a failed check.
+    A judgement is kept and given again, so it has to follow from the model alone: wrong answers, and a process that
+    crashes. What may lie in the machine is an error, after which the next run asks again: a process that was killed,
+    as for lack of memory, or ended by itself, as on a full disk. So is one that gives no answer in time, since a
+    machine under load cannot be told from a model that hangs. Such a model does not pass either: it fails each time.
 
     Args:
         model_dir: A SavedModel.
         records: Serialized originals to send.
+
+    Raises:
+        RecordError: A record breaks the contract.
+        ProbeError: The process was killed, ended by itself or gave no answer in time, or memory did not suffice.
+        OSError: A folder or the process could not be made.
     """
     with tempfile.TemporaryDirectory() as folder:
         requests = Path(folder, "requests")
@@ -104,19 +122,34 @@ def _ask(model_dir: Path, requests: Path, folder: Path) -> _Answer:
         ended = subprocess.run(  # noqa: S603
             command, cwd=empty, env=environment, capture_output=True, timeout=_TIMEOUT_SECONDS, check=False
         )
-        if ended.returncode == 0 and answer_file.exists():
-            return _Answer.model_validate_json(answer_file.read_bytes())
-        last = (ended.stderr.decode(errors="replace").strip().splitlines() or ["it wrote no error"])[-1]
-        detail = f"ended with {ended.returncode} and without an answer: {last}"
-    except subprocess.TimeoutExpired:
-        detail = f"no answer within {_TIMEOUT_SECONDS} s"
-    return _Answer(checks=[ProbeCheck(check="process", passed=False, detail=detail)])
+    except subprocess.TimeoutExpired as error:
+        raise ProbeError(
+            f"the model gave no answer within {_TIMEOUT_SECONDS} s: start again when the machine has less to do; where "
+            "that does not help, look at the model, which may hang"
+        ) from error
+    code = ended.returncode
+    if code == 0:
+        return _Answer.model_validate_json(answer_file.read_bytes())
+    last = (ended.stderr.decode(errors="replace").strip().splitlines() or ["it wrote no error"])[-1]
+    if -code in _CRASHES:
+        detail = f"crashed ({signal.Signals(-code).name}): {last}"
+        return _Answer(checks=[ProbeCheck(check="process", passed=False, detail=detail)])
+    if code < 0:
+        raise ProbeError(
+            f"the process that tries the model out was killed ({signal.Signals(-code).name}), perhaps for lack of "
+            "memory: start again, with more memory where that does not help"
+        )
+    raise ProbeError(f"the process that tries the model out ended early; start again when this is mended: {last}")
 
 
 def _compare(model_dir: Path, images: Sequence[str], masks: Sequence[str]) -> tuple[bool, str]:
     try:
         decoded = ([base64.b64decode(text) for text in texts] for texts in (images, masks))
         return compare(model_dir, *decoded)
+    except (MemoryError, tf.errors.ResourceExhaustedError) as error:
+        raise ProbeError(
+            "memory does not suffice to compare the model with its weights: make room and start again"
+        ) from error
     except Exception as error:
         # Weights that cannot be read or do not fit are the model's fault, not this run's.
         return False, f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"

@@ -69,6 +69,8 @@ _SAID = {
 }  # fmt: skip
 """Outputs beside the mask."""
 _FRACTION_ERROR = 1e-5
+_LACKS = (MemoryError, tf.errors.ResourceExhaustedError)
+"""What the machine lacks, from which nothing follows for the model: without an answer the probe is made again."""
 _LATENCY_BATCHES = (1, 8)
 _LATENCY_SECONDS = 1.5
 _LATENCY_REQUESTS = (3, 30)
@@ -112,9 +114,10 @@ class Probe:
         self._served: dict[str, list[Served]] = {}
         self._images: list[bytes] = []
         self._rows: list[dict[str, str | bool]] = []
+        self._latency: list[dict[str, float]] = []
 
     def run(self) -> dict[str, Any]:
-        """Make all checks, then measure the latency; if the model does not load, that is the only check."""
+        """Make all checks, the latency last; if the model does not load, that is the only check."""
         self._check("loads", self._load)
         if self._model:
             self._check_signatures()
@@ -133,9 +136,10 @@ class Probe:
             for kind, file in self._broken.items():
                 self._check(f"refuses {kind}", partial(self._refuse, file))
             self._check("serves on", self._serve_again)
+            self._check("latency", self._measure_latency)
         return {
             "checks": self._rows,
-            "latency": self._latency(),
+            "latency": self._latency,
             "masks": [_to_text(served.mask) for served in self._served.get(STORED, [])],
             "images": [_to_text(image) for image in self._images],
         }
@@ -147,8 +151,10 @@ class Probe:
         except Failed as error:
             detail = str(error)
         except Exception as error:
-            # Whatever the model raises is its own failure, and no reason to leave out the other checks.
             detail = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+            if isinstance(error, _LACKS):
+                sys.exit(f"{name}: {detail}")
+            # Whatever else the model raises is its own failure, and no reason to leave out the other checks.
         self._rows.append({"check": name, "passed": passed, "detail": detail})
 
     def _load(self) -> str:
@@ -256,10 +262,11 @@ class Probe:
             raise Failed("no image was answered")
         return served
 
-    def _latency(self) -> list[dict[str, float]]:
+    def _measure_latency(self) -> str:
         if STORED not in self._served:
-            return []
-        return [{"images": images, **self._measure(images)} for images in _LATENCY_BATCHES]
+            raise Failed("no stored image was answered")
+        self._latency = [{"images": images, **self._measure(images)} for images in _LATENCY_BATCHES]
+        return ", ".join(f"{of_size['images']} images in {of_size['median_ms']} ms" for of_size in self._latency)
 
     def _measure(self, images: int) -> dict[str, float]:
         files = [self._stored[index % len(self._stored)] for index in range(images)]

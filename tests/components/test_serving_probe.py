@@ -43,7 +43,7 @@ CHECKS = [
     "serves colour JPEG", "serves colour PNG", "serves wide PNG",
     "batch", "empty batch", "mask format", "mask size", "mask pixels", "lung_fraction", "expected_dice",
     "refuses a truncated PNG", "refuses an empty file", "refuses random bytes", "serves on",
-    "training graph",
+    "latency", "training graph",
 ]  # fmt: skip
 
 
@@ -133,7 +133,7 @@ def test_an_export_passes(run: Run, exported: Path, caplog: pytest.LogCaptureFix
     for latency in result.latency:
         assert 0 < latency.median_ms <= latency.p95_ms
     (line,) = [record.getMessage() for record in caplog.records]
-    assert line == f"27 checks passed, one image in {result.latency[0].median_ms:.0f} ms"
+    assert line == f"28 checks passed, one image in {result.latency[0].median_ms:.0f} ms"
 
 
 def test_an_export_without_weights_does_not(
@@ -311,7 +311,26 @@ def test_what_loose_signatures_do_wrong(tmp_path: Path, originals: list[bytes]) 
     assert failed["transform_features"] == "gives image [7] for 8"
     assert failed["serves JPEG"].startswith("InvalidArgumentError: ")
     assert failed["batch"] == failed["mask size"] == failed["serves on"] == "no image was answered"
+    assert failed["latency"] == "no stored image was answered"
     assert result.latency == []
+
+
+class Alone(Bad):
+    """Answers one image at a time."""
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
+    def serve(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+        with tf.control_dependencies([tf.debugging.assert_less(tf.shape(image_bytes)[0], 2, "too many")]):
+            return dict(super().serve(image_bytes))
+
+
+def test_what_fails_with_many_images_alone_is_said_of_that_check(tmp_path: Path, originals: list[bytes]) -> None:
+    model = Alone()
+    tf.saved_model.save(model, str(tmp_path), signatures={"serving_default": model.serve})
+    failed = failed_of(executor.probe(tmp_path, originals).checks)
+    assert failed["batch"].startswith("InvalidArgumentError: ")
+    assert failed["latency"].startswith("InvalidArgumentError: ")
+    assert "process" not in failed
 
 
 def test_what_cannot_be_loaded(tmp_path: Path, originals: list[bytes]) -> None:
@@ -340,32 +359,33 @@ def test_without_the_refusal_the_project_could_be_imported(
     assert {"schema", "modules", "components", "pipeline", "keras", "tfx"} <= set(re.findall(r"\w+", row["detail"]))
 
 
+@pytest.fixture
+def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Puts a program in the place of the one that tries the model out."""
+
+    def write(program: str) -> None:
+        (tmp_path / "script.py").write_text(program)
+        monkeypatch.setattr(executor, "_SCRIPT", tmp_path / "script.py")
+
+    return write
+
+
 @pytest.mark.parametrize(
-    ("script", "timeout", "detail"),
+    ("program", "detail"),
     [
-        (
-            "import sys; print('first', file=sys.stderr); print('out of memory', file=sys.stderr); sys.exit(3)",
-            300,
-            "ended with 3 and without an answer: out of memory",
-        ),
-        ("import os; os.abort()", 300, "ended with -6 and without an answer: it wrote no error"),
-        ("pass", 300, "ended with 0 and without an answer: it wrote no error"),
-        ("import time; time.sleep(60)", 2, "no answer within 2 s"),
+        ("import os, sys; print('a\\nb', file=sys.stderr); sys.stderr.flush(); os.abort()", "crashed (SIGABRT): b"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "crashed (SIGSEGV): it wrote no error"),
     ],
 )
-def test_a_process_that_crashes_or_hangs_blesses_nothing(
+def test_a_process_that_crashes_blesses_nothing(
     run: Run,
     exported: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    script: Callable[[str], None],
     caplog: pytest.LogCaptureFixture,
-    script: str,
-    timeout: float,
+    program: str,
     detail: str,
 ) -> None:
-    (tmp_path / "script.py").write_text(script)
-    monkeypatch.setattr(executor, "_SCRIPT", tmp_path / "script.py")
-    monkeypatch.setattr(executor, "_TIMEOUT_SECONDS", timeout)
+    script(program)
     blessing = run(exported)
     assert blessing.get_int_custom_property("blessed") == 0
     check = ProbeCheck(check="process", passed=False, detail=detail)
@@ -374,18 +394,95 @@ def test_a_process_that_crashes_or_hangs_blesses_nothing(
     assert [record.getMessage() for record in caplog.records] == [f"not blessed: process: {detail}"]
 
 
+KILLED = (
+    "the process that tries the model out was killed ({}), perhaps for lack of memory: start again, with more memory "
+    "where that does not help"
+)
+ENDED = "the process that tries the model out ended early; start again when this is mended: "
+
+
+@pytest.mark.parametrize(
+    ("program", "timeout", "message"),
+    [
+        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", 300, KILLED.format("SIGKILL")),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGTERM)", 300, KILLED.format("SIGTERM")),
+        (
+            "import pathlib; pathlib.Path('/dev/full').write_text('answer')",
+            300,
+            f"{ENDED}OSError: [Errno 28] No space left on device",
+        ),
+        ("import tensorflow_of_nobody", 300, f"{ENDED}ModuleNotFoundError: No module named 'tensorflow_of_nobody'"),
+        ("import sys; sys.exit(3)", 300, f"{ENDED}it wrote no error"),
+        (
+            "import time; time.sleep(60)",
+            2,
+            "the model gave no answer within 2 s: start again when the machine has less to do; where that does not "
+            "help, look at the model, which may hang",
+        ),
+    ],
+)
+def test_what_may_lie_in_the_machine_is_no_judgement(
+    run: Run,
+    exported: Path,
+    script: Callable[[str], None],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    program: str,
+    timeout: float,
+    message: str,
+) -> None:
+    script(program)
+    monkeypatch.setattr(executor, "_TIMEOUT_SECONDS", timeout)
+    with pytest.raises(executor.ProbeError, match=f"^{re.escape(message)}$"):
+        run(exported)
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_a_process_that_cannot_be_started_is_no_judgement(
+    run: Run, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "none"))
+    with pytest.raises(FileNotFoundError):
+        run(exported)
+    assert not list((tmp_path / "out").iterdir())
+
+
+@pytest.mark.parametrize("lack", [MemoryError(), tf.errors.ResourceExhaustedError(None, None, "OOM when allocating")])
+def test_lack_of_memory_is_no_judgement(
+    exported: Path, tmp_path: Path, originals: list[bytes], monkeypatch: pytest.MonkeyPatch, lack: Exception
+) -> None:
+    def fail(*_: object) -> None:
+        raise lack
+
+    write_requests(originals[:1], tmp_path / "requests")
+    with monkeypatch.context() as replaced:
+        replaced.setattr(tf.saved_model, "load", fail)
+        replaced.setattr(probe, "REFUSED", ())
+        tried = probe.Probe(str(exported / "Format-Serving"), tmp_path / "requests")
+        with pytest.raises(SystemExit, match=rf"^loads: {type(lack).__name__}: "):
+            tried.run()
+    monkeypatch.setattr(executor, "compare", fail)
+    with pytest.raises(executor.ProbeError, match=r"^memory does not suffice to compare "):
+        executor.probe(exported / "Format-Serving", originals[:1])
+
+
 LISTS = """
 import json, os, pathlib, sys
 sent = sorted(str(path) for path in pathlib.Path(sys.argv[2]).rglob("*") if path.is_file())
 pathlib.Path(os.environ["SEEN"]).write_text(json.dumps([sent, os.listdir(), sys.flags.isolated]))
+pathlib.Path(sys.argv[3]).write_text(json.dumps({"checks": [{"check": "none", "passed": False, "detail": ""}]}))
 """
 
 
 def test_the_first_originals_are_sent_from_an_empty_folder(
-    run: Run, exported: Path, originals: list[bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Run,
+    exported: Path,
+    originals: list[bytes],
+    script: Callable[[str], None],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    (tmp_path / "script.py").write_text(LISTS)
-    monkeypatch.setattr(executor, "_SCRIPT", tmp_path / "script.py")
+    script(LISTS)
     monkeypatch.setenv("SEEN", str(tmp_path / "seen"))
     asked: list[Sequence[bytes]] = []
 
