@@ -28,6 +28,11 @@ HALF: Final = 127
 """Share of lung, 0-255, above which a pixel is lung."""
 
 _FILES_AT_ONCE = 8
+# A long-lived iterator with autotuning waits when it goes for its tuner, which may be asleep: on one core, the end of a
+# training of half a minute took up to half a minute more.
+_WITHOUT_TUNER: Final = tf.data.Options()
+_WITHOUT_TUNER.autotune.enabled = False
+_PREFETCHED: Final = 2
 
 _LOG = logging.getLogger("lungseg.trainer")
 
@@ -237,7 +242,7 @@ def distribute(
         shares = tf.data.Dataset.range(epochs.start, epochs.stop).flat_map(
             lambda epoch: _shares_of_epoch(_ordered(examples, seed, epoch), examples, plan, mine)
         )
-        return shares.prefetch(tf.data.AUTOTUNE)
+        return shares.prefetch(_PREFETCHED).with_options(_WITHOUT_TUNER)
 
     return strategy.distribute_datasets_from_function(shares_of_worker)
 
