@@ -32,7 +32,7 @@ ROUNDS = 3
 START_UP_IMAGES, IMAGES = 16, 216
 FEW, MANY = 500, 5000
 BATCH = 8
-NETWORK = ModelSettings(image_size=128, filters=16)
+NETWORK = ModelSettings(image_size=128, filters=16, levels=5)
 SMALL_NETWORK = ModelSettings(image_size=64, filters=8, average_mirrored=False)
 PREDICT, WITHOUT_OVERLAYS, REFERENCE, ON_ONE_CORE = "predict", "no overlays", "bare loop", "on one core"
 

@@ -175,7 +175,7 @@ def test_an_unknown_key_names_the_nearest(assignment: str, nearest: str) -> None
          "is 'multi_threading'"),
         ("data.eval_buckets=0", "data.eval_buckets: Input should be greater than or equal to 1, is 0"),
         ("name=a_b", "name: String should match pattern '^[a-z0-9]([a-z0-9-]*[a-z0-9])?$', is 'a_b'"),
-        ("model.image_size=100", "model: image_size 100 must be a multiple of 16 (2 to the power of levels)"),
+        ("model.image_size=100", "model: image_size 100 must be a multiple of 32 (2 to the power of levels)"),
         ("evaluate.rules=[]", "evaluate: rules must hold one for all images (at_least or at_most, without `slice`)"),
         ("evaluate.rules=[{metric: dice_mean, at_least: 0.5, slice: {source: a}}]",
          "evaluate: rules must hold one for all images (at_least or at_most, without `slice`)"),
