@@ -1,5 +1,6 @@
 """What went wrong, told in one line."""
 
+import logging
 import re
 import signal
 import threading
@@ -18,6 +19,8 @@ _WORKER_ENDED: Final = re.compile(r"Worker subprocess exited with return code (-
 """What Beam says of a worker process, behind a shell or not, in a thread that nobody waits for."""
 WORKER_DEATH: Final = signal.SIGURG
 """Brings it to the main thread, which waits for Beam; where nobody handles it, it is ignored."""
+_VOICE_OF_WORKERS: Final = "apache_beam.runners.portability.local_job_service"
+"""The logger that repeats what they log; in the end, that they have lost this process."""
 _AGAIN_SECONDS: Final = 5.0
 """Until it is brought again, to a main thread that still waits."""
 # The metadata store puts the statement that failed behind its reason, and what that was for before it.
@@ -104,16 +107,21 @@ def worker_deaths_raised() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield  # signals are handled in the main thread alone
         return
+    from grpc import RpcError  # as late as Beam, which is loaded now
+
     before, main, left = threading.excepthook, threading.get_ident(), threading.Event()
 
     def hear(problem: threading.ExceptHookArgs) -> None:
+        if names and isinstance(problem.exc_value, RpcError):
+            return  # a thread still listens to a worker that is gone
         before(problem)
         if name := _killed_by(problem.exc_value):
-            threading.Thread(target=insist, args=(name,), daemon=True).start()
+            names.append(name)
+            logging.getLogger(_VOICE_OF_WORKERS).setLevel(logging.CRITICAL + 1)
+            threading.Thread(target=insist, daemon=True).start()
 
-    def insist(name: str) -> None:
+    def insist() -> None:
         # Once does not do: clearing up, Beam waits for workers that have not begun yet as well.
-        names.append(name)
         while not left.is_set():
             signal.pthread_kill(main, WORKER_DEATH)
             left.wait(_AGAIN_SECONDS)
@@ -128,8 +136,9 @@ def worker_deaths_raised() -> Iterator[None]:
         yield
     finally:
         left.set()
-        threading.excepthook = before
         signal.signal(WORKER_DEATH, handler)
+        if not names:  # else what is left of Beam goes on complaining that its workers are gone
+            threading.excepthook = before
 
 
 def _killed_by(error: BaseException | None) -> str | None:

@@ -1,15 +1,28 @@
 """What went wrong is told in one line, also on workers of Beam."""
 
+import logging
 import signal
 import threading
 import time
+from collections.abc import Iterator
 
 import beam_workers
 import pytest
-from grpc import FutureTimeoutError
+from grpc import FutureTimeoutError, RpcError
 
 from pipeline import errors
 from pipeline.errors import UserError, WorkerKilledError, causes_raised, worker_deaths_raised
+
+WORKERS = logging.getLogger("apache_beam.runners.portability.local_job_service")
+
+
+@pytest.fixture(autouse=True)
+def _as_before() -> Iterator[None]:
+    """After a death, what Beam leaves behind is silenced until the process ends."""
+    hook, level = threading.excepthook, WORKERS.level
+    yield
+    threading.excepthook = hook
+    WORKERS.setLevel(level)
 
 
 def raised(error: Exception) -> None:
@@ -75,9 +88,29 @@ def test_what_waits_for_workers_while_it_clears_up_is_ended_as_well(monkeypatch:
 
 def test_nothing_of_it_stays() -> None:
     hook, handler = threading.excepthook, signal.getsignal(signal.SIGURG)
+    with worker_deaths_raised():
+        pass
+    assert (threading.excepthook, signal.getsignal(signal.SIGURG)) == (hook, handler)
+
+
+def test_after_a_death_the_other_workers_threads_complain_to_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    heard: list[str] = []
+    monkeypatch.setattr(threading, "excepthook", lambda problem: heard.append(str(problem.exc_value)))
+    handler = signal.getsignal(signal.SIGURG)
     with pytest.raises(WorkerKilledError), worker_deaths_raised():
         beam_workers.lose_one()
-    assert (threading.excepthook, signal.getsignal(signal.SIGURG)) == (hook, handler)
+    assert signal.getsignal(signal.SIGURG) == handler
+    heard.clear()
+
+    def fail(error: Exception) -> None:
+        raise error
+
+    for error in (RpcError("the connection is gone"), ValueError("something else")):
+        thread = threading.Thread(target=fail, args=(error,))
+        thread.start()
+        thread.join()
+    assert heard == ["something else"]
+    assert not WORKERS.isEnabledFor(logging.CRITICAL)
 
 
 def test_signals_are_for_the_main_thread_alone() -> None:
