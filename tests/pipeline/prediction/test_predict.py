@@ -18,7 +18,7 @@ from pipeline.cli_options import OutputFormat
 from pipeline.commands.predict import complaints
 from pipeline.errors import UserError
 from pipeline.prediction.model import open_model
-from pipeline.prediction.png import outlined
+from pipeline.prediction.png import encode_overlay, outlined
 from pipeline.prediction.predict import OutputError, Prediction, predict
 from pipeline.prediction.step import judge_slices
 
@@ -298,6 +298,15 @@ def test_the_overlay_marks_the_outline_alone() -> None:
     assert np.array_equal(marked, (mask > 0) & ~inner)
     assert np.unique(drawn[marked], axis=0).tolist() == [[0, 220, 255]]
     assert (image == 90).all()
+
+
+def test_the_overlay_that_is_written_is_what_is_drawn() -> None:
+    image = np.arange(64 * 64, dtype=np.uint16).reshape(64, 64).astype(np.uint8)
+    mask = np.zeros_like(image)
+    mask[20:40, 10:30] = 255
+    written = cv2.imdecode(np.frombuffer(encode_overlay(image, mask), np.uint8), cv2.IMREAD_COLOR)
+    assert written is not None
+    assert np.array_equal(written, outlined(np.minimum(image, 254), mask))
 
 
 def test_the_overlay_of_an_empty_mask_is_the_image() -> None:
