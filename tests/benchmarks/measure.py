@@ -5,8 +5,12 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from modules.network.settings import ModelSettings
+
+if TYPE_CHECKING:
+    import keras
 
 DISTINCT = 50
 """Different images among the records of a benchmark; the rest repeats them under other names."""
@@ -48,8 +52,8 @@ def write_phantoms(folder: Path, split: str, count: int) -> None:
             writer.write(encode(Record(image, mask, name, name, source="phantom", width=512, height=512)))
 
 
-def export_network(folder: Path, examples: Path, settings: ModelSettings) -> Path:
-    """Exports a U-Net as the Trainer does, untrained: what it answers costs the same; returns where."""
+def export_network(folder: Path, examples: Path, settings: ModelSettings, network: "keras.Model | None" = None) -> Path:
+    """Exports a U-Net as the Trainer does, where none is given an untrained one; returns where."""
     import apache_beam as beam
     import tensorflow_transform.beam as tft_beam
     from google.protobuf import text_format
@@ -71,7 +75,7 @@ def export_network(folder: Path, examples: Path, settings: ModelSettings) -> Pat
         _ = transform_fn | tft_beam.WriteTransformFn(str(folder / "transform"))
     exported = folder / "Format-Serving"
     export_model(
-        unet(settings),
+        network or unet(settings),
         str(folder / "transform" / "transform_fn"),
         str(exported),
         average_mirrored=settings.average_mirrored,
