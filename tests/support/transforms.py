@@ -14,8 +14,8 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
 from tfx_bsl.tfxio.tf_example_record import TFExampleBeamRecord
 
+from modules.preprocessing import transform as preprocessing  # whose functions TFX's Transform makes anew
 from modules.preprocessing.settings import Normalization, PreprocessingSettings, TransformSettings
-from modules.preprocessing.transform import preprocessing_fn
 from schema import features
 
 Transform = Callable[..., Path]
@@ -37,7 +37,7 @@ def transform() -> Transform:
                 batches,
                 source.TensorAdapterConfig(),
             ) | tft_beam.AnalyzeAndTransformDataset(
-                lambda inputs: preprocessing_fn(inputs, settings), output_record_batches=True
+                lambda inputs: preprocessing.preprocessing_fn(inputs, settings), output_record_batches=True
             )
             _ = transform_fn | tft_beam.WriteTransformFn(str(output))
             encoder = RecordBatchToExamplesEncoder(metadata.schema)
