@@ -47,7 +47,7 @@ def split_lungs(mask: NDArray[np.bool_], *, right_at_left: bool | None = True) -
     if right_at_left is None or not mask.any():
         return together
     box = tuple(_span(np.asarray(mask.any(axis=tuple({0, 1, 2} - {axis})))) for axis in range(3))
-    parts, sizes, middles = _find_parts(mask[box])
+    parts, sizes, middles = find_parts(mask[box])
     if len(sizes) < 2:
         return together
     largest, second = np.argsort(-sizes, kind="stable")[:2]
@@ -67,8 +67,11 @@ def _span(is_lung: NDArray[np.bool_]) -> slice:
     return slice(int(where[0]), int(where[-1]) + 1)
 
 
-def _find_parts(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int32], NDArray[np.float64], NDArray[np.float64]]:
+def find_parts(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int32], NDArray[np.float64], NDArray[np.float64]]:
     """Find the parts whose pixels share a side, and number them.
+
+    Args:
+        mask: bool [slices, rows, columns].
 
     Returns:
         Numbers from 1, of the mask's shape; sizes, [parts]; the column and row of their middles, [parts, 2].

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-import cv2
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
 from components.serving_probe.probe import MAX_DIFFERENCE
+from modules.lungs import find_parts
 from modules.network.settings import ModelSettings
 from modules.network.unet import unet
 from modules.network.weights import read_settings, read_weights
@@ -60,11 +60,11 @@ def _predict(
 
 
 def _drop_stray_parts(lung: NDArray[np.float32], number: int | Literal["auto"]) -> NDArray[np.float32]:
-    """Do by OpenCV what the exported model does in its graph; `auto` stands beside models that do not do it."""
+    """Do outside of the graph what the exported model does within; `auto` stands beside models that do not do it."""
     if not number or number == "auto":
         return lung
-    count, parts, measured, _ = cv2.connectedComponentsWithStats((lung > 0.5).astype(np.uint8), connectivity=4)
+    [parts], areas, _ = find_parts(lung[np.newaxis, ..., 0] > 0.5)
     # Of two of one size, that stays which ends first.
-    ends = [np.flatnonzero(parts == part)[-1] for part in range(1, count)]
-    largest = np.lexsort((ends, -measured[1:, cv2.CC_STAT_AREA]))[:number] + 1
+    ends = [np.flatnonzero(parts == part)[-1] for part in range(1, len(areas) + 1)]
+    largest = np.lexsort((ends, -areas))[:number] + 1
     return np.where((parts == 0) | np.isin(parts, largest), lung[..., 0], 0)[..., np.newaxis]

@@ -11,11 +11,11 @@ pixels that share sides, at the network's resolution.
 from collections.abc import Iterable
 from typing import Final
 
-import cv2
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from modules.lungs import find_parts
 from modules.quality.cues import THRESHOLD
 
 _MOST_MASKS: Final = 0.99
@@ -35,8 +35,7 @@ def usual_number_of_parts(masks: Iterable[NDArray[np.bool_]]) -> int:
     """
     numbers = []
     for mask in masks:
-        _, _, measured, _ = cv2.connectedComponentsWithStats(mask.view(np.uint8), connectivity=4)
-        areas = measured[1:, cv2.CC_STAT_AREA]
+        _, areas, _ = find_parts(mask[np.newaxis])
         numbers.append(np.count_nonzero(areas >= _LEAST_SHARE * areas.sum()))
     return int(np.quantile(numbers, _MOST_MASKS, method="higher")) if numbers else 0
 

@@ -210,7 +210,8 @@ def _choose_parts(job: Job) -> int:
         return settings.largest_parts
     originals = first_examples(job.train_files, settings.image_size, _MASKS_TO_COUNT, originals=True)
     parts = usual_number_of_parts(share[..., 0] > HALF for _, share in originals.as_numpy_iterator())
-    _LOG.info("of a mask, the exported model keeps the %d largest parts, as masks of the training have", parts)
+    if parts:
+        _LOG.info("of a mask, the exported model keeps the %d largest parts, as masks of the training have", parts)
     return parts
 
 
