@@ -100,7 +100,7 @@ lock: $(READY) ## Resolve the dependencies anew into requirements.txt, -gpu.txt 
 	@$(RUN)/uv pip compile $(LOCK_FLAGS) --upgrade requirements.in --override overrides.txt -o requirements.txt
 	@$(RUN)/uv pip compile $(LOCK_FLAGS) --upgrade requirements.in requirements-gpu.in -c requirements.txt \
 	  --override overrides.txt --override requirements-gpu.in -o requirements-gpu.txt
-	@$(RUN)/uv pip compile $(LOCK_FLAGS) --upgrade requirements-dev.in -o requirements-dev.txt
+	@$(RUN)/uv pip compile $(LOCK_FLAGS) --upgrade requirements-dev.in --override overrides.txt -o requirements-dev.txt
 
 .PHONY: sbom
 sbom: $(READY) ## What the image holds of libraries, by the lock, as a CycloneDX file; SBOM=..., REQUIREMENTS=...

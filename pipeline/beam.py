@@ -35,6 +35,8 @@ _REQUIRED: Final[dict[Runner, tuple[str, ...]]] = {
     "dataflow": ("project", "region", "image", "temp_location"),
 }
 
+_DIRECT: Final = "pipeline.beam_direct.DirectRunner"
+"""Named by its place, so that Beam is imported where it runs alone."""
 _NOTHING_TO_INSTALL: Final = "none"
 """Says that workers have all they need; else TFX packs itself up for each job, to be installed there: 42 MB a job."""
 _WORKERS_WAIT: Final = 60_000
@@ -99,6 +101,7 @@ class BeamSettings(Settings):
     def _of_runner(self) -> dict[str, str | int | None]:
         if self.runner == "direct":
             return {
+                "runner": _DIRECT,
                 "direct_running_mode": self.mode,
                 "direct_num_workers": self.workers or 1,
                 "sdk_container_image": _NOTHING_TO_INSTALL,
@@ -129,7 +132,7 @@ class BeamSettings(Settings):
 
         known = set(PipelineOptions([]).get_all_options())
         for name in self.options:
-            if name in ("direct_running_mode", "runner", "beam_plugins", "temp_location", *self._of_runner()):
+            if name in ("direct_running_mode", "beam_plugins", "temp_location", *self._of_runner()):
                 raise BeamOptionError(f"beam.options.{name} is set by the other keys of the section beam: leave it out")
             if name not in known:
                 meant = nearest(name, known, similarity=0)

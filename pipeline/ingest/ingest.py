@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from pipeline.beam import BeamSettings
 from pipeline.errors import ComponentError, UserError, WorkerKilledError, causes_raised, worker_deaths_raised
 from pipeline.ingest.beam.progress import watch_progress
 from pipeline.ingest.formats.labels import Labels
@@ -32,7 +33,6 @@ UNNAMED_PATIENTS: Final = (_REFUSE, "own")
 
 _STEP: Final = 0.05  # of the limit that is proposed where too many files are refused
 _KINDS: Final = ("samples", "rejections", "remarks", "errors")
-_IN_MEMORY: Final = ("--direct_running_mode=in_memory",)
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def ingest(
     mapping: str | None = None,
     labels: Labels | None = None,
     unnamed_patients: str = "refuse",
-    beam_args: Sequence[str] = _IN_MEMORY,
+    beam_args: Sequence[str] = tuple(BeamSettings().arguments()),
     progress: Callable[[int, int], None] | None = None,
 ) -> IngestReport:
     """Write `output/span-N/records-*-of-*.tfrecord` and `rejected.csv`; the same input gives the same bytes.

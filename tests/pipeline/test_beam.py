@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import apache_beam as beam
 import pytest
 from apache_beam.options.pipeline_options import (
     DirectOptions,
@@ -11,6 +12,7 @@ from apache_beam.options.pipeline_options import (
     StandardOptions,
     WorkerOptions,
 )
+from apache_beam.runners.portability.prism_runner import PrismRunner
 
 from pipeline.beam import BeamOptionError, BeamSettings
 from pipeline.cli_options import read_beam
@@ -34,11 +36,27 @@ def options(**settings: Any) -> PipelineOptions:
 
 def test_this_machine() -> None:
     assert BeamSettings().arguments() == [
-        "--direct_running_mode=in_memory", "--direct_num_workers=1", "--sdk_container_image=none", "--beam_plugins=tfx",
+        "--runner=pipeline.beam_direct.DirectRunner", "--direct_running_mode=in_memory", "--direct_num_workers=1",
+        "--sdk_container_image=none", "--beam_plugins=tfx",
     ]  # fmt: skip
     of_several = options(mode="multi_processing", workers=3)
     assert of_several.view_as(DirectOptions).direct_num_workers == 3
     assert of_several.view_as(DirectOptions).direct_running_mode == "multi_processing"
+
+
+@pytest.mark.parametrize(("arguments", "asked"), [([], 1), (BeamSettings().arguments(), 0)])
+def test_prism_is_not_fetched(monkeypatch: pytest.MonkeyPatch, arguments: list[str], asked: int) -> None:
+    """As Beam's own runner of one machine does, which goes on by itself where it gets no answer."""
+    calls = []
+
+    def fetch(*arguments: object) -> None:
+        calls.append(arguments)
+        raise OSError("no way out")
+
+    monkeypatch.setattr(PrismRunner, "run_pipeline", fetch)
+    with beam.Pipeline(argv=arguments) as pipeline:
+        _ = pipeline | beam.Create([1, 2, 3])
+    assert len(calls) == asked
 
 
 @pytest.mark.parametrize("runner", ["flink", "spark"])
