@@ -34,6 +34,8 @@ CURVES: Final = {"loss": "Loss", "accuracy": "Pixel accuracy", "dice": "Dice"}
 """The figures that are drawn over the epochs, with their titles."""
 _PIXELS_AN_INCH = 72
 _WIDE, _NARROW = 976, 350
+_LABELS = 280
+"""Pixels for the labels beside the marks of a wide forest plot."""
 _FONTS = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Liberation Sans', Arial, sans-serif"
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
@@ -178,7 +180,7 @@ def _forest(rows: Sequence[Row], values: Sequence[str], axis: str, reference: fl
     for row, value, top in zip(rows, values, tops, strict=True):
         colour = INK if row.judged else MUTED
         beside = top + (11 if narrow else step / 2)
-        room = (width - 7 * len(value)) // 7 if narrow else 40
+        room = (width - 7 * len(value) if narrow else _LABELS - 20) // 7
         label = _shorten(row.label, max(6, room - len(row.note) - 1))
         _draw_row(axes, row, top + (29 if narrow else step / 2))
         _write(axes, 0, beside, f"{label} {row.note}", color=colour)
@@ -191,7 +193,7 @@ def _forest(rows: Sequence[Row], values: Sequence[str], axis: str, reference: fl
 def _forest_axes(width: int, rows_height: int, limits: tuple[float, float]) -> tuple[Figure, Axes]:
     """Make axes of which a unit is a pixel from top to bottom, with room for text at the sides and the axis below."""
     narrow = width == _NARROW
-    left, right, below = (8, 8, 50) if narrow else (280, 250, 50)
+    left, right, below = (8, 8, 50) if narrow else (_LABELS, 250, 50)
     height = rows_height + below
     figure = Figure(figsize=(width / _PIXELS_AN_INCH, height / _PIXELS_AN_INCH), dpi=_PIXELS_AN_INCH)
     axes = figure.add_axes((left / width, below / height, (width - left - right) / width, rows_height / height))
