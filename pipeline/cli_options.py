@@ -12,7 +12,7 @@ from pipeline.root import NOT_LOCAL, as_given, is_url
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
-    from pipeline.beam import BeamSettings
+    from pipeline.beam.settings import BeamSettings
     from pipeline.config import Config
 
 ConfigName = Annotated[str, typer.Option(help="A preset (demo, cpu, best, gpu) or a YAML file.")]

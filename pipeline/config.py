@@ -20,7 +20,7 @@ from modules.evaluation.settings import EvaluateSettings
 from modules.network.settings import ModelSettings
 from modules.preprocessing.settings import TransformSettings
 from modules.training.settings import TrainSettings, TuneSettings
-from pipeline.beam import BeamOptionError, BeamSettings
+from pipeline.beam.settings import BeamOptionError, BeamSettings
 from pipeline.errors import UserError
 from pipeline.kubeflow.settings import KubeflowSettings
 from pipeline.notify.settings import NotifySettings

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from pipeline.beam import BeamSettings
+from pipeline.beam.settings import BeamSettings
 from pipeline.errors import UserError
 from pipeline.prediction.measurements import MEASUREMENTS_FILE
 from pipeline.prediction.predict import OutputError, Prediction

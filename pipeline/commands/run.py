@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pipeline import console
-from pipeline.beam import BeamSettings
+from pipeline.beam.settings import BeamSettings
 from pipeline.cli_options import Orchestrator
 from pipeline.config import Config
 from pipeline.errors import START_AGAIN, UserError

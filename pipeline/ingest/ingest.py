@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from pipeline.beam import BeamSettings
+from pipeline.beam.settings import BeamSettings
 from pipeline.errors import ComponentError, UserError, WorkerKilledError, causes_raised, worker_deaths_raised
 from pipeline.ingest.beam.progress import watch_progress
 from pipeline.ingest.formats.labels import Labels

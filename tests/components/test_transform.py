@@ -15,7 +15,7 @@ from tfx.proto import transform_pb2
 from tfx.types import standard_artifacts
 
 from components.transform import executor
-from pipeline.beam import BeamSettings
+from pipeline.beam.settings import BeamSettings
 from schema import features
 from schema.record import Record, encode
 

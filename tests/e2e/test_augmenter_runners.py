@@ -6,7 +6,7 @@ import pytest
 from augmenting import augment, counts, hashes, write_originals
 
 from components.augmenter.policy import load_policy
-from pipeline.beam import BeamSettings
+from pipeline.beam.settings import BeamSettings
 
 pytestmark = pytest.mark.e2e
 

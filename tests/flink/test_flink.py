@@ -13,7 +13,7 @@ from augmenting import augment, counts, hashes, write_originals
 from flink_cluster import FlinkCluster
 
 from components.augmenter.policy import load_policy
-from pipeline.beam import BeamSettings
+from pipeline.beam.settings import BeamSettings
 from pipeline.commands.phantoms import write_phantoms
 from pipeline.config import Config, load_config
 from pipeline.graph import create_pipeline

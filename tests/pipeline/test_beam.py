@@ -14,7 +14,7 @@ from apache_beam.options.pipeline_options import (
 )
 from apache_beam.runners.portability.prism_runner import PrismRunner
 
-from pipeline.beam import BeamOptionError, BeamSettings
+from pipeline.beam.settings import BeamOptionError, BeamSettings
 from pipeline.cli_options import read_beam
 from pipeline.config import load_beam
 from pipeline.errors import UserError
@@ -36,7 +36,7 @@ def options(**settings: Any) -> PipelineOptions:
 
 def test_this_machine() -> None:
     assert BeamSettings().arguments() == [
-        "--runner=pipeline.beam_direct.DirectRunner", "--direct_running_mode=in_memory", "--direct_num_workers=1",
+        "--runner=pipeline.beam.direct.DirectRunner", "--direct_running_mode=in_memory", "--direct_num_workers=1",
         "--sdk_container_image=none", "--beam_plugins=tfx",
     ]  # fmt: skip
     of_several = options(mode="multi_processing", workers=3)

@@ -20,7 +20,7 @@ from components.artifacts import COPIES, ORIGINALS, record_files, split_folder, 
 from components.augmenter import executor
 from components.augmenter.copies import LEFT_OUT, READ, REDRAWN
 from components.augmenter.policy import Policy
-from pipeline.beam import BeamSettings
+from pipeline.beam.settings import BeamSettings
 from pipeline.commands.phantoms import phantom
 from schema.record import Record, encode
 

@@ -23,7 +23,7 @@ from typing import Any, Final
 
 import yaml
 
-from pipeline.beam import BeamSettings
+from pipeline.beam.settings import BeamSettings
 
 _SOURCES: Final = Path(__file__).parent.parent / "flink"
 POM, _CONFIG, _LOGGING = (_SOURCES / name for name in ("pom.xml", "config.yaml", "log4j2.properties"))

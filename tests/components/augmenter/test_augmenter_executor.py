@@ -24,7 +24,7 @@ from components.augmenter.component import Augmenter
 from components.augmenter.copies import AddCopies
 from components.augmenter.policy import Policy, compose, load_policy
 from components.code_version import code_version
-from pipeline.beam import BeamSettings
+from pipeline.beam.settings import BeamSettings
 from pipeline.errors import ComponentError
 from schema.record import Record, decode, encode
 

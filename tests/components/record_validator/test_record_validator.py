@@ -18,7 +18,7 @@ from components import code_version
 from components.record_validator import executor
 from components.record_validator.component import RecordValidator
 from components.record_validator.settings import RecordValidationSettings
-from pipeline.beam import BeamSettings
+from pipeline.beam.settings import BeamSettings
 from schema.record import Record, encode
 from schema.reports.validation import (
     Leaks,

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from predicting import Segment, read_table, results_in
 
-from pipeline.beam import BeamSettings
+from pipeline.beam.settings import BeamSettings
 from pipeline.errors import ComponentError, UserError
 from pipeline.prediction import on_beam
 from pipeline.prediction.predict import OutputError, Prediction

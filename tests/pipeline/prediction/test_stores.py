@@ -10,7 +10,7 @@ import hospital_files
 import pytest
 from predicting import Segment, inputs_of, results_in
 
-from pipeline.beam import BeamSettings
+from pipeline.beam.settings import BeamSettings
 from pipeline.errors import UserError
 from pipeline.prediction.find import find_files
 from pipeline.prediction.on_beam import on_beam

@@ -35,7 +35,7 @@ _REQUIRED: Final[dict[Runner, tuple[str, ...]]] = {
     "dataflow": ("project", "region", "image", "temp_location"),
 }
 
-_DIRECT: Final = "pipeline.beam_direct.DirectRunner"
+_DIRECT: Final = "pipeline.beam.direct.DirectRunner"
 """Named by its place, so that Beam is imported where it runs alone."""
 _NOTHING_TO_INSTALL: Final = "none"
 """Says that workers have all they need; else TFX packs itself up for each job, to be installed there: 42 MB a job."""

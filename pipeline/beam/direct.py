@@ -1,4 +1,4 @@
-"""Beam on this machine, named as Beam takes it: `--runner=pipeline.beam_direct.DirectRunner`."""
+"""Beam on this machine, named as Beam takes it: `--runner=pipeline.beam.direct.DirectRunner`."""
 
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.pipeline import Pipeline
