@@ -20,6 +20,7 @@ from pathlib import Path
 from measure import DISTINCT, export_network, peak_megabytes, peak_of, seconds, write_phantoms
 
 from modules.network.settings import ModelSettings
+from pipeline.beam.settings import BeamSettings
 
 EVALUATOR, REFERENCE = "evaluator", "full masks"
 ROUNDS = 3
@@ -67,7 +68,7 @@ def run_reference(model_dir: Path, source: Path, target: Path) -> None:
             )
         ],
     )
-    with beam.Pipeline() as pipeline:
+    with beam.Pipeline(argv=BeamSettings().arguments()) as pipeline:
         _ = (
             pipeline
             | beam.io.ReadFromTFRecord(str(source / "Split-test" / "*"))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from modules.network.settings import ModelSettings
+from pipeline.beam.settings import BeamSettings
 
 if TYPE_CHECKING:
     import keras
@@ -67,7 +68,7 @@ def export_network(folder: Path, examples: Path, settings: ModelSettings, networ
 
     schema = text_format.Parse(features.SCHEMA_FILE.read_text(), schema_pb2.Schema())
     source = TFExampleRecord(str(examples / "Split-test" / "*"), schema=schema, telemetry_descriptors=["bench"])
-    with beam.Pipeline() as pipeline, tft_beam.Context(temp_dir=str(folder / "tmp")):
+    with beam.Pipeline(argv=BeamSettings().arguments()) as pipeline, tft_beam.Context(temp_dir=str(folder / "tmp")):
         batches = pipeline | source.BeamSource()
         transform_fn = (batches, source.TensorAdapterConfig()) | tft_beam.AnalyzeDataset(
             lambda inputs: preprocessing_fn(inputs, {"image_size": settings.image_size})

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 
 import apache_beam as beam
 import pytest
-from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.testing.util import assert_that, equal_to
 
 from components import parallel
 from components.parallel import ParallelDoFn
+from pipeline.beam.settings import BeamSettings
 
 
 class Halves(ParallelDoFn):
@@ -25,7 +25,7 @@ class Halves(ParallelDoFn):
 
 
 def test_all_elements_come_out() -> None:
-    with beam.Pipeline(options=PipelineOptions(["--direct_running_mode=in_memory"])) as pipeline:
+    with beam.Pipeline(argv=BeamSettings().arguments()) as pipeline:
         halves = pipeline | beam.Create(range(0, 1000, 2)) | beam.ParDo(Halves())
         assert_that(halves, equal_to(list(range(500))))
 

@@ -16,6 +16,7 @@ from tfx_bsl.tfxio.tf_example_record import TFExampleBeamRecord
 
 from modules.preprocessing import transform as preprocessing  # whose functions TFX's Transform makes anew
 from modules.preprocessing.settings import Normalization, PreprocessingSettings, TransformSettings
+from pipeline.beam.settings import BeamSettings
 from schema import features
 
 Transform = Callable[..., Path]
@@ -31,7 +32,7 @@ def transform() -> Transform:
             image_size=size, transform=TransformSettings(normalization=normalization)
         ).model_dump()
         source = TFExampleBeamRecord(physical_format="inmem", schema=schema, telemetry_descriptors=["test"])
-        with beam.Pipeline() as pipeline, tft_beam.Context(temp_dir=str(output / "tmp")):
+        with beam.Pipeline(argv=BeamSettings().arguments()) as pipeline, tft_beam.Context(temp_dir=str(output / "tmp")):
             batches = pipeline | beam.Create(serialized, reshuffle=False) | source.BeamSource()
             (transformed, metadata), transform_fn = (
                 batches,

@@ -7,7 +7,6 @@ from pathlib import Path
 import apache_beam as beam
 import numpy as np
 import pytest
-from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.pvalue import AsDict
 from apache_beam.testing.util import assert_that, equal_to
 from small_records import make
@@ -34,9 +33,10 @@ from components.record_validator.records import (
     RefusedRecord,
 )
 from components.record_validator.settings import RecordValidationSettings
+from pipeline.beam.settings import BeamSettings
 from schema.record import encode
 
-IN_MEMORY = PipelineOptions(["--direct_running_mode=in_memory", "--direct_num_workers=1"])
+BEAM = BeamSettings().arguments()
 TRAIN, HANNOVER = Partition(SPLIT, "train"), Partition(EXTERNAL, "hannover")
 
 WriteExamples = Callable[..., standard_artifacts.Examples]
@@ -62,7 +62,7 @@ def test_records_are_read_with_their_numbers(tmp_path: Path, write_examples: Wri
         for number, serialized in enumerate([b"x", b"y", b"x"])
     ]
     assert len({record.key for record in expected}) == 6
-    with beam.Pipeline(options=IN_MEMORY) as pipeline:
+    with beam.Pipeline(argv=BEAM) as pipeline:
         assert_that(pipeline | ReadRecords(folders), equal_to(expected))
 
 
@@ -76,7 +76,7 @@ def test_records_are_counted_by_source_and_size() -> None:
         _numbered(4, b"garbage"),
         _numbered(0, encode(make(5, "e", "p5")), HANNOVER),
     ]
-    with beam.Pipeline(options=IN_MEMORY) as pipeline:
+    with beam.Pipeline(argv=BEAM) as pipeline:
         checked = pipeline | beam.Create(records) | beam.ParDo(CheckRecords(RecordValidationSettings()))
         summaries, findings = checked | beam.Partition(is_finding, 2)
         of_summaries, of_findings = summaries | "Size" >> beam.Map(_size), findings | "Reason" >> beam.Map(_reason)
@@ -98,7 +98,7 @@ def test_records_with_a_finding_are_refused_and_counted() -> None:
         RefusedRecord(findings[record.key], record.serialized) if record.key in findings else record
         for record in records
     ]
-    with beam.Pipeline(options=IN_MEMORY) as pipeline:
+    with beam.Pipeline(argv=BEAM) as pipeline:
         by_record = pipeline | "Findings" >> beam.Create(findings.items())
         assert_that(pipeline | beam.Create(records) | beam.Map(route, AsDict(by_record)), equal_to(expected))
     assert [is_refused(record) for record in expected] == [False, True, False, True, False, False]

@@ -11,7 +11,6 @@ import cv2
 import numpy as np
 import pytest
 import tensorflow as tf
-from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.testing.util import assert_that, equal_to
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -34,6 +33,7 @@ from components.record_validator.leaks.leak import Leak
 from components.record_validator.near_duplicates.pairs import ComparePairs, NearDuplicatePair, candidate_pairs
 from components.record_validator.near_duplicates.similarity import ImageSignature
 from components.record_validator.settings import RecordValidationSettings
+from pipeline.beam.settings import BeamSettings
 from schema.record import Record, encode
 from schema.reports.validation import SetKind
 
@@ -338,8 +338,7 @@ def test_gathering_is_the_same_in_any_order() -> None:
     outside = refs[7]._replace(partition=external)
     occurrences = [Occurrence(ref, 1) for ref in (*refs, outside)]
     expected = [("key", {train: Occurrence(refs[0], 50), external: Occurrence(outside, 1)})]
-    options = PipelineOptions(["--direct_running_mode=in_memory", "--direct_num_workers=1"])
     for ordered in (occurrences, occurrences[::-1]):
-        with beam.Pipeline(options=options) as pipeline:
+        with beam.Pipeline(argv=BeamSettings().arguments()) as pipeline:
             keyed = pipeline | beam.Create([("key", occurrence) for occurrence in ordered])
             assert_that(keyed | beam.CombinePerKey(GatherOccurrences()), equal_to(expected))

@@ -4,14 +4,14 @@ import io
 from pathlib import Path
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.testing.util import assert_that, equal_to
 
 from components.record_validator.near_duplicates.similarity import ImageSignature
 from components.record_validator.records import SPLIT, Partition, RecordRef, RecordSummary
 from components.record_validator.spill import SpillFile, WriteSpill, read_spill
+from pipeline.beam.settings import BeamSettings
 
-IN_MEMORY = PipelineOptions(["--direct_running_mode=in_memory", "--direct_num_workers=1"])
+BEAM = BeamSettings().arguments()
 
 
 def _summary(number: int) -> RecordSummary:
@@ -22,7 +22,7 @@ def _summary(number: int) -> RecordSummary:
 
 def test_elements_are_written_and_read_back(tmp_path: Path) -> None:
     summaries = [_summary(number) for number in range(20)]
-    with beam.Pipeline(options=IN_MEMORY) as pipeline:
+    with beam.Pipeline(argv=BEAM) as pipeline:
         files = pipeline | beam.Create(summaries) | WriteSpill(str(tmp_path))
         assert_that(files | beam.FlatMap(read_spill), equal_to(summaries), "on Beam")
     written = [summary for file in sorted(tmp_path.iterdir()) for summary in read_spill(str(file))]
@@ -30,7 +30,7 @@ def test_elements_are_written_and_read_back(tmp_path: Path) -> None:
 
 
 def test_nothing_to_write(tmp_path: Path) -> None:
-    with beam.Pipeline(options=IN_MEMORY) as pipeline:
+    with beam.Pipeline(argv=BEAM) as pipeline:
         files = pipeline | beam.Create([]) | WriteSpill(str(tmp_path))
         assert_that(files | beam.FlatMap(read_spill), equal_to([]))
 

@@ -14,6 +14,7 @@ from tensorflow_model_analysis.metrics import metric_types
 from modules.evaluation.measures import COLUMNS, STATISTICS
 from modules.evaluation.settings import EvaluateSettings
 from modules.evaluation.slicing import ImageStatistics, MeasuredImage, eval_config, read_evaluation, to_extracts
+from pipeline.beam.settings import BeamSettings
 from schema.reports.evaluation import Evaluation, SliceKey, slice_name
 
 SETTINGS = EvaluateSettings(
@@ -44,7 +45,7 @@ def copy(name: str, dice: float, fired: str, **changes: Any) -> MeasuredImage:
 def evaluate(images: list[MeasuredImage], folder: Path, baseline: str | None = None) -> Evaluation:
     """As the Evaluator does."""
     config = eval_config(SETTINGS)
-    with beam.Pipeline() as pipeline:
+    with beam.Pipeline(argv=BeamSettings().arguments()) as pipeline:
         _ = (
             pipeline
             | beam.Create(images, reshuffle=False)

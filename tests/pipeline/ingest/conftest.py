@@ -10,10 +10,10 @@ from uuid import uuid4
 import apache_beam as beam
 import numpy as np
 import pytest
-from apache_beam.options.pipeline_options import PipelineOptions
 from numpy.typing import NDArray
 from PIL import Image
 
+from pipeline.beam.settings import BeamSettings
 from pipeline.errors import UserError
 from pipeline.ingest.layouts.base import Input
 from pipeline.ingest.layouts.registry import find_layout
@@ -48,7 +48,7 @@ def find(tmp_path: Path) -> Callable[..., Listing]:
         transform = find_layout(layout, str(root)).find(Input(str(root), source, mapping, **options))
         folder = tmp_path / f"found-{uuid4().hex}"
         folder.mkdir()
-        with beam.Pipeline(options=PipelineOptions(["--direct_running_mode=in_memory"])) as pipeline:
+        with beam.Pipeline(argv=BeamSettings().arguments()) as pipeline:
             _ = pipeline | transform | "Keep" >> beam.Map(keep, folder)
         items = [pickle.loads(path.read_bytes()) for path in folder.iterdir()]  # noqa: S301
         errors = sorted(str(item) for item in items if isinstance(item, UserError))
