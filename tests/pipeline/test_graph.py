@@ -230,6 +230,7 @@ def test_metadata_and_beam_arguments(tmp_path: Path) -> None:
     pipeline = create_pipeline(load(beam__mode="multi_processing", beam__workers=3), connection)
     assert pipeline.metadata_connection_config == connection
     assert pipeline.beam_pipeline_args == [
+        "--runner=pipeline.beam.direct.DirectRunner",
         "--direct_running_mode=multi_processing",
         "--direct_num_workers=3",
         "--sdk_container_image=none",
