@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import ClassVar, Protocol
 
 from tfx import types
+from apache_beam.options.pipeline_options import StandardOptions
 from ml_metadata.proto import metadata_store_pb2
 from tfx.dsl.compiler import constants
 from tfx.orchestration import metadata
@@ -20,6 +21,7 @@ from tfx.proto.orchestration import pipeline_pb2
 
 from components.artifacts import SECONDS
 from components.change_detector.executor import UNCHANGED
+from pipeline.beam.settings import DIRECT
 from pipeline.errors import ComponentError, worker_deaths_raised
 from pipeline.root import METADATA_FILE
 
@@ -113,7 +115,7 @@ class LocalRunner(Runner, local_dag_runner.LocalDagRunner):
 class BeamRunner(Runner):
     """BeamDagRunner that reports each component.
 
-    The graph is a Beam pipeline itself, in which a component starts once those are done that it depends on. Beam's own
+    The graph is a Beam pipeline itself, in which a component starts once those are done that it depends on. The
     runner for one machine takes them one after another.
     """
 
@@ -124,12 +126,16 @@ class BeamRunner(Runner):
             ComponentError: A component failed.
         """
         _ObservedNode.runner, _ObservedNode.run_id, _ObservedNode.failure = self, _begin(pipeline), None
+        # TFX makes a Beam pipeline of the graph without options, to which Beam's default applies.
+        default, StandardOptions.DEFAULT_RUNNER = StandardOptions.DEFAULT_RUNNER, DIRECT
         try:
             _ObservingBeamDagRunner().run_with_ir(pipeline, run_options)
         except Exception:
             if _ObservedNode.failure:  # Beam hides it in an error of its own
                 raise _ObservedNode.failure from _ObservedNode.failure.__cause__
             raise
+        finally:
+            StandardOptions.DEFAULT_RUNNER = default
 
 
 class _ObservedNode(beam_dag_runner.PipelineNodeAsDoFn):

@@ -17,7 +17,7 @@ class DirectRunner(FnApiRunner):
     """
 
     def run_pipeline(self, pipeline: Pipeline, options: PipelineOptions) -> PipelineResult:
-        """Run it, and tell worker processes its options, which FnApiRunner by itself keeps to itself."""
+        """Run it, and tell worker processes its options, of which FnApiRunner by itself says nothing."""
         told = JobServiceHandle.encode_pipeline_options(options.get_all_options())
         self._provision_info.provision_info.pipeline_options.CopyFrom(told)
         return super().run_pipeline(pipeline, options)

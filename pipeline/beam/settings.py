@@ -35,8 +35,8 @@ _REQUIRED: Final[dict[Runner, tuple[str, ...]]] = {
     "dataflow": ("project", "region", "image", "temp_location"),
 }
 
-_DIRECT: Final = "pipeline.beam.direct.DirectRunner"
-"""Named by its place, so that Beam is imported where it runs alone."""
+DIRECT: Final = "pipeline.beam.direct.DirectRunner"
+"""What runs Beam on this machine, by its place: so Beam is imported only where it runs."""
 _NOTHING_TO_INSTALL: Final = "none"
 """Says that workers have all they need; else TFX packs itself up for each job, to be installed there: 42 MB a job."""
 _WORKERS_WAIT: Final = 60_000
@@ -101,7 +101,7 @@ class BeamSettings(Settings):
     def _of_runner(self) -> dict[str, str | int | None]:
         if self.runner == "direct":
             return {
-                "runner": _DIRECT,
+                "runner": DIRECT,
                 "direct_running_mode": self.mode,
                 "direct_num_workers": self.workers or 1,
                 "sdk_container_image": _NOTHING_TO_INSTALL,

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pipeline import console
-from pipeline.beam.settings import BeamSettings
 from pipeline.cli_options import Orchestrator
 from pipeline.config import Config
 from pipeline.errors import START_AGAIN, UserError
@@ -117,8 +116,8 @@ def prepared(config: Config, verbose: bool) -> Iterator["Console"]:
         if log_file:
             shown.print(f"Libraries' output goes to {log_file}", style="dim", soft_wrap=True)
         with shown.status("Loading TensorFlow and TFX"):
-            # Where TFX names no options, Beam takes the process's arguments for them.
-            sys.argv[1:] = BeamSettings().arguments()
+            # Beam executors read the process's arguments as options of their own.
+            del sys.argv[1:]
             os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
             from modules.training.distribution import split_cpu
 

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import beam_workers
 import pytest
+from apache_beam.options.pipeline_options import StandardOptions
+from apache_beam.runners.portability.prism_runner import PrismRunner
 from ml_metadata.proto import metadata_store_pb2
 from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
 from tfx.dsl.component.experimental.decorators import component
@@ -149,6 +151,17 @@ def test_one_runner_goes_on_where_the_other_ended(tmp_path: Path) -> None:
     run(tmp_path, kind=BeamRunner)
     runs, _ = run(tmp_path, kind=LocalRunner)
     assert [component_run.cached for component_run in runs] == [True, True]
+
+
+@both_runners
+def test_prism_is_not_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: type[Runner]) -> None:
+    """The graph of BeamDagRunner is a Beam pipeline without options."""
+    asked: list[object] = []
+    monkeypatch.setattr(PrismRunner, "run_pipeline", lambda *arguments: asked.append(arguments))
+    default = StandardOptions.DEFAULT_RUNNER
+    run(tmp_path, kind=kind)
+    assert not asked
+    assert default == StandardOptions.DEFAULT_RUNNER, "it is nobody else's"
 
 
 def test_metadata_lie_under_the_root(tmp_path: Path) -> None:
