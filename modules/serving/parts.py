@@ -43,21 +43,24 @@ def usual_number_of_parts(masks: Iterable[NDArray[np.bool_]]) -> int:
 def keep_largest_parts(lung: tf.Tensor, number: int) -> tf.Tensor:
     """Set the probabilities of all but the largest parts of each mask to 0.
 
-    Every pixel of a mask takes the highest number of its part: of those beside it, and of the pixel that has the number
-    that it has taken, so that numbers travel in leaps (as in Shiloach and Vishkin, 1982, J. Algorithms 3(1), 57-67).
+    Every pixel of a mask takes the highest number in its run, along its row and then along its column, and that of the
+    pixel that has the number that it has taken, so that numbers travel in leaps (as in Shiloach and Vishkin, 1982,
+    J. Algorithms 3(1), 57-67). Lungs take three or four rounds.
 
     Args:
         lung: Probabilities, float32 [N, height, width, 1], fewer than 2**24 pixels an image.
         number: How many parts are kept of each; of two of one size, that which ends in the upper row comes first.
     """
     pixels = lung.shape[1] * lung.shape[2]
-    mask = lung > THRESHOLD
-    first = tf.where(mask, tf.reshape(tf.range(1.0, pixels + 1), [1, *lung.shape[1:]]), 0.0)
+    mask = (lung > THRESHOLD)[..., 0]
+    # Floats, since many operations on integers are the CPU's alone.
+    first = tf.where(mask, tf.reshape(tf.range(1.0, pixels + 1), [1, *mask.shape[1:]]), 0.0)
+    rows, columns = _number_runs(mask), _number_runs(_transpose(mask))
 
     def spread(labels: tf.Tensor, _: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        # Numbers are floats, since pooling on GPUs takes no integers.
-        beside = tf.maximum(*(tf.nn.max_pool2d(labels, window, 1, "SAME") for window in ([3, 1], [1, 3])))
-        flat = tf.reshape(tf.where(mask, beside, 0.0), [-1, pixels])
+        along_rows = tf.where(mask, _highest(labels, rows), 0.0)
+        along_both = tf.where(mask, _transpose(_highest(_transpose(along_rows), columns)), 0.0)
+        flat = tf.reshape(along_both, [-1, pixels])
         numbered = tf.pad(flat, [[0, 0], [1, 0]])  # pixels are counted from 1; 0 is outside
         leapt = tf.reshape(tf.gather(numbered, tf.cast(flat, tf.int32), batch_dims=1), tf.shape(labels))
         return leapt, tf.reduce_any(leapt != labels)
@@ -67,4 +70,20 @@ def keep_largest_parts(lung: tf.Tensor, number: int) -> tf.Tensor:
     sizes = tf.math.bincount(flat, minlength=pixels + 1, maxlength=pixels + 1, axis=-1)[:, 1:]
     largest = tf.math.top_k(sizes, number).indices + 1
     is_kept = tf.reduce_any(flat[:, :, tf.newaxis] == largest[:, tf.newaxis], -1)
-    return tf.where(mask & ~tf.reshape(is_kept, tf.shape(lung)), 0.0, lung)
+    return tf.where((mask & ~tf.reshape(is_kept, tf.shape(mask)))[..., tf.newaxis], 0.0, lung)
+
+
+def _number_runs(mask: tf.Tensor) -> tf.Tensor:
+    """Give the runs of a mask's rows rising numbers, int32 of the mask's shape; what lies behind a run has its own."""
+    starts = mask & ~tf.pad(mask, [[0, 0], [0, 0], [1, 0]])[..., :-1]
+    return tf.reshape(tf.cumsum(tf.reshape(tf.cast(starts, tf.int32), [-1])), tf.shape(mask))
+
+
+def _highest(labels: tf.Tensor, runs: tf.Tensor) -> tf.Tensor:
+    """Give each pixel the highest label of its run."""
+    of_runs = tf.math.segment_max(tf.reshape(labels, [-1]), tf.reshape(runs, [-1]))
+    return tf.gather(of_runs, runs)
+
+
+def _transpose(images: tf.Tensor) -> tf.Tensor:
+    return tf.transpose(images, [0, 2, 1])
