@@ -48,12 +48,15 @@ def full(disk: Path) -> Iterator[None]:
 @contextmanager
 def read_only(disk: Path) -> Iterator[None]:
     """Let no file be opened for writing; those that are open already stay so."""
-    subprocess.run(["mount", "--bind", disk, disk], check=True)
-    subprocess.run(["mount", "-o", "remount,bind,ro", disk], check=True)
+    view = disk.with_name("view")
+    view.mkdir(exist_ok=True)
+    # In its place a mount could not be made read-only while the run writes there: one that is already is put over it.
+    for command in (["--bind", disk, view], ["-o", "remount,bind,ro", view], ["--bind", view, disk]):
+        subprocess.run(["mount", *command], check=True)
     try:
         yield
     finally:
-        subprocess.run(["umount", disk], check=True)
+        subprocess.run(["umount", disk, view], check=True)
 
 
 @pytest.mark.parametrize(
