@@ -11,6 +11,7 @@ from pathlib import Path
 
 from modules.serving.serving_dir import current_version
 from pipeline.root import REPORT_DIR, SERVING_DIR
+from schema.reports.evaluation import Slice
 from schema.reports.result import RunResult
 from schema.reports.run_report import RunReport
 
@@ -105,6 +106,11 @@ def check_ends_as(undisturbed: RunResult, data: Path, root: Path) -> None:
     """Run to the end, and fail where that is not as that of a run that nothing has happened to."""
     code, output = finished(data, root)
     assert code == 0, output
-    assert RunResult.read(root).slices == undisturbed.slices
+    assert _figures(RunResult.read(root)) == _figures(undisturbed)
     check_whole(root)
     assert [path.name for path in (root / SERVING_DIR).iterdir() if path.is_dir()] == ["1"]
+
+
+def _figures(result: RunResult) -> list[Slice]:
+    # After an end between a push and its record, the next run judges the same model once more, against itself.
+    return [slice_.model_copy(update={"baseline": None, "difference": None}) for slice_ in result.slices]
