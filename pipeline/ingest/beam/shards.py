@@ -122,9 +122,11 @@ class _Rewrite(beam.DoFn):
         if index not in collisions:
             return
         refused = {rejection.file: rejection for rejection in sorted(collisions[index], reverse=True)}
-        samples = [sample for sample in map(unpack, group[_SAMPLES]) if sample.name not in refused]
-        rewritten = self._write.write(index, count, samples)
-        yield index, replace(rewritten, rejections=(*rewritten.rejections, *refused.values()))
+        samples: list[Sample] = list(map(unpack, group[_SAMPLES]))
+        rewritten = self._write.write(index, count, [sample for sample in samples if sample.name not in refused])
+        # One a sample, not a name, so that what was found adds up even where a layout gives two samples one name.
+        rejections = (refused[sample.name] for sample in samples if sample.name in refused)
+        yield index, replace(rewritten, rejections=(*rewritten.rejections, *rejections))
 
 
 def _has_no_collision(written: tuple[int, WrittenShard], collisions: Mapping[int, Iterable[Rejection]]) -> bool:

@@ -10,9 +10,10 @@ What may be named beside image and mask: image_id (by default the image's path w
 source, finding, view, sex, age and pixel_spacing.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from os.path import dirname, exists
+from operator import itemgetter
+from os.path import dirname, exists, normpath
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote, urlsplit
 
@@ -27,7 +28,7 @@ from pipeline.ingest.metadata import CellError, Description, describe, require_p
 from pipeline.ingest.pairing import Rejection
 from pipeline.ingest.samples import ImageSample
 from pipeline.ingest.storage.files import is_file, is_local, join, read_file
-from pipeline.ingest.table import Row, read_columns, read_rows
+from pipeline.ingest.table import Row, file_name, read_columns, read_rows
 from schema import features
 from schema.suggestions import did_you_mean
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     import apache_beam as beam
 
 _IMAGE, _MASK = "image", "mask"
+_MOST_NAMED: Final = 3
 _OPTIONAL: Final = (
     features.IMAGE_ID, features.PATIENT_ID, features.SOURCE, features.FINDING, features.VIEW, features.SEX,
     features.AGE, features.PIXEL_SPACING,
@@ -98,7 +100,12 @@ def _find(input_: Input) -> "beam.PTransform":
             raise UserError(f"{input_.root} has no column '{column}', which {input_.mapping} names{hint}")
     if input_.refuses_unnamed and features.PATIENT_ID not in columns.others:
         _refuse_forgotten_patients(input_, available)
-    return beam.Create([input_]) | "Read table" >> beam.FlatMap(_find_samples, columns)
+    return (
+        beam.Create([input_])
+        | "Read table" >> beam.FlatMap(_find_samples, columns)
+        | "Group by image" >> beam.GroupByKey()
+        | "Refuse repeated images" >> beam.FlatMap(_refuse_repeated, file_name(input_.root))
+    )
 
 
 def _refuse_forgotten_patients(input_: Input, available: list[str]) -> None:
@@ -111,12 +118,34 @@ def _refuse_forgotten_patients(input_: Input, available: list[str]) -> None:
             )
 
 
-def _find_samples(input_: Input, columns: Columns) -> Iterator[ImageSample | Rejection | UserError]:
+def _find_samples(input_: Input, columns: Columns) -> Iterator[tuple[bytes, bytes]]:
+    """Yield what the rows list, by the path of the image: its line, its image and itself, packed."""
+    from pipeline.ingest.beam.file_listing import stem_key
+    from pipeline.ingest.beam.pickling import pack
+
     try:
         for row in read_rows(input_.root, columns.image):
-            yield _find_sample(row, columns, input_)
+            image = _read_path(row.cells[columns.image], dirname(input_.root))
+            path = normpath(join(dirname(input_.root), image))
+            yield stem_key(path), pack((row.line, image, _find_sample(row, columns, input_)))
     except UserError as error:
-        yield error
+        yield b"", pack((0, "", error))
+
+
+def _refuse_repeated(
+    grouped: tuple[bytes, Iterable[bytes]], table: str
+) -> Iterator[ImageSample | Rejection | UserError]:
+    """Yield what one row lists; where several list one image, which of them is right cannot be told."""
+    from pipeline.ingest.beam.pickling import unpack
+
+    rows = sorted(map(unpack, grouped[1]), key=itemgetter(0))
+    if len(rows) == 1:
+        [(_, _, listed)] = rows
+        yield listed
+        return
+    lines = ", ".join(str(line) for line, *_ in rows[:_MOST_NAMED]) + ", ..." * (len(rows) > _MOST_NAMED)
+    for _, image, _ in rows:
+        yield Rejection(image, f"is listed {len(rows)} times: leave one of lines {lines} of {table}")
 
 
 def _find_sample(row: Row, columns: Columns, input_: Input) -> ImageSample | Rejection:

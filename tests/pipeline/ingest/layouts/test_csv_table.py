@@ -51,6 +51,16 @@ def test_rows_become_samples(write: Callable[..., tuple[str, str]], tmp_path: Pa
     }
 
 
+def test_an_image_that_is_listed_twice(write: Callable[..., tuple[str, str]], find: Callable[..., Any]) -> None:
+    table, mapping = write(
+        HEADER + "a.png,l.png,r.png,s1,F,,A\nb.png,l.png,r.png,s1,F,,A\n./a.png,l.png,r.png,s2,F,,A\n"
+    )
+    listing = find("csv", table, mapping=mapping)
+    assert [sample.name for sample in listing.samples] == ["b.png"]
+    reason = "is listed 2 times: leave one of lines 2, 4 of set.csv"
+    assert [(one.file, one.reason) for one in listing.rejections] == [("./a.png", reason), ("a.png", reason)]
+
+
 def test_one_mask_column(write: Callable[..., tuple[str, str]]) -> None:
     _, mapping = write("", "image: a\nmask: b\nimage_id: c\n")
     assert read_mapping(mapping) == Columns("a", ("b",), {"image_id": "c"})
