@@ -301,6 +301,8 @@ def supports_directories(path: str) -> bool:
 
 
 def _open(path: str) -> BinaryIO:
+    if "\0" in path:  # Python answers with a ValueError, which readers of a file's content raise as well
+        raise OSError(errno.EINVAL, "its path has a NUL byte: write the path anew", path)
     if is_local(path):
         return open(path, "rb")
     from pipeline.ingest.storage.stores import open_in_store

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 
 from pipeline.errors import UserError
@@ -11,7 +13,9 @@ from pipeline.ingest.layouts.base import Input
 from pipeline.ingest.layouts.csv_table import Columns, read_mapping
 from pipeline.ingest.layouts.registry import find_layout
 from pipeline.ingest.metadata import Description, UnnamedPatient
-from pipeline.ingest.samples import ImageSample
+from pipeline.ingest.pairing import Rejection
+from pipeline.ingest.samples import ImageSample, ReadOptions
+from pipeline.ingest.shard_writer import encode_sample
 
 MAPPING = "image: Path\nmask: [Left, Right]\npatient_id: Subject\nsex: Gender\npixel_spacing: mm\n"
 HEADER = "Path,Left,Right,Subject,Gender,mm,Site\n"
@@ -59,6 +63,26 @@ def test_an_image_that_is_listed_twice(write: Callable[..., tuple[str, str]], fi
     assert [sample.name for sample in listing.samples] == ["b.png"]
     reason = "is listed 2 times: leave one of lines 2, 4 of set.csv"
     assert [(one.file, one.reason) for one in listing.rejections] == [("./a.png", reason), ("a.png", reason)]
+
+
+@pytest.mark.parametrize(
+    ("image", "mask", "reason"),
+    [
+        ("a\0.png", "m.png", "cannot be read: its path has a NUL byte: write the path anew"),
+        (
+            "a.png",
+            "m\0.png",
+            "has the mask m\0.png, which cannot be read: its path has a NUL byte: write the path anew",
+        ),
+    ],
+)
+def test_a_path_with_a_nul_byte(
+    write: Callable[..., tuple[str, str]], tmp_path: Path, find: Callable[..., Any], image: str, mask: str, reason: str
+) -> None:
+    (tmp_path / "a.png").write_bytes(cv2.imencode(".png", np.arange(1600, dtype=np.uint8).reshape(40, 40))[1].tobytes())
+    table, mapping = write(f"image,mask\n{image},{mask}\n", "image: image\nmask: mask\n")
+    [sample] = find("csv", table, mapping=mapping).samples
+    assert encode_sample(sample, ReadOptions(32)) == Rejection(image, reason)
 
 
 def test_one_mask_column(write: Callable[..., tuple[str, str]]) -> None:
