@@ -28,6 +28,18 @@ _SYNONYMS: Final = {
     features.AGE: r"(patient|subject)?s?ages?(in)?(years?)?",
     features.PIXEL_SPACING: r"(imager)?(pixel)?spacings?(in)?(mm)?|pixelsize(in)?(mm)?",
 }  # fmt: skip
+# Whatever else a name says, what it counts or numbers is patients: "Patient ID (anonymised)", "study_subject".
+_LIKE_PATIENT: Final = re.compile(
+    r"(?<!\bin)(?<!\bout)patient|subject(?!iv)|participant|proband|pseudonym"
+    r"|\b(case|individual|person|anon(ymous|ymi[sz]ed)?) ?(ids?|no|nr|num|number|code|key|uid|identifier)\b"
+    r"|medical ?record ?(id|no|nr|num|number)\b"
+)
+# What a patient has, or how many there are, is no patient: "patient_position", "Number of patients".
+_ABOUT_PATIENT: Final = re.compile(
+    r"age|sex|gender|position|orientation|weight|height|size|bmi|birth|dob|race|ethni|species|breed|comment|history"
+    r"|stat(e|us)|type|group|class|cohort|count|number of|address|location|telephone|smok|diagnos|finding|patholog"
+    r"|view|removed|\b(is|has|n)\b"
+)
 _SIMILARITY: Final = 0.8
 _SHORTEST: Final = 5  # of shorter names, "page" and "age", many others are like
 
@@ -40,6 +52,9 @@ def meant_by(column: str) -> str | None:
     for known, synonyms in _SYNONYMS.items():
         if re.fullmatch(synonyms, plain):
             return known
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])|[\W_]+", " ", column).casefold()
+    if _LIKE_PATIENT.search(words):
+        return None if _ABOUT_PATIENT.search(words) else features.PATIENT_ID
     long = {name.replace("_", ""): name for name in COLUMNS if len(name) >= _SHORTEST}
     match = nearest(plain, long, _SIMILARITY)
     return long[match] if match else None

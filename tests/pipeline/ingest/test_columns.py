@@ -10,7 +10,10 @@ from pipeline.ingest.columns import COLUMNS, describe_slips, meant_by
     [
         ("patient_id", ["PatientID", "patient id", "Patient_ID", "Patient ID", "PATIENT-ID", "subject", "SubjectID",
                         "Patient", "patients", "patient_number", "PatientName", "pat_id", "PID", "mrn", "patiend_id",
-                        "Patienten-ID", "participant_id", "ID Patient"]),
+                        "Patienten-ID", "participant_id", "ID Patient", "case_id", "CaseID", "case_no",
+                        "anonymized_patient_id", "hashed_patient_id", "unique_patient_id", "de-identified patient id",
+                        "Patient ID (anonymised)", "pseudonym", "anon_id", "medical_record_number", "study_subject",
+                        "individual_id", "anonpatientid", "PatientIDs"]),
         ("image", ["Image", "images", "image_name", "Image Index", "filename", "file", "ImagePath", "imge"]),
         ("sex", ["Sex", "gender", "Patient Gender", "PatientSex"]),
         ("age", ["Age", "Patient Age", "age (years)", "age_in_years"]),
@@ -27,7 +30,9 @@ def test_slips(known: str, slips: list[str]) -> None:
 @pytest.mark.parametrize(
     "name",
     [*COLUMNS, "attribution", "by", "", "id", "page", "stage", "notes", "weight", "Follow-up #", "width", "mask",
-     "date", "patient_weight", "offset", "modality", "location"],
+     "date", "patient_weight", "offset", "modality", "location", "patient_position", "PatientSize",
+     "ImagePositionPatient", "inpatient", "Outpatient", "subjective_score", "Number of patients", "case", "individual",
+     "is_pseudonymized", "PatientIdentityRemoved"],
 )  # fmt: skip
 def test_names_that_are_no_slips(name: str) -> None:
     assert meant_by(name) is None
