@@ -21,7 +21,7 @@ from pipeline.ingest.plausibility import (
     parse_age_string,
 )  # fmt: skip
 from pipeline.ingest.storage.files import exists, is_local, join, list_files
-from pipeline.ingest.table import Row, read_columns, read_rows
+from pipeline.ingest.table import Row, is_blank, read_columns, read_rows
 from schema import features
 
 _METADATA_FILE: Final = "metadata.csv"
@@ -35,6 +35,12 @@ _SEXES: Final = {
     "other": "other",
     "unknown": features.UNKNOWN,
 }
+# What stands for a patient who is not named: of a finding or a sex, "unknown" is something to say.
+_NOBODY: Final = frozenset({
+    "unknown", "unk", "not known", "n/k", "missing", "not available", "not applicable", "undefined", "unspecified",
+    "anonymous", "anonymized", "anonymised", "redacted", "empty", "blank", "\\n", "#value!", "#ref!", "#name?",
+    "#null!", "#div/0!", "#num!",
+})  # fmt: skip
 
 
 class CellError(ValueError):
@@ -132,6 +138,8 @@ def describe(row: Row, defaults: Description) -> Description:
     if row.fault:
         raise CellError(row.fault)
     known: dict[str, Any] = {name: row.cells[name] for name in TEXTS if name in row.cells}
+    if patient := _read_patient(known.pop(features.PATIENT_ID, "")):
+        known[features.PATIENT_ID] = patient
     if features.SEX in row.cells:
         known[features.SEX] = _read_sex(row)
     if features.AGE in row.cells:
@@ -170,6 +178,12 @@ class DescribeByRow:
         description = describe(row, defaults) if row else defaults
         is_required = self.refuses_unnamed and self.metadata is not None and self.metadata.names_patients
         return require_patient(description) if is_required else description
+
+
+def _read_patient(cell: str) -> str:
+    """Return the name of a patient; "" where the cell says that it is not known, or would be one for them all."""
+    name = cell.casefold().strip("()[]<> ")
+    return "" if is_blank(name) or name in _NOBODY or not any(map(str.isalnum, name)) else cell
 
 
 def _read_sex(row: Row) -> str:

@@ -95,7 +95,7 @@ def read_columns(path: str, known: Sequence[str]) -> list[str]:
 
 def _read_row(path: str, line: int, header: list[str], values: list[str]) -> Row:
     """Make the row of a line; one that has not as many cells as the header may have them under wrong names."""
-    row = Row(path, line, {name: value for name, value in zip(header, values, strict=False) if not _is_blank(value)})
+    row = Row(path, line, {name: value for name, value in zip(header, values, strict=False) if not is_blank(value)})
     if len(values) < len(header) or any(values[len(header) :]):
         cells = "1 cell" if len(values) == 1 else f"{len(values)} cells"
         fault = f"has {cells} in {row.place}, not the {len(header)} of the header"
@@ -103,7 +103,7 @@ def _read_row(path: str, line: int, header: list[str], values: list[str]) -> Row
     return row
 
 
-def _is_blank(value: str) -> bool:
+def is_blank(value: str) -> bool:
     """Tell whether a cell is empty, or filled with what spreadsheets and statistics programs write for nothing."""
     return value.casefold() in _BLANKS
 

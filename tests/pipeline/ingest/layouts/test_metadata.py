@@ -38,6 +38,22 @@ def test_empty_cells_and_missing_columns_keep_the_defaults(tmp_path: Path) -> No
     assert described(tmp_path, "image,patient_id,sex,age, view, pixel_spacing\na, ,,,,\n") == DEFAULTS
 
 
+@pytest.mark.parametrize(
+    "cell",
+    ["unknown", "Unknown", "?", "missing", "#VALUE!", "#REF!", "anonymous", r"\N", "(null)", "not available", ".",
+     "undefined", "n/k", "—", "<NA>", "[Missing]"],
+)  # fmt: skip
+def test_a_place_holder_is_no_patient(tmp_path: Path, cell: str) -> None:
+    described_ = described(tmp_path, f"image,patient_id,finding\na,{cell},{cell}\n")
+    assert described_.patient_id == "a"
+    assert described_.finding in (cell, "unknown")
+
+
+@pytest.mark.parametrize("cell", ["0", "Unknown-7", "-1", "N", "患者", "value"])
+def test_what_could_be_a_patient_is_one(tmp_path: Path, cell: str) -> None:
+    assert described(tmp_path, f"image,patient_id\na,{cell}\n").patient_id == cell
+
+
 @pytest.mark.parametrize("name", ["a", "a.png", "a.JPG", " a "])
 def test_image_by_stem_or_file_name(tmp_path: Path, name: str) -> None:
     assert described(tmp_path, f"image,patient_id\n{name},p1\n").patient_id == "p1"
