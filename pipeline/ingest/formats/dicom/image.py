@@ -17,7 +17,7 @@ from pipeline.ingest.formats.base import Decoded, DicomMetadata, ImageError
 from pipeline.ingest.formats.dicom.levels import look_up, to_levels, to_modality
 from pipeline.ingest.formats.dicom.metadata import read_metadata
 from pipeline.ingest.formats.dicom.parser import get_text, hide_values, parse
-from pipeline.ingest.formats.dicom.pixels import PixelFormat, decode_codes, read_format
+from pipeline.ingest.formats.dicom.pixels import PixelFormat, decode_codes, read_code, read_format
 
 
 class DicomSlice(NamedTuple):
@@ -89,7 +89,7 @@ def count_pixels(data: bytes) -> int:
 
 
 def _check(dataset: Dataset) -> PixelFormat:
-    if dataset.get("BurnedInAnnotation") == "YES":
+    if read_code(dataset, "BurnedInAnnotation") == "YES":
         raise ImageError("has text burned into its pixels (BurnedInAnnotation is YES), which may name the patient")
     return read_format(dataset)
 

@@ -15,7 +15,7 @@ from pydicom.pixels.processing import apply_windowing
 
 from modules.grey_range import MIN_RANGE, grey_range
 from pipeline.ingest.formats.base import ImageError
-from pipeline.ingest.formats.dicom.pixels import DARK_IS_HIGH, Codes, PixelFormat, read_photometric
+from pipeline.ingest.formats.dicom.pixels import DARK_IS_HIGH, Codes, PixelFormat, read_code, read_photometric
 from schema.record import Pixels
 
 Values = NDArray[np.float64]
@@ -119,7 +119,7 @@ def _voi_share(values: Values, dataset: Dataset, little_endian: bool) -> Values 
         entries, depth = _table(values, dataset.VOILUTSequence[0], little_endian)
         return entries / (2**depth - 1)
     center, width = _number(dataset, "WindowCenter", 0.0), _number(dataset, "WindowWidth", 0.0)
-    function = dataset.get("VOILUTFunction") or "LINEAR"
+    function = read_code(dataset, "VOILUTFunction") or "LINEAR"
     if width <= 0 or (function == "LINEAR" and width < 1):
         return None
     return _apply_window(values, center, width, function)

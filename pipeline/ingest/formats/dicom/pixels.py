@@ -75,7 +75,8 @@ def read_format(dataset: Dataset) -> PixelFormat:
     """
     if "Rows" not in dataset:
         raise ImageError("holds no image")
-    frames = _read_integer(dataset, "NumberOfFrames", 1)
+    # Some devices write 0 or nothing for the one frame; that its pixels are all there is checked as they are read.
+    frames = _read_integer(dataset, "NumberOfFrames", 1) or 1
     if frames != 1:
         raise ImageError(f"has {frames} frames: save each as a file of its own")
     colours, taken = read_photometric(dataset), f"only {DARK_IS_HIGH} and {BRIGHT_IS_HIGH} are taken"
@@ -98,8 +99,12 @@ def read_format(dataset: Dataset) -> PixelFormat:
 
 def read_photometric(dataset: Dataset) -> str:
     """Return the PhotometricInterpretation, which old devices leave out of grey images, or write in lower case."""
-    value = dataset.get("PhotometricInterpretation")
-    return str(value or BRIGHT_IS_HIGH).strip("\0 ").upper()
+    return read_code(dataset, "PhotometricInterpretation") or BRIGHT_IS_HIGH
+
+
+def read_code(dataset: Dataset, keyword: str) -> str:
+    """Return a coded string (PS3.5 6.2, VR CS) in upper case, as the standard has it; "" where there is none."""
+    return str(dataset.get(keyword) or "").strip("\0 ").upper()
 
 
 def decode_codes(dataset: Dataset, syntax: uid.UID, pixels: PixelFormat) -> Codes:

@@ -137,6 +137,7 @@ def test_monochrome1_is_inverted() -> None:
         ("LINEAR", {0: 0, 1024: 64, 2048: 128, 3072: 191, 4095: 255}),
         ("LINEAR_EXACT", {0: 0, 1024: 64, 2048: 128, 3072: 191, 4095: 255}),
         ("SIGMOID", {0: 30, 1024: 69, 2048: 128, 3072: 186, 4095: 225}),
+        ("sigmoid ", {0: 30, 1024: 69, 2048: 128, 3072: 186, 4095: 225}),
         (None, {0: 0, 2048: 128, 4095: 255}),
     ],
 )
@@ -347,6 +348,9 @@ def test_no_dicom() -> None:
          "has the PhotometricInterpretation PALETTE COLOR: only MONOCHROME1 and MONOCHROME2 are taken"),
         ({"BurnedInAnnotation": "YES"},
          "has text burned into its pixels (BurnedInAnnotation is YES), which may name the patient"),
+        ({"BurnedInAnnotation": "yes "},
+         "has text burned into its pixels (BurnedInAnnotation is YES), which may name the patient"),
+        ({"NumberOfFrames": 0, "Rows": 5000}, "is truncated: it has 960 of 200000 bytes of pixels"),
         ({"Rows": None}, "holds no image"),
         ({"Columns": None}, "has no Columns"),
         ({"Columns": 0}, "has 0 x 24 pixels"),
@@ -362,6 +366,12 @@ def test_no_dicom() -> None:
 )  # fmt: skip
 def test_what_is_refused(elements: dict[str, Any], expected: str) -> None:
     assert reason(dicom_file(ramp(8), **elements)) == expected
+
+
+@pytest.mark.parametrize("frames", [0, "", None])
+def test_no_number_of_frames_is_one(frames: int | str | None) -> None:
+    expected = decode_dicom(dicom_file(ramp(8))).pixels
+    assert np.array_equal(decode_dicom(dicom_file(ramp(8), NumberOfFrames=frames)).pixels, expected)
 
 
 def test_constant_and_empty() -> None:
