@@ -12,6 +12,7 @@ from typing import Final
 import nibabel as nib
 import numpy as np
 from nibabel.arrayproxy import ArrayProxy
+from nibabel.nifti1 import unit_codes
 
 from pipeline.ingest.formats.base import ImageError
 from pipeline.ingest.formats.volume import Volume, check_geometry
@@ -20,6 +21,8 @@ _GZIP: Final = b"\x1f\x8b"
 _GZIP_WINDOW: Final = 16 + zlib.MAX_WBITS
 _HEADER: Final = 348
 _MAGIC: Final = (344, b"n+1\0")
+_SPATIAL: Final = 7  # of xyzt_units, the bits of the unit of length
+_MILLIMETRES: Final = {unit_codes["meter"]: 1000.0, unit_codes["micron"]: 0.001}  # others say mm, or nothing
 _MAX_OFFSET: Final = 2**20  # of the voxels, behind the header's extensions
 _MAX_BYTES: Final = 2**30
 
@@ -69,6 +72,7 @@ def _decode(data: bytes) -> Volume:
     if not (header["sform_code"] or header["qform_code"]):
         raise ImageError("does not say how it lies in space: sform_code and qform_code are 0")
     affine = np.asarray(header.get_best_affine(), np.float64)
+    affine[:3] *= _MILLIMETRES.get(int(header["xyzt_units"]) & _SPATIAL, 1.0)
     check_geometry(shape, affine)
     offset = header.get_data_offset()
     length = offset + int(np.prod(shape, dtype=object)) * dtype.itemsize

@@ -87,6 +87,13 @@ def same(record: Record, other: Record) -> bool:
 # How slices are displayed
 
 
+@pytest.mark.parametrize(("units", "per_mm"), [(0, 1), (2, 1), (10, 1), (1, 1e-3), (3, 1e3), (11, 1e3), (7, 1)])
+def test_units_of_length(units: int, per_mm: float) -> None:
+    stored = np.diag([per_mm, per_mm, per_mm, 1]) @ RAS
+    volume = decode_nifti(nifti_file(body(), stored, xyzt_units=units))
+    assert volume.affine == pytest.approx(RAS, rel=1e-5)
+
+
 def test_lung_window() -> None:
     values = np.array([-3000, -1350, -600, 150, 3000, np.nan, np.inf])
     assert apply_lung_window(values).tolist() == [0, 0, 128, 255, 255, 0, 255]
