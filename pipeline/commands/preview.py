@@ -4,16 +4,18 @@ import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
+from unicodedata import normalize
 
 import cv2
 import numpy as np
 
 from pipeline.errors import UserError
 from pipeline.ingest.formats.base import ImageError
-from pipeline.ingest.formats.extensions import MASK_EXTENSIONS, stem_of
+from pipeline.ingest.formats.extensions import MASK_EXTENSIONS, stem_of, strip_extension
 from pipeline.ingest.formats.masks import decode_mask
 from pipeline.ingest.formats.registry import decode_image
 from pipeline.ingest.formats.resize import resize_image, resize_mask
+from pipeline.ingest.layouts.folder import MASK_FOLDERS
 from pipeline.ingest.storage.files import read_file
 from pipeline.prediction.png import outlined
 from schema import features
@@ -21,7 +23,6 @@ from schema.record import Pixels
 
 _SIDE: Final = 320
 _CAPTION: Final = 51
-_MASK_FOLDERS: Final = ("masks", "mask")
 _MASK_SUFFIXES: Final = ("", "_mask")
 
 
@@ -41,7 +42,7 @@ def write_preview(
         policy_name: A policy that ships with the project, or a YAML file.
         images: Image files, DICOM too; each one's mask has its stem (or that and `_mask`).
         output: The PNG to write.
-        masks: Folder of the masks; by default `masks/` or `mask/` beside the images' folder.
+        masks: Folder of the masks; by default `masks/` or another of `MASK_FOLDERS` beside the images' folder.
         copies: Columns behind the original; the same copies that a run would make.
         size: Side to which images are brought before, as at ingest, pixels.
         progress: Called with the number of images that are done.
@@ -86,15 +87,20 @@ def find_mask(image: Path, folder: Path | None) -> Path:
     """
     if not image.is_file():
         raise UserError(f"image '{image}' does not exist")
-    folders = [folder] if folder else [image.resolve().parent.parent / name for name in _MASK_FOLDERS]
+    folders = [folder] if folder else [image.resolve().parent.parent / name for name in MASK_FOLDERS]
     for candidate in folders:
+        files = sorted(path for path in candidate.glob("*") if path.is_file() and path != image.resolve())
+        stems = {_compose(strip_extension(path.name, MASK_EXTENSIONS) or ""): path for path in reversed(files)}
         for suffix in _MASK_SUFFIXES:
-            for extension in MASK_EXTENSIONS:
-                mask = candidate / f"{stem_of(image.name)}{suffix}{extension}"
-                if mask.is_file() and mask != image.resolve():
-                    return mask
+            if mask := stems.get(_compose(f"{stem_of(image.name)}{suffix}")):
+                return mask
     searched = " or ".join(map(str, folders))
     raise UserError(f"image '{image}' has no mask in {searched}: name the folder with --masks")
+
+
+def _compose(stem: str) -> str:
+    """Return a stem as ingest pairs it: accents as a part of their letters."""
+    return normalize("NFC", stem)
 
 
 def _read(image: Path, mask: Path, size: int) -> tuple[Pixels, Pixels]:

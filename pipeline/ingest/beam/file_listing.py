@@ -16,7 +16,13 @@ from pipeline.errors import UserError
 from pipeline.ingest.beam.pickling import pack, unpack
 from pipeline.ingest.beam.remarks import PASSED_OVER, UNDESCRIBED, UNMATCHED, Observation, SumUpRemarks, observe
 from pipeline.ingest.columns import IMAGE
-from pipeline.ingest.formats.extensions import DICOM_EXTENSIONS, IMAGE_EXTENSIONS, is_bare_dicom
+from pipeline.ingest.formats.extensions import (
+    DICOM_EXTENSIONS,
+    IMAGE_EXTENSIONS,
+    MASK_EXTENSIONS,
+    is_bare_dicom,
+    strip_extension,
+)
 from pipeline.ingest.metadata import CellError, Description, Metadata, image_stem, read_metadata
 from pipeline.ingest.pairing import Pair, Rejection, Remark, pair_by_stem
 from pipeline.ingest.samples import ImageSample, Sample
@@ -35,7 +41,6 @@ MakeSample: TypeAlias = Callable[[str, Pair, str, Description], Sample]
 
 _FILES, _LISTED, _ERRORS, _COUNTS, _ROWS = "files", "listed", "errors", "counts", "rows of the metadata"
 _OBSERVED: Final = "observed"
-_MASK_EXTENSIONS: Final = (*IMAGE_EXTENSIONS, ".gif")
 _PASSED_OVER_SILENTLY: Final = ("thumbs.db", "desktop.ini")
 
 _SERIES_LEVELS = 5  # of folders, down to which a series may lie: NAME/patient/study/series/ in an export
@@ -87,17 +92,15 @@ class FileRole:
     @classmethod
     def of_masks(cls, name: str, folders: Sequence[str] = (), suffix: str = "") -> "FileRole":
         """Make the role of the mask files of some folders, by default of the one that has the role's name."""
-        return cls(name, tuple(folders) or (name,), _MASK_EXTENSIONS, suffix)
+        return cls(name, tuple(folders) or (name,), MASK_EXTENSIONS, suffix)
 
     def stem_of(self, name: str) -> str | None:
         """Return by what a file is paired, given its name below its folder; None where it is passed over."""
         subfolder, slash, _ = name.partition("/")
         if slash:
             return subfolder if name.lower().endswith(self.series) else None
-        for extension in self.extensions:
-            if name.lower().endswith(extension):
-                return name[: -len(extension)].removesuffix(self.suffix)
-        return None
+        stem = strip_extension(name, self.extensions)
+        return None if stem is None else stem.removesuffix(self.suffix)
 
     def stem_of_image(self, pair: Pair) -> str:
         """Return the stem of a pair's image as its own name has it."""

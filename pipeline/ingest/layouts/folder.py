@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     import apache_beam as beam
 
 _IMAGES: Final = "images"
-_MASKS: Final = ("masks", "mask", "lung masks")
+MASK_FOLDERS: Final = ("masks", "mask", "lung masks")
+"""Names of the folder of the masks, beside that of the images."""
 
 
 def _find(input_: Input) -> "beam.PTransform":
@@ -41,10 +42,10 @@ def _find_folders(root: str) -> tuple[tuple[str, ...], str, tuple[str, ...]]:
     """Find the folders of the images, how those of the masks are called, and these; no folders where nothing fits."""
     for classes in ([""], sorted(f"{name}/" for name in list_folders(root))):
         images = _existing(root, classes, _IMAGES)
-        for mask_name in _MASKS if images else ():
+        for mask_name in MASK_FOLDERS if images else ():
             if masks := _existing(root, classes, mask_name):
                 return images, mask_name, masks
-    return (), _MASKS[0], ()
+    return (), MASK_FOLDERS[0], ()
 
 
 def _existing(root: str, classes: Sequence[str], name: str) -> tuple[str, ...]:
@@ -60,7 +61,8 @@ def _make_sample(root: str, pair: Pair, stem: str, description: Description) -> 
 
 
 FOLDER: Final = Layout(
-    f"{_IMAGES}/ and {_MASKS[0]}/ (or {_MASKS[1]}/, or {_MASKS[2]}/), or folders of classes with these",
+    f"{_IMAGES}/ and {MASK_FOLDERS[0]}/ (or {MASK_FOLDERS[1]}/, or {MASK_FOLDERS[2]}/), "
+    "or folders of classes with these",
     lambda root: bool(_find_folders(root)[0]),
     _find,
 )

@@ -66,6 +66,14 @@ def test_masks_of_another_folder_and_with_a_suffix(images: list[Path], tmp_path:
     assert find_mask(images[0], masks) == named
 
 
+@pytest.mark.parametrize("name", ["masks/a.PNG", "masks/a.gif", "mask/a_mask.GIF", "lung masks/a.tif"])
+def test_a_mask_is_found_as_at_ingest(tmp_path: Path, name: str) -> None:
+    for file in ("images/a.png", "masks/b.png", name):
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        (tmp_path / file).touch()
+    assert find_mask(tmp_path / "images/a.png", None) == tmp_path / name
+
+
 def test_dicom_with_a_mask_of_its_stem(images: list[Path], tmp_path: Path) -> None:
     pixels = cv2.imread(str(images[0]), cv2.IMREAD_GRAYSCALE)
     assert pixels is not None
