@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from typing import Any, Final
+from unicodedata import category, normalize
 
 from pipeline.errors import UserError
 from pipeline.ingest.columns import COLUMNS, IMAGE, TEXTS, describe_slips
@@ -181,9 +182,15 @@ class DescribeByRow:
 
 
 def _read_patient(cell: str) -> str:
-    """Return the name of a patient; "" where the cell says that it is not known, or would be one for them all."""
-    name = cell.casefold().strip("()[]<> ")
-    return "" if is_blank(name) or name in _NOBODY or not any(map(str.isalnum, name)) else cell
+    """Return the name of a patient; "" where the cell says that it is not known, or would be one for them all.
+
+    What looks the same is the same patient: letters are composed, what has no width is left out, and white space is one
+    space.
+    """
+    visible = "".join(character for character in cell if category(character) != "Cf")
+    patient = " ".join(normalize("NFC", visible).split())
+    name = patient.casefold().strip("()[]<> ")
+    return "" if is_blank(name) or name in _NOBODY or not any(map(str.isalnum, name)) else patient
 
 
 def _read_sex(row: Row) -> str:

@@ -25,6 +25,7 @@ SUMMARY_FILE: Final = "summary.json"
 MOST_LISTED: Final = 100_000
 """Refused files that are listed by name; more are only counted."""
 
+_LEADING_ZEROS: Final = re.compile(r"(?<![\d.])0+(?=\d)")
 _PARTICULARS: Final = re.compile(r"'[^']*'|\S*[./]\S+|\d+")
 
 
@@ -92,6 +93,12 @@ class WriteSummary(beam.PTransform):
                 "samples": samples, "refused": refused, "rejected": rejections, "patients": patients,
             }.items()
         }  # fmt: skip
+        twins = (
+            patients
+            | "Loose spelling" >> beam.Map(_spell_loosely)
+            | "Group by spelling" >> beam.GroupByKey()
+            | "Find twins" >> beam.FlatMap(_find_twins)
+        )
         first = rejections | "First rejections" >> beam.combiners.Top.Smallest(MOST_LISTED)
         return (
             samples.pipeline
@@ -101,6 +108,7 @@ class WriteSummary(beam.PTransform):
                 _summarize,
                 errors=beam.pvalue.AsIter(errors | "Error messages" >> beam.Map(str)),
                 remarks=beam.pvalue.AsIter(remarks),
+                twins=beam.pvalue.AsSingleton(twins | "Sum up twins" >> beam.CombineGlobally(_sum_up_twins)),
                 listed=beam.pvalue.AsSingleton(first),
                 shards=beam.pvalue.AsIter(shards | "Measure" >> beam.Map(_measure)),
                 **counts,
@@ -131,6 +139,32 @@ def _patients_of(shard: WrittenShard) -> Iterator[str]:
     yield from shard.patients
 
 
+def _spell_loosely(patient: str) -> tuple[str, str]:
+    """Return a patient by the name without what spreadsheets and typists change: case, leading zeros, a trailing .0."""
+    return _LEADING_ZEROS.sub("", patient.casefold()).removesuffix(".0"), patient
+
+
+def _find_twins(grouped: tuple[str, Iterable[str]]) -> Iterator[tuple[int, str]]:
+    """Yield how many patients have one loose spelling, and two of them, where there are several."""
+    patients = sorted(grouped[1])
+    if len(patients) > 1:
+        yield len(patients), f"'{patients[0]}' and '{patients[1]}'"
+
+
+def _sum_up_twins(twins: Iterable[tuple[int, str]]) -> tuple[int, str]:
+    """Return how many patients there are with others of their loose spelling, and the first two for example."""
+    counts, examples = zip((0, ""), *twins, strict=True)
+    return sum(counts), min(filter(None, examples), default="")
+
+
+def _remark_twins(count: int, example: str) -> Iterator[Remark]:
+    if count:
+        yield Remark(
+            f"{count} patients differ from another only in case, leading zeros or a trailing .0, such as {example}: "
+            "spell those who are one alike"
+        )
+
+
 def _measure(shard: WrittenShard) -> tuple[int, int, int, int]:
     return shard.index, shard.size, shard.samples, len(shard.origins)
 
@@ -140,6 +174,7 @@ def _summarize(
     *,
     errors: Iterable[str],
     remarks: Iterable[Remark],
+    twins: tuple[int, str],
     listed: list[Rejection],
     shards: Iterable[tuple[int, int, int, int]],
     samples: int,
@@ -157,7 +192,7 @@ def _summarize(
         rejected=rejected,
         patients=patients,
         example=find_example(listed),
-        remarks=sorted(remark.text for remark in remarks),
+        remarks=sorted(remark.text for remark in (*remarks, *_remark_twins(*twins))),
         sizes={index: size for index, size, _, _ in measured},
     )
     try:

@@ -75,6 +75,18 @@ def test_a_span(folder: Path, tmp_path: Path, image: Pixels, mask: Pixels) -> No
     assert (first.mask > 0).mean() == pytest.approx((mask > 0).mean(), abs=0.02)
 
 
+def test_patients_whose_spellings_hardly_differ_are_told(folder: Path, tmp_path: Path) -> None:
+    patients = ["P007", "p7", "12", "12.0", "012", "1.20", "P70", "70", "107", "0"]
+    rows = "".join(f"{image},{patient}\n" for image, patient in zip("abcdefghij", patients, strict=True))
+    (folder / "metadata.csv").write_text(f"image,patient_id\n{rows}")
+    report = ingest("folder", folder, tmp_path / "out", size=32)
+    assert report.patients == 10
+    assert report.remarks == (
+        "5 patients differ from another only in case, leading zeros or a trailing .0, such as '012' and '12': spell "
+        "those who are one alike",
+    )
+
+
 def test_both_lungs_are_joined(tmp_path: Path, save: Save, image: Pixels, mask: Pixels) -> None:
     left, right = mask.copy(), mask.copy()
     left[:, 24:] = right[:, :24] = 0

@@ -49,6 +49,14 @@ def test_a_place_holder_is_no_patient(tmp_path: Path, cell: str) -> None:
     assert described_.finding in (cell, "unknown")
 
 
+@pytest.mark.parametrize(
+    "cell",
+    ["J\u00fcrgen 1", "Ju\u0308rgen 1", "J\u00fcrgen \t 1", "J\u00fcrgen\u00a01", "\u200bJ\u00fcr\u00adgen 1\ufeff"],
+)
+def test_what_looks_the_same_is_one_patient(tmp_path: Path, cell: str) -> None:
+    assert described(tmp_path, f"image,patient_id\na,{cell}\n").patient_id == "J\u00fcrgen 1"
+
+
 @pytest.mark.parametrize("cell", ["0", "Unknown-7", "-1", "N", "患者", "value"])
 def test_what_could_be_a_patient_is_one(tmp_path: Path, cell: str) -> None:
     assert described(tmp_path, f"image,patient_id\na,{cell}\n").patient_id == cell
