@@ -14,7 +14,16 @@ from apache_beam.typehints.decorators import no_annotations
 
 from pipeline.errors import UserError
 from pipeline.ingest.beam.pickling import pack, unpack
-from pipeline.ingest.beam.remarks import PASSED_OVER, UNDESCRIBED, UNMATCHED, Observation, SumUpRemarks, observe
+from pipeline.ingest.beam.remarks import (
+    DANGLING,
+    DEEPER,
+    PASSED_OVER,
+    UNDESCRIBED,
+    UNMATCHED,
+    Observation,
+    SumUpRemarks,
+    observe,
+)
 from pipeline.ingest.columns import IMAGE
 from pipeline.ingest.formats.extensions import (
     DICOM_EXTENSIONS,
@@ -27,7 +36,7 @@ from pipeline.ingest.metadata import CellError, Description, Metadata, image_ste
 from pipeline.ingest.pairing import Pair, Rejection, Remark, pair_by_stem
 from pipeline.ingest.samples import ImageSample, Sample
 from pipeline.ingest.storage.errors import error_reason
-from pipeline.ingest.storage.files import join, list_files, read_head
+from pipeline.ingest.storage.files import is_local, join, list_dangling_links, list_files, read_head
 from pipeline.ingest.table import Row
 
 Listed: TypeAlias = Sample | Rejection | Remark | UserError
@@ -114,7 +123,7 @@ class FileRole:
 
 
 class ListFiles(beam.PTransform):
-    """Begins a pipeline with the files of a role by the key of their stem, and UserErrors as `errors`.
+    """Begins a pipeline with the files of a role by the key of their stem, UserErrors as `errors`, and `observed`.
 
     A file is two packed names below the input folder: of its image, which is its own or that of the folder whose files
     are one image, and its own. Where it is passed over, the first is empty.
@@ -131,7 +140,7 @@ class ListFiles(beam.PTransform):
     @no_annotations  # Beam knows no such types
     def expand(self, begin: beam.pvalue.PBegin) -> beam.pvalue.DoOutputsTuple:
         """List on workers."""
-        list_ = beam.ParDo(_ListFolder(self._root, self._role)).with_outputs(_ERRORS, main=_FILES)
+        list_ = beam.ParDo(_ListFolder(self._root, self._role)).with_outputs(_ERRORS, _OBSERVED, main=_FILES)
         return begin | beam.Create(self._role.folders) | list_
 
 
@@ -142,9 +151,10 @@ class _ListFolder(beam.DoFn):
     def process(self, folder: str) -> Iterator[Any]:
         path = join(self._root, folder)
         try:
+            for kind, example in self._overlooked(path):
+                yield beam.pvalue.TaggedOutput(_OBSERVED, observe(f"{kind}{folder}", f"{folder}/{example}"))
             for name in list_files(path, levels=_SERIES_LEVELS if self._role.series else 1):
-                is_hidden = any(part.startswith(".") for part in name.split("/"))
-                if is_hidden or name.lower().endswith(_PASSED_OVER_SILENTLY):
+                if _is_hidden(name):
                     continue
                 stem = self._stem_of(path, name)
                 image = "" if stem is None else f"{folder}/{stem if '/' in name else name}"
@@ -153,12 +163,31 @@ class _ListFolder(beam.DoFn):
         except OSError as error:
             yield beam.pvalue.TaggedOutput(_ERRORS, UserError(f"cannot read {path}: {error_reason(error)}"))
 
+    def _overlooked(self, path: str) -> Iterator[tuple[str, str]]:
+        """Yield links that lead to nothing, and files in a local folder's folders, with their kinds of remark.
+
+        A store is not searched, for listing it again takes long.
+        """
+        for name in list_dangling_links(path):
+            if not _is_hidden(name):
+                yield DANGLING, name
+        if self._role.series or not is_local(path):
+            return
+        for name in list_files(path, levels=_SERIES_LEVELS):
+            if "/" in name and not _is_hidden(name) and self._role.stem_of(name.rpartition("/")[2]) is not None:
+                yield DEEPER, name
+
     def _stem_of(self, path: str, name: str) -> str | None:
         stem = self._role.stem_of(name)
         takes_dicom = set(DICOM_EXTENSIONS) <= set(self._role.extensions) and "/" not in name
         if stem is None and takes_dicom and is_bare_dicom(name, lambda: read_head(join(path, name))):
             return name
         return stem
+
+
+def _is_hidden(name: str) -> bool:
+    """Tell whether a file, given its name below a folder, is hidden, or what desktops leave in folders."""
+    return any(part.startswith(".") for part in name.split("/")) or name.lower().endswith(_PASSED_OVER_SILENTLY)
 
 
 class _ReadMetadata(beam.DoFn):
@@ -221,7 +250,12 @@ class PairByName(beam.PTransform):
             >> beam.FlatMap(_find_absent, self._root, self._images, self._metadata, beam.pvalue.AsIter(errors))
         )
         extensions = {role.name: role.extensions for role in (self._images, *self._masks)}
-        remarks = paired[_OBSERVED] | "Sum up remarks" >> SumUpRemarks(self._images.name, self._metadata, extensions)
+        seen = [listed[role.name][_OBSERVED] for role in (self._images, *self._masks)]
+        remarks = (
+            (paired[_OBSERVED], *seen)
+            | "Join observations" >> beam.Flatten()
+            | "Sum up remarks" >> SumUpRemarks(self._images.name, self._metadata, extensions)
+        )
         return (paired[_LISTED], absent, remarks, errors) | "Join" >> beam.Flatten()
 
 

@@ -17,6 +17,10 @@ UNDESCRIBED: Final = "images without a row"
 PASSED_OVER: Final = "passed over in "
 """Followed by the name of the files' role."""
 
+DEEPER: Final = "in folders below "
+DANGLING: Final = "links that lead to nothing in "
+"""Both followed by the folder."""
+
 
 class SumUpRemarks(beam.PTransform):
     """Observations to remarks, one of a kind.
@@ -54,6 +58,19 @@ def word(observed: Observation, images: str, table: str, extensions: Mapping[str
         return Remark(f"{_count(count, 'row')} of {table} without an image in {images}/, such as {example}")
     if kind == UNDESCRIBED:
         return Remark(f"{_count(count, 'image')} without a row in {table}, such as {example}")
+    if kind.startswith(DEEPER):
+        folder = kind.removeprefix(DEEPER)
+        deeper = _count(count, "file")
+        return Remark(
+            f"{deeper} not read in folders below {folder}/, such as {example}: files must lie in {folder}/ itself"
+        )
+    if kind.startswith(DANGLING):
+        folder = kind.removeprefix(DANGLING)
+        lead = "leads" if count == 1 else "lead"
+        return Remark(
+            f"{_count(count, 'link')} in {folder}/ that {lead} to no file, such as {example}: fetch what they link to, "
+            "with `git annex get` or the like"
+        )
     role = kind.removeprefix(PASSED_OVER)
     endings = ", ".join(extensions[role])
     passed = _count(count, "file")

@@ -93,6 +93,13 @@ def list_files(folder: str, levels: int = 1) -> Iterator[str]:
         yield from ("/".join(file.path.rsplit("/", level + 1)[1:]) for file in match.metadata_list)
 
 
+def list_dangling_links(folder: str) -> Iterator[str]:
+    """Yield the names of the links in a local folder that lead to nothing, as those of git-annex before `get` do."""
+    for entry in os.scandir(folder) if is_local(folder) else ():
+        if entry.is_symlink() and not os.path.exists(entry.path):
+            yield entry.name
+
+
 def match_files(pattern: str) -> list[str]:
     """Return the files of a store that a pattern matches, sorted; `*` is a part of a name, `**` crosses folders too.
 

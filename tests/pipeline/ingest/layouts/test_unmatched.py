@@ -93,6 +93,23 @@ def test_files_of_other_endings_are_told(find: Find, touch: Callable[..., Path])
     assert masks.startswith("1 file passed over, such as masks/y.webp: names must end in one of .png, ")
 
 
+def test_folders_below_and_links_that_lead_to_nothing_are_told(find: Find, touch: Callable[..., Path]) -> None:
+    root = touch(*both("a"), "images/more/b.png", "images/more/deep/c.png", "images/more/notes.txt",
+                 "masks/more/b.png", "images/.cache/d.png")  # fmt: skip
+    for link in ("images/x.png", "images/y.png", "masks/x.png", "masks/.z.png"):
+        (root / link).symlink_to(root / ".git/annex/objects/x")
+    (root / "images/e.png").symlink_to(root / "images/a.png")
+    listing = find("folder", root)
+    assert (len(listing.samples), refused(listing)) == (1, {"images/e.png": "has no mask in masks/"})
+    fetch = "fetch what they link to, with `git annex get` or the like"
+    assert listing.remarks == [
+        "1 file not read in folders below masks/, such as masks/more/b.png: files must lie in masks/ itself",
+        f"1 link in masks/ that leads to no file, such as masks/x.png: {fetch}",
+        "2 files not read in folders below images/, such as images/more/b.png: files must lie in images/ itself",
+        f"2 links in images/ that lead to no file, such as images/x.png: {fetch}",
+    ]
+
+
 def test_a_volume_of_another_ending_is_told(find: Find, touch: Callable[..., Path]) -> None:
     listing = find("ct", touch("volumes/b.nii", "masks/b.nii", "volumes/a.mha", "masks/a.nii"))
     assert refused(listing) == {
