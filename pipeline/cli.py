@@ -254,12 +254,14 @@ def predict(
     """Segment images and volumes with a model, and measure the lungs."""
     from pipeline.commands.predict import choose_place, complaints, describe_drift, name_undone, summarize
     from pipeline.console import bar, terminal
-    from pipeline.prediction.find import find_files
+    from pipeline.prediction.find import find_files, name_left_out
     from pipeline.prediction.inputs import list_inputs
     from pipeline.prediction.predict import OutputError
     from pipeline.prediction.predict import predict as segment
 
     place = choose_place(read_beam(set_, config))
+    for line in name_left_out(images, recursive=recursive, without=output):
+        _say(line)
     inputs = list_inputs(find_files(images, recursive=recursive, without=output))
     try:
         with terminal() as console:

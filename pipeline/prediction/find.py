@@ -15,6 +15,9 @@ from pipeline.ingest.formats.extensions import IMAGE_EXTENSIONS, VOLUME_EXTENSIO
 from pipeline.ingest.storage.files import is_local, match_files, read_head
 
 _EXTENSIONS: Final = (*IMAGE_EXTENSIONS, *VOLUME_EXTENSIONS)
+_OTHER_EXTENSIONS: Final = (
+    ".bmp", ".gif", ".webp", ".jp2", ".j2k", ".jfif", ".heic", ".avif", ".pgm", ".ppm", ".mha", ".mhd", ".nrrd",
+)  # fmt: skip
 _DIRECTORY: Final = "DICOMDIR"  # the table of contents of a disc, which is DICOM as well
 
 
@@ -44,6 +47,45 @@ def find_files(paths: Sequence[str], *, recursive: bool = False, without: Path |
             raise UserError(f"'{path}' holds no images ({', '.join(_EXTENSIONS)}){deeper}")
         found.update(dict.fromkeys(files))
     return list(found)
+
+
+def name_left_out(paths: Sequence[str], *, recursive: bool = False, without: Path | None = None) -> Iterator[str]:
+    """Yield a line for each local folder that holds what a user may have meant and `find_files` does not take.
+
+    Args:
+        paths: As those of `find_files`; stores are not searched, for listing them again takes long.
+        recursive: Likewise.
+        without: Likewise.
+    """
+    for path in paths:
+        if is_local(path) and os.path.isdir(path):
+            left_out: dict[str, list[str]] = {}
+            for kind, name in _find_left_out(Path(path), recursive, without):
+                left_out.setdefault(kind, []).append(name)
+            kinds = [f"{kind} ({len(names)}, such as {min(names)})" for kind, names in sorted(left_out.items())]
+            if kinds:
+                yield f"of '{path}' are left out: {'; '.join(kinds)}"
+
+
+def _find_left_out(root: Path, recursive: bool, without: Path | None) -> Iterator[tuple[str, str]]:
+    for folder, folders, names in os.walk(root):
+        inner = Path(folder)
+        folders[:] = [name for name in folders if not name.startswith(".") and not _is_same(inner / name, without)]
+        for name in names:
+            if kind := _kind_left_out(inner / name, is_searched=recursive or inner == root):
+                yield kind, str((inner / name).relative_to(root))
+
+
+def _kind_left_out(file: Path, *, is_searched: bool) -> str:
+    """Return what a file is that is not taken, in the plural; "" where it is taken, or nobody would think it was."""
+    name = file.name.lower()
+    if name.startswith("."):
+        return ""
+    if not file.exists():
+        return "links that lead to no file"
+    if name.endswith(_OTHER_EXTENSIONS):
+        return "files of formats that are not read"
+    return "" if is_searched or not name.endswith(_EXTENSIONS) else "images in its folders, which --recursive takes"
 
 
 def _find(path: Path, recursive: bool, without: Path | None) -> Iterator[Path]:

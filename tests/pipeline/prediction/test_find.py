@@ -10,7 +10,7 @@ from medical_files import dicom_file
 from predicting import inputs_of
 
 from pipeline.errors import UserError
-from pipeline.prediction.find import find_files
+from pipeline.prediction.find import find_files, name_left_out
 from pipeline.prediction.names import distinct_names
 
 
@@ -60,6 +60,25 @@ def test_folders_in_folders(images: Path, tmp_path: Path) -> None:
     inner = [images / "2026/01/d.png", images / "2026/02/d.png"]
     assert found(images) == own
     assert found(images, recursive=True, without=images / "out") == [*own, *inner]
+
+
+def test_what_is_left_out_is_named(images: Path) -> None:
+    for name in ("more/d.png", "more/deep/e.dcm", "more/.f.png", ".cache/g.png", "out/h.png", "i.bmp", "more/j.WEBP"):
+        (images / name).parent.mkdir(parents=True, exist_ok=True)
+        (images / name).touch()
+    (images / "k.png").symlink_to(images / "none")
+    others = "files of formats that are not read (2, such as i.bmp)"
+    links = "links that lead to no file (1, such as k.png)"
+    told = {recursive: list(name_left_out([str(images), "gs://x", str(images / "a.png")], recursive=recursive,
+                                          without=images / "out")) for recursive in (False, True)}  # fmt: skip
+    assert told == {
+        False: [f"of '{images}' are left out: {others}; images in its folders, which --recursive "
+                f"takes (2, such as more/d.png); {links}"],
+        True: [f"of '{images}' are left out: {others}; {links}"],
+    }  # fmt: skip
+    for name in ("i.bmp", "more/j.WEBP", "k.png"):
+        (images / name).unlink()
+    assert list(name_left_out([str(images)], recursive=True)) == []
 
 
 def test_patterns(images: Path) -> None:
