@@ -29,8 +29,11 @@ _LEAST_FILLED: Final = 1 / 8
 _MOST_OF_EDGES: Final = 1 / 3
 _HALF_OPAQUE: Final = 127
 _MOST_DIFFERENT: Final = 0.01
-# Of 643 hand-drawn masks none touches more than 16 % of the border.
+# Of 643 hand-drawn masks none touches more than 16 % of the border, and no lung more than 38 % of the border of its
+# bounding box. Inverted and framed in black, all are white along at least 78 % of theirs, and black in at least 8 %.
 _MOST_OF_BORDER: Final = 0.5
+_MOST_FILLED: Final = 0.95  # a block, which is white along its border as well, has no black in it
+_SHAPE_SIDE: Final = 512  # pixels that are enough to tell shapes by
 _NAMED_LEVELS: Final = 6
 _WINDOW: Final = np.ones((3, 3), np.uint8)
 _FORMATS: Final = (*FORMATS, "GIF")
@@ -140,11 +143,30 @@ def _refuse_ambiguous(mask: Pixels, alpha: NDArray[np.uint8] | None) -> None:
     """Raise ImageError where opacity tells another story than the grey levels, or the lungs are what is black."""
     if alpha is not None and ((alpha > _HALF_OPAQUE) != (mask > 0)).mean() > _MOST_DIFFERENT:
         raise ImageError("is transparent in places, in another shape than its grey levels have: save it without alpha")
-    border = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]])
-    if (border > 0).mean() > _MOST_OF_BORDER:
+    if (share := _share_of_border(mask)) > _MOST_OF_BORDER:
+        raise ImageError(f"is white along {share:.0%} of its border, which lungs are not: invert it if they are black")
+    framed = _crop_to_largest(mask)
+    if (share := _share_of_border(framed)) > _MOST_OF_BORDER and (framed > 0).mean() < _MOST_FILLED:
         raise ImageError(
-            f"is white along {(border > 0).mean():.0%} of its border, which lungs are not: invert it if they are black"
+            f"is white along {share:.0%} of its border within black margins, which lungs are not: "
+            "cut the margins off, and invert it if the lungs are black"
         )
+
+
+def _share_of_border(mask: Pixels) -> float:
+    """Return the share of the outermost pixels that are white."""
+    return float((np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]]) > 0).mean())
+
+
+def _crop_to_largest(mask: Pixels) -> Pixels:
+    """Return the bounding box of the largest white shape, at a size that costs little."""
+    step = max(1, max(mask.shape) // _SHAPE_SIDE)
+    small = np.ascontiguousarray(mask[::step, ::step])
+    _, _, shapes, _ = cv2.connectedComponentsWithStats(small)
+    if len(shapes) == 1:  # of nothing but what is thinner than a step
+        return mask
+    left, top, width, height, _ = max(shapes[1:], key=lambda shape: shape[cv2.CC_STAT_AREA])
+    return small[top : top + height, left : left + width]
 
 
 def _fold_ringing(grey: NDArray[Any]) -> NDArray[Any]:

@@ -206,6 +206,25 @@ def test_white_around_black_lungs_is_refused(save: Save) -> None:
     assert reason(save("a.png", 255 - lungs)) == expected
 
 
+def test_white_around_black_lungs_is_refused_within_margins(save: Save) -> None:
+    _, lungs = radiograph_and_lungs()
+    margins = {"letterbox": ((0, 0), (150, 150)), "frame": ((4, 4), (4, 4))}
+    for name, widths in margins.items():
+        expected = (
+            "is white along 100% of its border within black margins, which lungs are not: "
+            "cut the margins off, and invert it if the lungs are black"
+        )
+        assert reason(save(f"{name}.png", np.pad(255 - lungs, widths))) == expected, name
+        assert np.array_equal(read_mask(save(f"{name}.png", np.pad(lungs, widths))), np.pad(lungs, widths)), name
+
+
+def test_lungs_cropped_to_their_bounding_box_are_read(save: Save) -> None:
+    _, lungs = radiograph_and_lungs()
+    tight = lungs[np.ix_(lungs.any(1), lungs.any(0))]
+    for cropped in (tight, tight[:, : tight.shape[1] // 2]):
+        assert np.array_equal(read_mask(save("a.png", cropped)), cropped)
+
+
 @pytest.mark.parametrize("under", ["white", "lungs", "black"])
 def test_a_shape_in_the_alpha_channel(save: Save, tmp_path: Path, under: str) -> None:
     """sd-webui #560, ComfyUI #2539."""
