@@ -17,6 +17,13 @@ from pipeline.errors import one_line
 from pipeline.ingest.formats.base import Decoded, ImageError, refuse_large
 from pipeline.ingest.formats.grey_levels import to_8_bits
 from pipeline.ingest.formats.png import decode_plain_png
+from pipeline.ingest.formats.tiff import (
+    has_deep_samples,
+    is_smaller_copy,
+    is_white_zero,
+    refuse_large_tiles,
+    refuse_wrapped,
+)
 
 FORMATS: Final = ("PNG", "JPEG", "TIFF")
 """The decoders of Pillow that images reach, whatever a file's extension claims."""
@@ -24,12 +31,6 @@ FORMATS: Final = ("PNG", "JPEG", "TIFF")
 _MULTI_PICTURE: Final = "MPO"  # what Pillow calls a JPEG with previews behind it
 _DEEP_GREY: Final = {name: np.dtype(np.int32 if name == "I" else np.uint16) for name in ("I", "I;16", "I;16B", "I;16L")}
 _EIGHT_BIT: Final = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
-_TIFF_PHOTOMETRIC: Final = 262
-_TIFF_WHITE_IS_ZERO: Final = 0
-_TIFF_SUBFILE: Final = 254
-_TIFF_REDUCED: Final = 1
-_TIFF_TILE: Final = (322, 323)  # width and height
-_LARGE_TILE: Final = 2**20  # pixels; tiles are filled up at the image's edges
 _BAND: Final = 2**20  # pixels copied at a time
 
 
@@ -82,11 +83,12 @@ def decode_grey(data: bytes, formats: tuple[str, ...] = FORMATS) -> Grey:
         return Grey(plain)
     with _one_line_errors(formats), Image.open(io.BytesIO(data), formats=formats) as image:
         refuse_large(*image.size)
-        _refuse_large_tiles(image)
+        refuse_large_tiles(image)
         _refuse_unsupported(image)
         is_lossy = image.format in ("JPEG", _MULTI_PICTURE)
         _refuse_pages(image)
         image.load()  # refuses truncated files, which OpenCV would fill with grey
+        refuse_wrapped(image)
         ImageOps.exif_transpose(image, in_place=True)
         return Grey(_to_grey(image), _find_alpha(image), is_lossy)
 
@@ -113,18 +115,12 @@ def _refuse_unsupported(image: Image.Image) -> None:
         raise ImageError(f"has the pixel format '{image.mode}', which is not supported: save it as 8- or 16-bit grey")
     if image.mode in _EIGHT_BIT:
         # Pillow drops the lower 8 bits of deep colour, which may be all that a detector filled.
-        if any(";16" in str(tile.args) for tile in image.tile):  # type: ignore[attr-defined]
+        # Tiles of a PNG name the depth; those of a planar TIFF do not.
+        is_deep = any(";16" in str(tile.args) for tile in image.tile)  # type: ignore[attr-defined]
+        if is_deep or has_deep_samples(image):
             raise ImageError("has 16 bits a channel in colour or with transparency: save it as 16-bit grey")
-    elif _tiff_tag(image, _TIFF_PHOTOMETRIC) == _TIFF_WHITE_IS_ZERO:
-        # Pillow inverts these at 8 bits but not at 16.
+    elif is_white_zero(image):
         raise ImageError("is a 16-bit TIFF in which 0 is white: save it with 0 as black")
-
-
-def _refuse_large_tiles(image: Image.Image) -> None:
-    """Raise ImageError where a TIFF claims tiles far larger than the image, which are allocated all the same."""
-    width, height = (_tiff_tag(image, tag) or 0 for tag in _TIFF_TILE)
-    if width * height > _LARGE_TILE + 4 * image.width * image.height:
-        raise ImageError(f"is damaged: its tiles of {width} x {height} pixels are larger than the image")
 
 
 def _refuse_pages(image: Image.Image) -> None:
@@ -132,7 +128,7 @@ def _refuse_pages(image: Image.Image) -> None:
     pages = 0 if image.format == _MULTI_PICTURE else getattr(image, "n_frames", 1)
     for page in range(1, pages):
         image.seek(page)
-        if not (_tiff_tag(image, _TIFF_SUBFILE) or 0) & _TIFF_REDUCED:
+        if not is_smaller_copy(image):
             raise ImageError(f"holds {pages} pictures: save each as a file of its own")
     if pages > 1:
         image.seek(0)
@@ -143,10 +139,6 @@ def _find_alpha(image: Image.Image) -> NDArray[np.uint8] | None:
         return None
     alpha = np.asarray(image.convert("RGBA").getchannel("A"), np.uint8)
     return None if (alpha == alpha.max()).all() else alpha
-
-
-def _tiff_tag(image: Image.Image, tag: int) -> Any:
-    return image.tag_v2.get(tag) if image.format == "TIFF" else None  # type: ignore[attr-defined]
 
 
 def _to_grey(image: Image.Image) -> NDArray[Any]:
