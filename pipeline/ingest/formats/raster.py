@@ -18,6 +18,7 @@ from pipeline.ingest.formats.base import Decoded, ImageError, refuse_large
 from pipeline.ingest.formats.grey_levels import to_8_bits
 from pipeline.ingest.formats.png import decode_plain_png
 from pipeline.ingest.formats.tiff import (
+    count_planes,
     has_deep_samples,
     is_smaller_copy,
     is_white_zero,
@@ -86,7 +87,7 @@ def decode_grey(data: bytes, formats: tuple[str, ...] = FORMATS) -> Grey:
         refuse_large_tiles(image)
         _refuse_unsupported(image)
         is_lossy = image.format in ("JPEG", _MULTI_PICTURE)
-        _refuse_pages(image)
+        _refuse_pages(image, len(data))
         image.load()  # refuses truncated files, which OpenCV would fill with grey
         refuse_wrapped(image)
         ImageOps.exif_transpose(image, in_place=True)
@@ -123,13 +124,17 @@ def _refuse_unsupported(image: Image.Image) -> None:
         raise ImageError("is a 16-bit TIFF in which 0 is white: save it with 0 as black")
 
 
-def _refuse_pages(image: Image.Image) -> None:
-    """Raise ImageError where a file holds several pictures; smaller copies of the first one are none."""
-    pages = 0 if image.format == _MULTI_PICTURE else getattr(image, "n_frames", 1)
+def _refuse_pages(image: Image.Image, length: int) -> None:
+    """Raise ImageError where a file of so many bytes holds several pictures; smaller copies of the first are none."""
+    pages = 1 if image.format == _MULTI_PICTURE else getattr(image, "n_frames", 1)
+    pictures, pixels = count_planes(image, length), image.width * image.height
     for page in range(1, pages):
         image.seek(page)
-        if not is_smaller_copy(image):
-            raise ImageError(f"holds {pages} pictures: save each as a file of its own")
+        if not is_smaller_copy(image, pixels):
+            pictures = max(pictures, pages)
+            break
+    if pictures > 1:
+        raise ImageError(f"holds {pictures} pictures: save each as a file of its own")
     if pages > 1:
         image.seek(0)
 

@@ -1,5 +1,7 @@
 """What the tags of a TIFF tell that Pillow passes over; of any other format there are none."""
 
+import math
+import re
 from typing import Any, Final, cast
 
 from PIL import Image
@@ -9,14 +11,20 @@ from pipeline.ingest.formats.base import ImageError
 _SUBFILE: Final = 254
 _REDUCED: Final = 1
 _BITS: Final = 258  # of each sample
+_COMPRESSION: Final = 259
+_UNCOMPRESSED: Final = 1
 _PHOTOMETRIC: Final = 262
 _WHITE_IS_ZERO: Final = 0
+_DESCRIPTION: Final = 270
+_SAMPLES: Final = 277  # of a pixel
 _TILE: Final = (322, 323)  # width and height
 _LARGE_TILE: Final = 2**20  # pixels; tiles are filled up at the image's edges
 _SAMPLE_FORMAT: Final = 339
 _UNSIGNED: Final = 1
 _SIGNED: Final = 2
 _HIGHEST_SIGNED: Final = {"L": 2**7 - 1, "I": 2**31 - 1}
+_IMAGEJ: Final = re.compile(r"ImageJ=.*?^images=(\d{1,9})\s*$", re.DOTALL | re.MULTILINE)
+_TIFFFILE: Final = re.compile(r'\{"shape": \[(\d{1,9}(?:, \d{1,9}){1,7})\]')
 
 
 def is_white_zero(image: Image.Image) -> bool:
@@ -51,9 +59,31 @@ def refuse_wrapped(image: Image.Image) -> None:
         raise ImageError(f"has levels above {_HIGHEST_SIGNED['I']}: save it as 16-bit grey")
 
 
-def is_smaller_copy(image: Image.Image) -> bool:
-    """Tell whether the page that was sought is a preview of another."""
-    return bool((_tag(image, _SUBFILE) or 0) & _REDUCED)
+def is_smaller_copy(image: Image.Image, pixels: int) -> bool:
+    """Tell whether the page that was sought is a preview of one of so many pixels."""
+    return bool((_tag(image, _SUBFILE) or 0) & _REDUCED) and image.width * image.height < pixels
+
+
+def count_planes(image: Image.Image, length: int) -> int:
+    """Count the pictures that lie behind each other in the first page.
+
+    ImageJ and tifffile write large stacks so, and name their number in the description; a description may have outlived
+    the other planes, though.
+
+    Args:
+        image: As it was opened.
+        length: Of the file, bytes.
+    """
+    if _tag(image, _COMPRESSION) != _UNCOMPRESSED:
+        return 1
+    pixels, description = image.width * image.height, str(_tag(image, _DESCRIPTION) or "")
+    if match := _IMAGEJ.match(description):
+        planes = int(match[1])
+    elif match := _TIFFFILE.match(description):
+        planes = math.prod(map(int, match[1].split(", "))) // (pixels * (_tag(image, _SAMPLES) or 1))
+    else:
+        return 1
+    return planes if planes > 1 and planes * pixels * sum(_bits(image)) // 8 <= length else 1
 
 
 def _bits(image: Image.Image) -> tuple[int, ...]:

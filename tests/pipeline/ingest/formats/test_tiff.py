@@ -28,6 +28,12 @@ def tiff(*pages: NDArray[Any], reduced: bool = False, **options: Any) -> bytes:
     return file.getvalue()
 
 
+def without_planes(stack: NDArray[Any], **options: Any) -> bytes:
+    """Write a stack, and cut off all but its first plane, as programs do that keep the description."""
+    data = tiff(stack, truncate=True, **options)
+    return data[: len(data) - (len(stack) - 1) * stack[0].nbytes]
+
+
 KEPT: dict[str, Callable[[], tuple[bytes, NDArray[Any]]]] = {
     "uint8": lambda: (tiff(GREY), GREY),
     "uint16": lambda: (tiff(DEEP), DEEP),
@@ -36,6 +42,9 @@ KEPT: dict[str, Callable[[], tuple[bytes, NDArray[Any]]]] = {
     "int32": lambda: (tiff(DEEP.astype(np.int32) - 2000), DEEP.astype(np.int32) - 2000),
     "uint32": lambda: (tiff(DEEP.astype(np.uint32)), DEEP),
     "planar colour": lambda: (tiff(np.stack([GREY] * 3), photometric="rgb", planarconfig="separate"), GREY),
+    "one plane": lambda: (tiff(GREY[None], truncate=True), GREY),
+    "one plane, ImageJ": lambda: (tiff(GREY, imagej=True), GREY),
+    "what is left of a stack": lambda: (without_planes(np.stack([GREY, 255 - GREY])), GREY),
     "a pyramid": lambda: (tiff(GREY, GREY[::2, ::2], reduced=True), GREY),
 }
 
@@ -57,7 +66,10 @@ REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
     ),
     "deep colour": (lambda: tiff(np.dstack([DEEP] * 3), photometric="rgb"), TOO_DEEP),
     "deep planar colour": (lambda: tiff(np.stack([DEEP] * 3), photometric="rgb", planarconfig="separate"), TOO_DEEP),
+    "stack of one page, ImageJ": (lambda: tiff(STACK, imagej=True, truncate=True), SEVERAL),
+    "stack of one page, tifffile": (lambda: tiff(STACK, truncate=True), SEVERAL),
     "stack of pages": (lambda: tiff(STACK), SEVERAL),
+    "page as large as the first called its copy": (lambda: tiff(GREY, 255 - GREY, reduced=True), SEVERAL),
 }  # fmt: skip
 
 
