@@ -6,16 +6,15 @@
 (10,)
 """
 
-import io
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from pipeline.errors import UserError
 from pipeline.ingest.formats.base import ImageError
+from pipeline.ingest.formats.raster import Grey
 from schema.record import Pixels
 
 Labels = frozenset[int]
@@ -76,26 +75,19 @@ def is_any_of(values: NDArray[Any], labels: Sequence[int]) -> NDArray[np.bool_]:
     return np.asarray(np.isin(whole, labels))
 
 
-def decode_labels(data: bytes, grey: NDArray[Any], labels: Labels, *, lossy: bool) -> Pixels:
+def decode_labels(grey: Grey, labels: Labels) -> Pixels:
     """Return 255 where one of the labels is, and 0 elsewhere; labels are grey levels, or entries of a palette.
-
-    Args:
-        data: The whole file, which can be decoded.
-        grey: Its grey levels.
-        labels: Those that are lung.
-        lossy: Whether it is a JPEG.
 
     Raises:
         ImageError: The file keeps no labels, or one of those chosen is not there.
     """
-    if lossy:
+    if grey.is_lossy:
         raise ImageError("is a JPEG, which does not keep labels exactly: save the label map as PNG")
-    levels = grey
-    with Image.open(io.BytesIO(data)) as image:
-        if image.mode == "P":
-            levels = np.asarray(image)
-        elif "R" in image.getbands() and np.ptp(np.asarray(image.convert("RGB")), axis=2).any():
-            raise ImageError("is in colour, so that --labels cannot choose: save the label map as grey levels")
+    levels, picture = grey.values, grey.picture
+    if picture is not None and picture.mode == "P":
+        levels = np.asarray(picture)
+    elif picture is not None and np.ptp(np.asarray(picture.convert("RGB")), axis=2).any():
+        raise ImageError("is in colour, so that --labels cannot choose: save the label map as grey levels")
     values, counts = np.unique(levels, return_counts=True)
     lung = choose_labels(dict(zip(values.tolist(), counts.tolist(), strict=True)), labels, "image")
     return np.where(is_any_of(levels, lung), np.uint8(255), np.uint8(0))

@@ -57,7 +57,7 @@ def decode_mask(data: bytes, labels: Labels | None = None) -> Pixels:
     """
     grey = decode_grey(data, _FORMATS)
     if labels is not None:
-        return decode_labels(data, grey.values, labels, lossy=grey.is_lossy)
+        return decode_labels(grey, labels)
     low, high = int(grey.values.min()), int(grey.values.max())
     if low == high and grey.alpha is not None:
         raise ImageError("has nothing but transparency to tell lungs by: save them as grey levels without alpha")

@@ -32,6 +32,7 @@ FORMATS: Final = ("PNG", "JPEG", "TIFF")
 _MULTI_PICTURE: Final = "MPO"  # what Pillow calls a JPEG with previews behind it
 _DEEP_GREY: Final = {name: np.dtype(np.int32 if name == "I" else np.uint16) for name in ("I", "I;16", "I;16B", "I;16L")}
 _EIGHT_BIT: Final = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
+_GREY_ONLY: Final = (*_DEEP_GREY, "1", "L", "LA")
 _BAND: Final = 2**20  # pixels copied at a time
 
 
@@ -63,11 +64,13 @@ class Grey(NamedTuple):
             orientation says.
         alpha: Uint8 [height, width], opacity; None where no pixel is transparent.
         is_lossy: Whether they went through JPEG.
+        picture: In colour or of a palette, turned as they are; None where the file holds grey levels only.
     """
 
     values: NDArray[Any]
     alpha: NDArray[np.uint8] | None = None
     is_lossy: bool = False
+    picture: Image.Image | None = None
 
 
 def decode_grey(data: bytes, formats: tuple[str, ...] = FORMATS) -> Grey:
@@ -91,7 +94,8 @@ def decode_grey(data: bytes, formats: tuple[str, ...] = FORMATS) -> Grey:
         image.load()  # refuses truncated files, which OpenCV would fill with grey
         refuse_wrapped(image)
         ImageOps.exif_transpose(image, in_place=True)
-        return Grey(_to_grey(image), _find_alpha(image), is_lossy)
+        picture = None if image.mode in _GREY_ONLY else image
+        return Grey(_to_grey(image), _find_alpha(image), is_lossy, picture)
 
 
 @contextmanager

@@ -19,13 +19,20 @@ MAP = np.zeros((40, 60), np.uint8)
 MAP[5:35, 5:25], MAP[5:35, 35:55], MAP[15:30, 27:33] = 1, 2, 3
 
 
-def saved(pixels: Array, kind: str = "png", palette: list[int] | None = None) -> bytes:
+def saved(pixels: Array, kind: str = "png", palette: list[int] | None = None, **options: Any) -> bytes:
     image = Image.fromarray(pixels)
     if palette:
         image.putpalette(palette)
     file = io.BytesIO()
-    image.save(file, kind)
+    image.save(file, kind, **options)
     return file.getvalue()
+
+
+def turned(palette: list[int] | None = None) -> bytes:
+    """Save the map upside down, with an orientation that turns it back."""
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    return saved(np.ascontiguousarray(MAP[::-1, ::-1]), palette=palette, exif=exif)
 
 
 @pytest.mark.parametrize(
@@ -50,6 +57,8 @@ WAYS: dict[str, Callable[[], bytes]] = {
     "TIFF": lambda: saved(MAP, "tiff"),
     "GIF": lambda: saved(MAP, "gif", [0, 0, 0, 255, 0, 0, 0, 255, 0, 0, 0, 255]),
     "palette": lambda: saved(MAP, "png", [9, 9, 9, 255, 0, 0, 9, 9, 9, 0, 0, 255]),
+    "turned": turned,
+    "palette, turned": lambda: turned([9, 9, 9, 255, 0, 0, 9, 9, 9, 0, 0, 255]),
     "equal channels": lambda: saved(np.repeat(MAP[..., None], 3, axis=2)),
 }
 
