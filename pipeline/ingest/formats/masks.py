@@ -5,10 +5,12 @@ from typing import Any, Final
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from pipeline.ingest.formats.base import EmptyMaskError, ImageError
 from pipeline.ingest.formats.labels import Labels, decode_labels
 from pipeline.ingest.formats.raster import FORMATS, decode_grey
+from pipeline.ingest.formats.regions import merged_colours, region_levels
 from schema.record import Pixels
 
 # What JPEG, blurring and resampling leave between the two levels of a mask are edges. A radiograph lies between them
@@ -16,12 +18,6 @@ from schema.record import Pixels
 _MOST_BETWEEN: Final = 0.2
 _LEAST_SETTLED: Final = 0.5
 _NEAR: Final = 1 / 8
-# A level is a region of its own where more than this share of the pixels lie inside it, away from any edge.
-# Of 643 hand-drawn masks none has one such pixel between its two ends; resampled (256 to 2048 pixels) or blurred
-# (sigma up to 4 pixels) at most 1.4e-5 of them. At 512 x 512 a label of 5 x 5 pixels is above it.
-_REGION_SHARE: Final = 2e-5
-# And more than this share of its own pixels: of edges that were enlarged in blocks, few touch no other level.
-_INNER_SHARE: Final = 0.1
 # JPEG rings around edges: at quality 30 to 95 flat parts stray by less than 8 of 255. Twice that.
 _RINGING: Final = 1 / 16
 _BINS: Final = 64
@@ -35,7 +31,6 @@ _MOST_OF_BORDER: Final = 0.5
 _MOST_FILLED: Final = 0.95  # a block, which is white along its border as well, has no black in it
 _SHAPE_SIDE: Final = 512  # pixels that are enough to tell shapes by
 _NAMED_LEVELS: Final = 6
-_WINDOW: Final = np.ones((3, 3), np.uint8)
 _FORMATS: Final = (*FORMATS, "GIF")
 _SIXTEEN_BITS: Final = 2**16
 
@@ -63,6 +58,8 @@ def decode_mask(data: bytes, labels: Labels | None = None) -> Pixels:
         raise ImageError("has nothing but transparency to tell lungs by: save them as grey levels without alpha")
     if low == high:
         raise ImageError("covers the whole image") if high else EmptyMaskError("is empty")
+    if grey.picture is not None:
+        _refuse_colours(grey.picture)
     levels, offset = _narrow(grey.values, low, high)
     if grey.is_lossy:
         levels = _fold_ringing(levels)
@@ -88,6 +85,17 @@ def _narrow(grey: NDArray[Any], low: int, high: int) -> tuple[NDArray[Any], int]
     return (grey - low).astype(np.uint16), low
 
 
+def _refuse_colours(picture: Image.Image) -> None:
+    """Raise ImageError where labels are told apart by their colours only, which grey levels would join."""
+    rgb = np.asarray(picture.convert("RGBA").convert("RGB"))  # the way that Pillow does not warn about
+    if merged := merged_colours(rgb):
+        named = " and ".join(str(tuple(colour)) for colour in merged)
+        raise ImageError(
+            f"is a label map of colours that are alike as grey levels (about {named}): save it as grey levels, "
+            "and name those that are lung with --labels"
+        )
+
+
 def _find_two_levels(levels: NDArray[Any], offset: int) -> tuple[int, int]:
     """Return the level outside the lungs and that inside, of a mask that has others between them.
 
@@ -98,7 +106,7 @@ def _find_two_levels(levels: NDArray[Any], offset: int) -> tuple[int, int]:
     Raises:
         ImageError: It is a map of several labels, or no mask at all.
     """
-    regions = _region_levels(levels)
+    regions = region_levels(levels)
     if len(regions) > 2 and not _has_soft_edges(levels):
         named = _enumerate([level + offset for level in regions])
         raise ImageError(f"is a label map of {len(regions)} levels ({named}): name those that are lung with --labels")
@@ -174,17 +182,6 @@ def _fold_ringing(grey: NDArray[Any]) -> NDArray[Any]:
     low, high = grey.min(), grey.max()
     reach = (float(high) - float(low)) * _RINGING
     return np.where(grey <= low + reach, low, np.where(grey >= high - reach, high, grey))
-
-
-def _region_levels(levels: NDArray[Any]) -> list[int]:
-    """Return the levels that cover regions, ascending.
-
-    An antialiased edge changes from pixel to pixel, so that a pixel equal to its eight neighbours lies in a region.
-    """
-    settled = cv2.compare(cv2.erode(levels, _WINDOW), cv2.dilate(levels, _WINDOW), cv2.CMP_EQ)
-    depth = np.iinfo(levels.dtype).max + 1
-    inside, everywhere = (cv2.calcHist([levels], [0], of, [depth], [0, depth]).ravel() for of in (settled, None))
-    return np.flatnonzero((inside > _REGION_SHARE * levels.size) & (inside > _INNER_SHARE * everywhere)).tolist()
 
 
 def _enumerate(levels: list[int]) -> str:

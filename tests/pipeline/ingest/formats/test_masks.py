@@ -225,6 +225,29 @@ def test_lungs_cropped_to_their_bounding_box_are_read(save: Save) -> None:
         assert np.array_equal(read_mask(save("a.png", cropped)), cropped)
 
 
+@pytest.mark.parametrize("name", ["a.png", "a.jpg"])
+@pytest.mark.parametrize("heart", [(0, 130, 0), (0, 128, 0), (0, 60, 255)])
+def test_labels_of_colours_that_are_one_grey_level(save: Save, name: str, heart: tuple[int, int, int]) -> None:
+    _, lungs = radiograph_and_lungs()
+    colours = np.where(lungs[..., None] > 0, np.array([255, 0, 0], np.uint8), np.uint8(0))
+    assert np.count_nonzero(read_mask(save(name, colours)) != lungs) < 0.02 * lungs.size
+    colours[200:240, 100:156] = heart
+    assert reason(save(name, colours)).startswith("is a label map of ")
+
+
+def test_colours_of_a_palette_that_are_one_grey_level(tmp_path: Path) -> None:
+    _, lungs = radiograph_and_lungs()
+    labels = lungs // 255
+    labels[200:240, 100:156] = 2
+    paletted = Image.fromarray(labels)
+    paletted.putpalette([0, 0, 0, 255, 0, 0, 0, 130, 0])
+    paletted.save(tmp_path / "a.png", transparency=bytes([0, 255, 255]))
+    assert reason(tmp_path / "a.png") == (
+        "is a label map of colours that are alike as grey levels (about (4, 132, 4) and (252, 4, 4)): "
+        "save it as grey levels, and name those that are lung with --labels"
+    )
+
+
 @pytest.mark.parametrize("under", ["white", "lungs", "black"])
 def test_a_shape_in_the_alpha_channel(save: Save, tmp_path: Path, under: str) -> None:
     """sd-webui #560, ComfyUI #2539."""
