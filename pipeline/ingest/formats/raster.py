@@ -20,6 +20,7 @@ from pipeline.ingest.formats.png import decode_plain_png
 from pipeline.ingest.formats.tiff import (
     count_planes,
     has_deep_samples,
+    holds_jpeg,
     is_smaller_copy,
     is_white_zero,
     refuse_large_tiles,
@@ -89,7 +90,7 @@ def decode_grey(data: bytes, formats: tuple[str, ...] = FORMATS) -> Grey:
         refuse_large(*image.size)
         refuse_large_tiles(image)
         _refuse_unsupported(image)
-        is_lossy = image.format in ("JPEG", _MULTI_PICTURE)
+        is_lossy = image.format in ("JPEG", _MULTI_PICTURE) or holds_jpeg(image)
         _refuse_pages(image, len(data))
         image.load()  # refuses truncated files, which OpenCV would fill with grey
         refuse_wrapped(image)

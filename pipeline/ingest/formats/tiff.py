@@ -13,6 +13,7 @@ _REDUCED: Final = 1
 _BITS: Final = 258  # of each sample
 _COMPRESSION: Final = 259
 _UNCOMPRESSED: Final = 1
+_JPEG: Final = (6, 7)
 _PHOTOMETRIC: Final = 262
 _WHITE_IS_ZERO: Final = 0
 _DESCRIPTION: Final = 270
@@ -30,6 +31,11 @@ _TIFFFILE: Final = re.compile(r'\{"shape": \[(\d{1,9}(?:, \d{1,9}){1,7})\]')
 def is_white_zero(image: Image.Image) -> bool:
     """Tell whether 0 is white, which Pillow inverts at 8 bits but not at 16."""
     return bool(_tag(image, _PHOTOMETRIC) == _WHITE_IS_ZERO)
+
+
+def holds_jpeg(image: Image.Image) -> bool:
+    """Tell whether the pixels are compressed as JPEG."""
+    return _tag(image, _COMPRESSION) in _JPEG
 
 
 def has_deep_samples(image: Image.Image) -> bool:
