@@ -23,6 +23,8 @@ Entry = TypeVar("Entry", bound=np.generic)
 
 _CODES: Final = 2**16
 _STEEPEST: Final = 1e9
+_LEAST_GREY: Final = 0.25
+"""Of the pixels that are neither the darkest nor the brightest, the share that a window leaves as neither."""
 _WINDOW_FUNCTIONS: Final = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
 
 
@@ -30,8 +32,9 @@ def to_levels(codes: Codes, pixels: PixelFormat, dataset: Dataset, *, little_end
     """Map codes to grey levels, 0 black and 255 white.
 
     Modality LUT or rescale; then the first VOI LUT, else the first window; where there is none, or where it leaves
-    hardly any grey levels, as one does that belongs to other values, a stretch of the image's own values (see
-    `modules/grey_range.py`); then MONOCHROME1 is inverted. Padding is black, and is left out of the stretch.
+    hardly any grey levels or little but black and white, as one does that belongs to other values, a stretch of the
+    image's own values (see `modules/grey_range.py`); then MONOCHROME1 is inverted. Padding is black, and is left out of
+    the stretch.
 
     Args:
         codes: Uint16 [rows, columns], from `decode_codes`.
@@ -53,7 +56,7 @@ def to_levels(codes: Codes, pixels: PixelFormat, dataset: Dataset, *, little_end
         raise ImageError("is empty: every pixel is padding")
     values = to_modality(stored, dataset, little_endian=little_endian)
     share = _voi_share(values, dataset, little_endian)
-    if share is None or _span(255 * share[present], counts[present]) < MIN_RANGE:
+    if share is None or not _shows_anatomy(share[present], values[present], counts[present]):
         share = _stretch(values, present, counts)
     levels = np.rint(255 * share.clip(0, 1)).astype(np.uint8)
     if read_photometric(dataset) == DARK_IS_HIGH:
@@ -71,9 +74,13 @@ def _stretch(values: Values, present: NDArray[np.bool_], counts: NDArray[np.int6
     return (values - black) / (white - black)
 
 
-def _span(values: Values, counts: NDArray[np.int64]) -> float:
-    black, white = _find_range(np.rint(values), counts)
-    return white - black
+def _shows_anatomy(share: Values, values: Values, counts: NDArray[np.int64]) -> bool:
+    """Tell whether a window leaves more than some grey levels, and of what is grey more than black and white."""
+    levels = np.rint(255 * share.clip(0, 1))
+    black, white = _find_range(levels, counts)
+    darkest, brightest = _find_range(values, counts)
+    grey = counts[(values > darkest) & (values < brightest)].sum()
+    return white - black >= MIN_RANGE and counts[(levels > 0) & (levels < 255)].sum() >= _LEAST_GREY * grey
 
 
 def _find_range(values: Values, counts: NDArray[np.int64]) -> tuple[float, float]:

@@ -119,7 +119,8 @@ def decode_codes(dataset: Dataset, syntax: uid.UID, pixels: PixelFormat) -> Code
         uint16 [rows, columns], below 2**bits_stored; `pixels.values()` tells what they stand for.
 
     Raises:
-        ImageError: The pixels are truncated, damaged, others than the header says, or in an unknown syntax.
+        ImageError: The pixels are truncated, damaged, deeper or otherwise others than the header says, or in an unknown
+            syntax.
     """
     if "PixelData" not in dataset:
         raise ImageError("has no pixels")
@@ -134,11 +135,30 @@ def decode_codes(dataset: Dataset, syntax: uid.UID, pixels: PixelFormat) -> Code
     codes = stored.astype(np.uint16)  # two's complement where they are negative
     if syntax in (*NATIVE_SYNTAXES, uid.RLELossless):  # JPEG has the bits at the lowest, whatever the header says
         codes >>= pixels.high_bit + 1 - pixels.bits_stored
+        _refuse_deeper(codes, pixels)
     highest = 2**pixels.bits_stored - 1
     if syntax in _LOSSY and not pixels.is_signed:
         return np.minimum(codes, highest, out=codes)  # a lossy stream of more bits may overshoot
     codes &= highest
     return codes
+
+
+def _refuse_deeper(codes: Codes, pixels: PixelFormat) -> None:
+    """Refuse pixels of more bits than are said to be stored: cut off, their values would begin anew again and again.
+
+    The bits above those stored may be overlays, a sign, or anything; but where they go on with the grey values, the
+    image is smoother with them than without.
+    """
+    deepest = int(codes.max())
+    if deepest >= 2**pixels.bits_stored and _roughness(codes) < _roughness(codes % 2**pixels.bits_stored):
+        raise ImageError(
+            f"has values up to {deepest}, of {deepest.bit_length()} bits, where BitsStored is {pixels.bits_stored}: "
+            "correct BitsStored and HighBit"
+        )
+
+
+def _roughness(codes: Codes) -> int:
+    return int(np.abs(np.diff(codes.astype(np.int32), axis=1)).sum(dtype=np.int64))
 
 
 def _read_integer(dataset: Dataset, keyword: str, default: int | None = None) -> int:
