@@ -22,6 +22,8 @@ _BELOW_AIR: Final = -1100
 _LEAST_IN_SCAN: Final = 1e-3
 # Even of lungs that are filled or collapsed, more than this holds air; where no unit fits, none does.
 _LEAST_IN_LUNG: Final = 1e-2
+# Of the outermost voxels of the slices. Lungs reach them where a scan shows a part of the chest alone.
+_MOST_OF_BORDER: Final = 0.2
 
 
 @dataclass
@@ -35,6 +37,8 @@ class _Count:
         lung: In the mask.
         lung_air: In the mask with values that lung has.
         lung_below: In the mask with values too low for lung.
+        border: Outermost of their slice.
+        lung_border: In the mask and outermost.
         low: The lowest value.
         high: The highest.
     """
@@ -45,6 +49,8 @@ class _Count:
     lung: int = 0
     lung_air: int = 0
     lung_below: int = 0
+    border: int = 0
+    lung_border: int = 0
     low: float = np.inf
     high: float = -np.inf
 
@@ -61,17 +67,20 @@ class _Count:
         self.lung += int(np.count_nonzero(inside))
         self.lung_air += int(np.count_nonzero(air & inside))
         self.lung_below += int(np.count_nonzero(finite & inside & (values < _BELOW_AIR)))
+        border = np.concatenate([inside[0], inside[-1], inside[:, 0], inside[:, -1]])
+        self.border += border.size
+        self.lung_border += int(np.count_nonzero(border))
 
 
 def check_hounsfield(volume: Volume, lungs: Iterable[NDArray[np.bool_]]) -> None:
-    """Make sure that a volume has the values of air where lung must have some.
+    """Make sure that a volume has the values of air where lung must have some, and a mask of what is inside the body.
 
     Args:
         volume: Of any unit.
         lungs: Where lung is, slice by slice.
 
     Raises:
-        ImageError: It is not in Hounsfield units, or the mask holds no air.
+        ImageError: It is not in Hounsfield units, or the mask holds no air, or that around the body.
     """
     count = _Count()
     for index, inside in enumerate(lungs):
@@ -85,6 +94,11 @@ def check_hounsfield(volume: Volume, lungs: Iterable[NDArray[np.bool_]]) -> None
         raise ImageError(
             f"holds air ({_LOWEST} to {_HIGHEST_OF_AIR} HU) in {_share(count.lung_air, count.lung)} of what its mask "
             "names lung: the mask is not of these lungs, or the values are not in Hounsfield units"
+        )
+    if count.lung_border > _MOST_OF_BORDER * count.border:
+        raise ImageError(
+            f"has a mask that covers {count.lung_border / count.border:.0%} of its slices' border, which lungs do not: "
+            "the mask is inverted, or of what is around the body"
         )
 
 

@@ -73,6 +73,12 @@ def test_a_volume_cropped_to_the_lungs_is_taken() -> None:
     check(chest()[part], LUNGS[part])
 
 
+@pytest.mark.parametrize("mask", [~LUNGS, ~BODY], ids=["inverted", "around the body"])
+def test_a_mask_of_what_is_outside_is_refused(mask: Array) -> None:
+    with pytest.raises(ImageError, match=r"^has a mask that covers 100% of its slices' border, which lungs do not: "):
+        check(chest(), mask)
+
+
 def test_a_whole_body_is_taken() -> None:
     """Lungs are one voxel in 400."""
     values, lungs = np.full((48, 48, 400), 40.0), np.zeros((48, 48, 400), bool)
