@@ -51,8 +51,8 @@ def read_only(disk: Path) -> Iterator[None]:
     view = disk.with_name("view")
     view.mkdir(exist_ok=True)
     # In its place a mount could not be made read-only while the run writes there: one that is already is put over it.
-    for command in (["--bind", disk, view], ["-o", "remount,bind,ro", view], ["--bind", view, disk]):
-        subprocess.run(["mount", *command], check=True)
+    for command in (("--bind", disk, view), ("-o", "remount,bind,ro", view), ("--bind", view, disk)):
+        subprocess.run(("mount", *map(str, command)), check=True)
     try:
         yield
     finally:
