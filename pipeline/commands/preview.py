@@ -4,7 +4,6 @@ import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
-from unicodedata import normalize
 
 import cv2
 import numpy as np
@@ -16,6 +15,7 @@ from pipeline.ingest.formats.masks import decode_mask
 from pipeline.ingest.formats.registry import decode_image
 from pipeline.ingest.formats.resize import resize_image, resize_mask
 from pipeline.ingest.layouts.folder import MASK_FOLDERS
+from pipeline.ingest.pairing import pairing_key
 from pipeline.ingest.storage.files import read_file
 from pipeline.prediction.png import outlined
 from schema import features
@@ -90,17 +90,12 @@ def find_mask(image: Path, folder: Path | None) -> Path:
     folders = [folder] if folder else [image.resolve().parent.parent / name for name in MASK_FOLDERS]
     for candidate in folders:
         files = sorted(path for path in candidate.glob("*") if path.is_file() and path != image.resolve())
-        stems = {_compose(strip_extension(path.name, MASK_EXTENSIONS) or ""): path for path in reversed(files)}
+        masks = {pairing_key(strip_extension(path.name, MASK_EXTENSIONS) or ""): path for path in reversed(files)}
         for suffix in _MASK_SUFFIXES:
-            if mask := stems.get(_compose(f"{stem_of(image.name)}{suffix}")):
+            if mask := masks.get(pairing_key(f"{stem_of(image.name)}{suffix}")):
                 return mask
     searched = " or ".join(map(str, folders))
     raise UserError(f"image '{image}' has no mask in {searched}: name the folder with --masks")
-
-
-def _compose(stem: str) -> str:
-    """Return a stem as ingest pairs it: accents as a part of their letters."""
-    return normalize("NFC", stem)
 
 
 def _read(image: Path, mask: Path, size: int) -> tuple[Pixels, Pixels]:

@@ -6,6 +6,7 @@ Pair(image='images/a.png', files=('images/a.png',), masks=('masks/a.png',))
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from unicodedata import normalize
 
 
 @dataclass(frozen=True, order=True)
@@ -41,6 +42,16 @@ class Pair:
     image: str
     files: tuple[str, ...]
     masks: tuple[str, ...]
+
+
+def stem_key(stem: str) -> bytes:
+    """Return a stem as a key: bytes, since names need not be UTF-8 text."""
+    return stem.encode("utf-8", "surrogateescape")
+
+
+def pairing_key(stem: str) -> bytes:
+    """Return the key by which files pair: accents may be a part of their letters, or characters of their own."""
+    return stem_key(normalize("NFC", stem))
 
 
 def pair_by_stem(

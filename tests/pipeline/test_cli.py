@@ -2,6 +2,8 @@
 
 import errno
 import io
+import os
+import platform
 import subprocess
 import sys
 from collections.abc import Callable
@@ -29,6 +31,17 @@ COMMANDS = ("demo", "phantoms", "ingest", "augment-preview", "run", "study", "pr
 def as_process(*arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "pipeline", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="left to TensorFlow elsewhere")
+@pytest.mark.parametrize(("set_by_user", "expected"), [(None, "1"), ("0", "0")])
+def test_tensorflow_computes_with_onednn_unless_told_otherwise(set_by_user: str | None, expected: str) -> None:
+    name = "TF_ENABLE_ONEDNN_OPTS"
+    environment = {key: value for key, value in os.environ.items() if key != name}
+    told = environment | ({} if set_by_user is None else {name: set_by_user})
+    code = f"import os, pipeline; print(os.environ['{name}'])"
+    done = subprocess.run([sys.executable, "-c", code], env=told, capture_output=True, text=True, check=True)
+    assert done.stdout == f"{expected}\n"
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import filterfalse
 from typing import Any, Final, NamedTuple, TypeAlias
-from unicodedata import normalize
 
 import apache_beam as beam
 from apache_beam.typehints.decorators import no_annotations
@@ -33,7 +33,7 @@ from pipeline.ingest.formats.extensions import (
     strip_extension,
 )
 from pipeline.ingest.metadata import CellError, Description, Metadata, image_stem, read_metadata
-from pipeline.ingest.pairing import Pair, Rejection, Remark, pair_by_stem
+from pipeline.ingest.pairing import Pair, Rejection, Remark, pair_by_stem, pairing_key
 from pipeline.ingest.samples import ImageSample, Sample
 from pipeline.ingest.storage.errors import error_reason
 from pipeline.ingest.storage.files import is_local, join, list_dangling_links, list_files, read_head
@@ -62,16 +62,6 @@ class PairCounts(NamedTuple):
     rows: int = 0
     pairs: int = 0
     described: int = 0
-
-
-def stem_key(stem: str) -> bytes:
-    """Return a stem as a key: bytes, since names need not be UTF-8 text."""
-    return stem.encode("utf-8", "surrogateescape")
-
-
-def pairing_key(stem: str) -> bytes:
-    """Return the key by which files pair: accents may be a part of their letters, or characters of their own."""
-    return stem_key(normalize("NFC", stem))
 
 
 @dataclass(frozen=True)
@@ -151,10 +141,14 @@ class _ListFolder(beam.DoFn):
     def process(self, folder: str) -> Iterator[Any]:
         path = join(self._root, folder)
         try:
-            for kind, example in self._overlooked(path):
-                yield beam.pvalue.TaggedOutput(_OBSERVED, observe(f"{kind}{folder}", f"{folder}/{example}"))
-            for name in list_files(path, levels=_SERIES_LEVELS if self._role.series else 1):
-                if _is_hidden(name):
+            for name in filterfalse(_is_hidden, list_dangling_links(path)):
+                yield _overlooked(DANGLING, folder, name)
+            # A store is searched for series only: to list its folders takes long.
+            levels = _SERIES_LEVELS if self._role.series or is_local(path) else 1
+            for name in filterfalse(_is_hidden, list_files(path, levels)):
+                if "/" in name and not self._role.series:
+                    if self._role.stem_of(name.rpartition("/")[2]) is not None:
+                        yield _overlooked(DEEPER, folder, name)
                     continue
                 stem = self._stem_of(path, name)
                 image = "" if stem is None else f"{folder}/{stem if '/' in name else name}"
@@ -162,20 +156,6 @@ class _ListFolder(beam.DoFn):
                 yield key, pack((image, f"{folder}/{name}"))
         except OSError as error:
             yield beam.pvalue.TaggedOutput(_ERRORS, UserError(f"cannot read {path}: {error_reason(error)}"))
-
-    def _overlooked(self, path: str) -> Iterator[tuple[str, str]]:
-        """Yield links that lead to nothing, and files in a local folder's folders, with their kinds of remark.
-
-        A store is not searched, for listing it again takes long.
-        """
-        for name in list_dangling_links(path):
-            if not _is_hidden(name):
-                yield DANGLING, name
-        if self._role.series or not is_local(path):
-            return
-        for name in list_files(path, levels=_SERIES_LEVELS):
-            if "/" in name and not _is_hidden(name) and self._role.stem_of(name.rpartition("/")[2]) is not None:
-                yield DEEPER, name
 
     def _stem_of(self, path: str, name: str) -> str | None:
         stem = self._role.stem_of(name)
@@ -188,6 +168,10 @@ class _ListFolder(beam.DoFn):
 def _is_hidden(name: str) -> bool:
     """Tell whether a file, given its name below a folder, is hidden, or what desktops leave in folders."""
     return any(part.startswith(".") for part in name.split("/")) or name.lower().endswith(_PASSED_OVER_SILENTLY)
+
+
+def _overlooked(kind: str, folder: str, name: str) -> beam.pvalue.TaggedOutput:
+    return beam.pvalue.TaggedOutput(_OBSERVED, observe(f"{kind}{folder}", f"{folder}/{name}"))
 
 
 class _ReadMetadata(beam.DoFn):

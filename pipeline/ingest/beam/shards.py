@@ -13,9 +13,8 @@ import apache_beam as beam
 from apache_beam.typehints.decorators import no_annotations
 
 from pipeline.errors import UserError
-from pipeline.ingest.beam.file_listing import stem_key
 from pipeline.ingest.beam.pickling import pack, unpack
-from pipeline.ingest.pairing import Rejection
+from pipeline.ingest.pairing import Rejection, stem_key
 from pipeline.ingest.samples import ReadOptions, Sample
 from pipeline.ingest.shard_writer import WrittenShard, write_shard
 

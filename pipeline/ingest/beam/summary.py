@@ -98,6 +98,8 @@ class WriteSummary(beam.PTransform):
             | "Loose spelling" >> beam.Map(_spell_loosely)
             | "Group by spelling" >> beam.GroupByKey()
             | "Find twins" >> beam.FlatMap(_find_twins)
+            | "Sum up twins" >> beam.CombineGlobally(_sum_up_twins)
+            | "Remark twins" >> beam.FlatMapTuple(_remark_twins)
         )
         first = rejections | "First rejections" >> beam.combiners.Top.Smallest(MOST_LISTED)
         return (
@@ -107,8 +109,7 @@ class WriteSummary(beam.PTransform):
             >> beam.Map(
                 _summarize,
                 errors=beam.pvalue.AsIter(errors | "Error messages" >> beam.Map(str)),
-                remarks=beam.pvalue.AsIter(remarks),
-                twins=beam.pvalue.AsSingleton(twins | "Sum up twins" >> beam.CombineGlobally(_sum_up_twins)),
+                remarks=beam.pvalue.AsIter((remarks, twins) | "All remarks" >> beam.Flatten()),
                 listed=beam.pvalue.AsSingleton(first),
                 shards=beam.pvalue.AsIter(shards | "Measure" >> beam.Map(_measure)),
                 **counts,
@@ -174,7 +175,6 @@ def _summarize(
     *,
     errors: Iterable[str],
     remarks: Iterable[Remark],
-    twins: tuple[int, str],
     listed: list[Rejection],
     shards: Iterable[tuple[int, int, int, int]],
     samples: int,
@@ -192,7 +192,7 @@ def _summarize(
         rejected=rejected,
         patients=patients,
         example=find_example(listed),
-        remarks=sorted(remark.text for remark in (*remarks, *_remark_twins(*twins))),
+        remarks=sorted(remark.text for remark in remarks),
         sizes={index: size for index, size, _, _ in measured},
     )
     try:

@@ -96,19 +96,23 @@ def decode_labels(grey: Grey, labels: Labels) -> Pixels:
     values, counts = np.unique(levels, return_counts=True)
     lung = choose_labels(dict(zip(values.tolist(), counts.tolist(), strict=True)), labels, "image")
     if values[-1] < _SIXTEEN_BITS:
-        _refuse_between(levels if levels.dtype == np.uint8 else levels.astype(np.uint16))
+        regions = region_levels(levels if levels.dtype == np.uint8 else levels.astype(np.uint16))
+        _refuse_between(levels, counts[~np.isin(values, regions)], len(values))
     return np.where(is_any_of(levels, lung), np.uint8(255), np.uint8(0))
 
 
-def _refuse_between(levels: NDArray[Any]) -> None:
+def _refuse_between(levels: NDArray[Any], without_regions: NDArray[np.int64], total: int) -> None:
     """Raise ImageError where interpolation or JPEG has left levels between the labels.
 
     These are many, and cover no regions; thin labels cover none either, but are a few.
+
+    Args:
+        levels: Of the pixels, [height, width].
+        without_regions: How many pixels have each of the levels that cover no regions.
+        total: How many levels there are.
     """
-    values, counts = np.unique(levels, return_counts=True)
-    is_between = ~np.isin(values, region_levels(levels))
-    between = int(counts[is_between].sum())
-    if between > _MOST_BETWEEN * sum(levels.shape) and np.count_nonzero(is_between) > len(values) / 2:
+    between = int(without_regions.sum())
+    if between > _MOST_BETWEEN * sum(levels.shape) and len(without_regions) > total / 2:
         raise ImageError(
             f"is no label map: {between / levels.size:.1%} of its pixels have levels between those of the labels, "
             "as interpolation or JPEG leave: save the original as PNG"

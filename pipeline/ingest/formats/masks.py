@@ -10,7 +10,7 @@ from PIL import Image
 from pipeline.ingest.formats.base import EmptyMaskError, ImageError
 from pipeline.ingest.formats.labels import Labels, decode_labels
 from pipeline.ingest.formats.raster import FORMATS, decode_grey
-from pipeline.ingest.formats.regions import merged_colours, region_levels
+from pipeline.ingest.formats.regions import merged_colours, outermost, region_levels
 from schema.record import Pixels
 
 # What JPEG, blurring and resampling leave between the two levels of a mask are edges. A radiograph lies between them
@@ -163,7 +163,7 @@ def _refuse_ambiguous(mask: Pixels, alpha: NDArray[np.uint8] | None) -> None:
 
 def _share_of_border(mask: Pixels) -> float:
     """Return the share of the outermost pixels that are white."""
-    return float((np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]]) > 0).mean())
+    return float((outermost(mask) > 0).mean())
 
 
 def _crop_to_largest(mask: Pixels) -> Pixels:

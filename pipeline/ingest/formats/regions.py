@@ -1,4 +1,4 @@
-"""Finds what covers regions in a mask, as opposed to what lies along edges only.
+"""Finds what covers regions in a mask, as opposed to what lies along edges only, and what lies along its border.
 
 An antialiased edge changes from pixel to pixel, so that a pixel equal to its eight neighbours lies in a region.
 """
@@ -47,6 +47,11 @@ def merged_colours(rgb: NDArray[np.uint8]) -> tuple[list[int], list[int]] | None
         if len(merged := others[alike & apart]):
             return merged[0].tolist(), colour.tolist()
     return None
+
+
+def outermost(pixels: NDArray[Any]) -> NDArray[Any]:
+    """Return the pixels along the border of [height, width], those in the corners twice."""
+    return np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
 
 
 def _inner(levels: NDArray[Any]) -> NDArray[np.uint8]:

@@ -25,7 +25,7 @@ from pipeline.ingest.formats.base import ImageError
 from pipeline.ingest.formats.extensions import stem_of
 from pipeline.ingest.layouts.base import Input, Layout
 from pipeline.ingest.metadata import CellError, Description, describe, require_patient
-from pipeline.ingest.pairing import Rejection
+from pipeline.ingest.pairing import Rejection, stem_key
 from pipeline.ingest.samples import ImageSample
 from pipeline.ingest.storage.files import is_file, is_local, join, read_file
 from pipeline.ingest.table import Row, file_name, read_columns, read_rows
@@ -120,14 +120,14 @@ def _refuse_forgotten_patients(input_: Input, available: list[str]) -> None:
 
 def _find_samples(input_: Input, columns: Columns) -> Iterator[tuple[bytes, bytes]]:
     """Yield what the rows list, by the path of the image: its line, its image and itself, packed."""
-    from pipeline.ingest.beam.file_listing import stem_key
     from pipeline.ingest.beam.pickling import pack
 
+    folder = dirname(input_.root)
     try:
         for row in read_rows(input_.root, columns.image):
-            image = _read_path(row.cells[columns.image], dirname(input_.root))
-            path = normpath(join(dirname(input_.root), image))
-            yield stem_key(path), pack((row.line, image, _find_sample(row, columns, input_)))
+            image = _read_path(row.cells[columns.image], folder)
+            path = normpath(join(folder, image))
+            yield stem_key(path), pack((row.line, image, _find_sample(row, image, columns, input_)))
     except UserError as error:
         yield b"", pack((0, "", error))
 
@@ -148,9 +148,8 @@ def _refuse_repeated(
         yield Rejection(image, f"is listed {len(rows)} times: leave one of lines {lines} of {table}")
 
 
-def _find_sample(row: Row, columns: Columns, input_: Input) -> ImageSample | Rejection:
+def _find_sample(row: Row, image: str, columns: Columns, input_: Input) -> ImageSample | Rejection:
     folder = dirname(input_.root)
-    image = _read_path(row.cells[columns.image], folder)
     named = replace(row, cells={key: row.cells[name] for key, name in columns.others.items() if name in row.cells})
     try:
         description = describe(named, Description(patient_id="", source=input_.source or _source_of(input_.root)))

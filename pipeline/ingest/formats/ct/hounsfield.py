@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.ingest.formats.base import ImageError
+from pipeline.ingest.formats.regions import outermost
 from pipeline.ingest.formats.volume import Volume
 
 # Scanners clip at -1024; what is lower pads a scan. Soft tissue begins at -150 (fat), lung ends at about -500.
@@ -67,7 +68,7 @@ class _Count:
         self.lung += int(np.count_nonzero(inside))
         self.lung_air += int(np.count_nonzero(air & inside))
         self.lung_below += int(np.count_nonzero(finite & inside & (values < _BELOW_AIR)))
-        border = np.concatenate([inside[0], inside[-1], inside[:, 0], inside[:, -1]])
+        border = outermost(inside)
         self.border += border.size
         self.lung_border += int(np.count_nonzero(border))
 
