@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 from pipeline.errors import UserError
 from pipeline.ingest.formats.base import DicomMetadata, ImageError
-from pipeline.ingest.metadata import Description, UnnamedPatient
+from pipeline.ingest.metadata import Description, UnnamedPatient, read_patient
 
 KEY_VARIABLE: Final = "LUNGSEG_PATIENT_KEY"
 """The environment variable that may hold the key."""
@@ -60,10 +60,11 @@ def identify_by_header(
     """
     if not uid:
         raise ImageError(without_uid)
-    if not (description.patient_id or metadata.patient_id):
+    patient = read_patient(metadata.patient_id)
+    if not (description.patient_id or patient):
         raise ImageError(without_patient)
     header = Description(
-        patient_id=pseudonym(key, metadata.patient_id),
+        patient_id=pseudonym(key, patient),
         source=description.source,
         view=metadata.view,
         sex=metadata.sex,

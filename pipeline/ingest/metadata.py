@@ -5,7 +5,7 @@
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from typing import Any, Final
@@ -26,7 +26,9 @@ from pipeline.ingest.table import Row, is_blank, read_columns, read_rows
 from schema import features
 
 _METADATA_FILE: Final = "metadata.csv"
-_LIKE_METADATA: Final = re.compile(r"meta[ _-]?data(\.(csv|tsv|txt|xlsx?|ods|csv\.txt))?", re.IGNORECASE)
+_LIKE_METADATA: Final = re.compile(
+    r"meta[ _-]?data((\.csv)?\.txt)?|meta[ _-]?data.*\.(csv|tsv|xlsx?|ods)", re.IGNORECASE
+)
 _SEXES: Final = {
     "f": "female",
     "female": "female",
@@ -39,8 +41,8 @@ _SEXES: Final = {
 # What stands for a patient who is not named: of a finding or a sex, "unknown" is something to say.
 _NOBODY: Final = frozenset({
     "unknown", "unk", "not known", "n/k", "missing", "not available", "not applicable", "undefined", "unspecified",
-    "anonymous", "anonymized", "anonymised", "redacted", "empty", "blank", "\\n", "#value!", "#ref!", "#name?",
-    "#null!", "#div/0!", "#num!",
+    "anonymous", "anonymized", "anonymised", "anonym", "anon", "de-identified", "deidentified", "redacted", "removed",
+    "empty", "blank", "\\n", "#value!", "#ref!", "#name?", "#null!", "#div/0!", "#num!",
 })  # fmt: skip
 
 
@@ -139,7 +141,7 @@ def describe(row: Row, defaults: Description) -> Description:
     if row.fault:
         raise CellError(row.fault)
     known: dict[str, Any] = {name: row.cells[name] for name in TEXTS if name in row.cells}
-    if patient := _read_patient(known.pop(features.PATIENT_ID, "")):
+    if patient := read_patient(known.pop(features.PATIENT_ID, "")):
         known[features.PATIENT_ID] = patient
     if features.SEX in row.cells:
         known[features.SEX] = _read_sex(row)
@@ -155,34 +157,8 @@ def require_patient(description: Description) -> Description:
     return description if description.patient_id else UnnamedPatient(**vars(description))
 
 
-@dataclass(frozen=True)
-class DescribeByRow:
-    """Describes images for layouts with a metadata file: without a row, nothing but the source is known.
-
-    Attributes:
-        source: Hospital or data set, where a row names none.
-        metadata: The file of the rows, if there is one.
-        refuses_unnamed: Whether an image whose patient it does not name is to be refused, if it names patients.
-    """
-
-    source: str
-    metadata: Metadata | None = None
-    refuses_unnamed: bool = True
-
-    def __call__(self, stem: str, row: Row | None) -> Description:  # noqa: ARG002
-        """Describe the image of a stem.
-
-        Raises:
-            CellError: As `describe`.
-        """
-        defaults = Description(patient_id="", source=self.source or features.UNKNOWN)
-        description = describe(row, defaults) if row else defaults
-        is_required = self.refuses_unnamed and self.metadata is not None and self.metadata.names_patients
-        return require_patient(description) if is_required else description
-
-
-def _read_patient(cell: str) -> str:
-    """Return the name of a patient; "" where the cell says that it is not known, or would be one for them all.
+def read_patient(cell: str) -> str:
+    """Return the name of a patient; "" where a cell or a header says that it is not known, or names all alike.
 
     What looks the same is the same patient: letters are composed, what has no width is left out, and white space is one
     space.
@@ -191,6 +167,38 @@ def _read_patient(cell: str) -> str:
     patient = " ".join(normalize("NFC", visible).split())
     name = patient.casefold().strip("()[]<> ")
     return "" if is_blank(name) or name in _NOBODY or not any(map(str.isalnum, name)) else patient
+
+
+@dataclass(frozen=True)
+class DescribeByRow:
+    """Describes images by their rows in a metadata file, and by their names.
+
+    Attributes:
+        by_name: What the stem of an image's name tells; must be picklable.
+        metadata: The file of the rows, if there is one.
+        refuses_unnamed: Whether an image whose patient it does not name is to be refused, if it names patients.
+    """
+
+    by_name: Callable[[str], Description]
+    metadata: Metadata | None = None
+    refuses_unnamed: bool = True
+
+    def __call__(self, stem: str, row: Row | None) -> Description:
+        """Describe the image of a stem.
+
+        Raises:
+            CellError: As `describe`.
+        """
+        defaults = self.by_name(stem)
+        if not (self.refuses_unnamed and self.metadata is not None and self.metadata.names_patients):
+            return describe(row, defaults) if row else defaults
+        defaults = replace(defaults, patient_id="")
+        return require_patient(describe(row, defaults) if row else defaults)
+
+
+def describe_by_source(source: str, stem: str) -> Description:  # noqa: ARG001
+    """Describe an image whose name tells nothing."""
+    return Description(patient_id="", source=source or features.UNKNOWN)
 
 
 def _read_sex(row: Row) -> str:

@@ -142,7 +142,7 @@ class ImageSample:
             self.description,
             options.require_patient_key(),
             without_uid="is DICOM without a SOPInstanceUID, by which images are told apart",
-            without_patient="is DICOM without a PatientID: name the patient in metadata.csv",
+            without_patient="is DICOM without a PatientID that names one: name the patient in metadata.csv",
         )
 
     def _join_masks(self, image: Pixels, labels: Labels | None) -> Pixels:

@@ -120,7 +120,7 @@ class VolumeSample:
             self.description,
             key,
             without_uid="is DICOM without a SeriesInstanceUID, by which series are told apart",
-            without_patient="is DICOM without a PatientID",
+            without_patient="is DICOM without a PatientID that names one: name the patient in metadata.csv",
         )
         return _Scan(volume, *identity)
 

@@ -4,11 +4,12 @@ A volume is `volumes/NAME.nii.gz`, or a series of DICOM files in `volumes/NAME/`
 tells which are slices. Its mask is `masks/NAME.nii.gz`. `metadata.csv` may describe the volumes, as it does images.
 """
 
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from pipeline.ingest.formats.extensions import DICOM_EXTENSIONS, VOLUME_EXTENSIONS, begins_as_dicom
 from pipeline.ingest.layouts.base import Input, Layout, has_subfolders
-from pipeline.ingest.metadata import DescribeByRow, Description, find_metadata
+from pipeline.ingest.metadata import DescribeByRow, Description, describe_by_source, find_metadata
 from pipeline.ingest.pairing import Pair
 from pipeline.ingest.storage.files import base_name, join, read_head
 from pipeline.ingest.volumes import VolumeSample
@@ -25,11 +26,12 @@ def _find(input_: Input) -> "beam.PTransform":
     from pipeline.ingest.beam.file_listing import FileRole, PairByName
 
     metadata = find_metadata(input_.root)
+    by_name = partial(describe_by_source, input_.source or base_name(input_.root))
     return PairByName(
         input_.root,
         FileRole(_VOLUMES, (_VOLUMES,), VOLUME_EXTENSIONS, series=("",)),
         [FileRole(_MASKS, (_MASKS,), VOLUME_EXTENSIONS)],
-        DescribeByRow(input_.source or base_name(input_.root), metadata, input_.refuses_unnamed),
+        DescribeByRow(by_name, metadata, input_.refuses_unnamed),
         metadata=metadata,
         make_sample=_make_sample,
     )

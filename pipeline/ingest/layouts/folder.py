@@ -6,10 +6,11 @@ each with its images and masks, as COVID-QU-Ex has, the class is the finding of 
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from pipeline.ingest.layouts.base import Input, Layout
-from pipeline.ingest.metadata import DescribeByRow, Description, find_metadata
+from pipeline.ingest.metadata import DescribeByRow, Description, describe_by_source, find_metadata
 from pipeline.ingest.pairing import Pair
 from pipeline.ingest.samples import ImageSample
 from pipeline.ingest.storage.files import base_name, exists, join, list_folders
@@ -28,11 +29,12 @@ def _find(input_: Input) -> "beam.PTransform":
 
     images, mask_name, masks = _find_folders(input_.root)
     metadata = find_metadata(input_.root)
+    by_name = partial(describe_by_source, input_.source or base_name(input_.root))
     return PairByName(
         input_.root,
         FileRole(_IMAGES, images),
         [FileRole.of_masks(mask_name, masks)],
-        DescribeByRow(input_.source or base_name(input_.root), metadata, input_.refuses_unnamed),
+        DescribeByRow(by_name, metadata, input_.refuses_unnamed),
         metadata=metadata,
         make_sample=_make_sample,
     )

@@ -13,10 +13,9 @@ import numpy as np
 from pipeline.ingest.formats.base import Decoded, ImageError
 from pipeline.ingest.formats.grey_levels import to_8_bits
 from pipeline.ingest.layouts.base import Input, Layout
-from pipeline.ingest.metadata import Description
+from pipeline.ingest.metadata import DescribeByRow, Description, find_metadata
 from pipeline.ingest.samples import ImageSample
 from pipeline.ingest.storage.files import exists, join
-from pipeline.ingest.table import Row
 from schema import features
 from schema.record import Pixels
 
@@ -63,8 +62,9 @@ def _find(input_: Input) -> "beam.PTransform":
 
     images = FileRole("images", _image_folders(input_.root), _EXTENSION)
     masks = [FileRole.of_masks(lung, _folders_of(input_.root, lung)) for lung in _LUNGS]
-    description = partial(_describe, input_.source or "jsrt")
-    return PairByName(input_.root, images, masks, description, make_sample=JsrtSample.from_pair)
+    metadata = find_metadata(input_.root)
+    describe = DescribeByRow(partial(_describe, input_.source or "jsrt"), metadata, input_.refuses_unnamed)
+    return PairByName(input_.root, images, masks, describe, metadata=metadata, make_sample=JsrtSample.from_pair)
 
 
 def _image_folders(root: str) -> tuple[str, ...]:
@@ -78,7 +78,7 @@ def _folders_of(root: str, lung: str) -> tuple[str, ...]:
     return tuple(folder for folder in folders if exists(join(root, folder)))
 
 
-def _describe(source: str, stem: str, row: Row | None) -> Description:  # noqa: ARG001
+def _describe(source: str, stem: str) -> Description:
     """Describe an image by its name: one image a patient, and at its beginning whether a nodule is in it."""
     finding = _FINDINGS.get(stem[:5].upper(), features.UNKNOWN)
     return Description(patient_id=stem, source=source, finding=finding, pixel_spacing=_PIXEL_SPACING)

@@ -77,7 +77,10 @@ def test_a_patient_that_metadata_leaves_open_is_that_of_the_header(sample: Calla
     ("key", "elements", "reason"),
     [
         (None, {}, "is DICOM, whose patient needs a key: give --patient-key FILE or set LUNGSEG_PATIENT_KEY"),
-        (KEY, {"PatientID": ""}, "is DICOM without a PatientID: name the patient in metadata.csv"),
+        *(
+            (KEY, {"PatientID": name}, "is DICOM without a PatientID that names one: name the patient in metadata.csv")
+            for name in ("", "ANONYMOUS", "[De-identified]", "Unknown", "---")
+        ),
     ],
 )
 def test_dicom_that_is_refused(

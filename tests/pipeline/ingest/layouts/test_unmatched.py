@@ -63,7 +63,13 @@ def test_a_row_cut_short_refuses_its_image(find: Find, touch: Callable[..., Path
     assert refused(listing) == {"images/a.png": "has 1 cell in metadata.csv, line 2, not the 2 of the header"}
 
 
-@pytest.mark.parametrize("name", ["Metadata.csv", "metadata.CSV", "metadata.xlsx", "meta data.csv", "metadata.tsv"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Metadata.csv", "metadata.CSV", "metadata.xlsx", "meta data.csv", "metadata.tsv", "metadata (1).csv",
+        "metadata_v2.xlsx", "metadata.csv.txt", "metadata - Copy.csv",
+    ],
+)  # fmt: skip
 def test_a_slip_in_the_name_of_the_metadata(find: Find, touch: Callable[..., Path], name: str) -> None:
     root = touch(*both("a"), name)
     with pytest.raises(UserError) as caught:
@@ -79,6 +85,36 @@ def test_a_slip_in_the_name_of_a_column(find: Find, touch: Callable[..., Path], 
     assert str(caught.value) == (
         f"{root}/metadata.csv, line 1: column 'PatientID' is unknown: did you mean 'patient_id'?"
     )
+
+
+@pytest.mark.parametrize(
+    ("layout", "images", "masks"),
+    [
+        ("shenzhen", "CXR_png/{}.png", ["mask/{}_mask.png"]),
+        ("montgomery", "CXR_png/{}.png", ["ManualMask/leftMask/{}.png", "ManualMask/rightMask/{}.png"]),
+        ("jsrt", "images/{}.IMG", ["masks/left lung/{}.gif", "masks/right lung/{}.gif"]),
+    ],
+)
+def test_metadata_beside_published_data_count_more_than_names(
+    find: Find, touch: Callable[..., Path], layout: str, images: str, masks: list[str]
+) -> None:
+    stems = ("JPCLN001_1", "JPCLN002_1", "JPCLN003_1")
+    names = [name.format(stem) for stem in stems for name in (images, *masks)]
+    root = touch(*names, metadata="image,patient_id,finding,sex\nJPCLN001_1,p,effusion,f\nJPCLN002_1,,,\n")
+
+    def known(listing: Any) -> list[tuple[str, bool, str]]:
+        found = sorted(listing.samples, key=lambda one: str(one.image_id))
+        told = [one.description for one in found]
+        return [(one.patient_id, isinstance(one, UnnamedPatient), one.sex) for one in told]
+
+    unnamed = ("", True, "unknown")
+    assert known(find(layout, root)) == [("p", False, "female"), unnamed, unnamed]
+    own = find(layout, root, refuses_unnamed=False)
+    assert known(own) == [("p", False, "female"), *((stem, False, "unknown") for stem in stems[1:])]
+    findings = {one.image_id: one.description.finding for one in own.samples}
+    assert findings.pop(stems[0]) == "effusion"
+    assert set(findings.values()) == {"nodule" if layout == "jsrt" else "tuberculosis"}
+    assert own.remarks == ["1 image without a row in metadata.csv, such as " + images.format(stems[2])]
 
 
 def test_files_of_other_endings_are_told(find: Find, touch: Callable[..., Path]) -> None:
