@@ -9,9 +9,10 @@ not black or white throughout:
    marker in the border does not make it content, and neither does a wider border make content border.
 3. All this once more within, where black may be another value than that of the border.
 
-Nothing of it depends on the size of the border, or on a linear change of all values.
+Nothing of it depends on the size of the border, or on a linear change of all values. The border of an image that was
+brought to another size blends with its content: crop first, then resize.
 
->>> normalise(pixels, find_levels(pixels, "image"))
+>>> normalise(pixels, find_levels(crop_to_content(pixels), "image"))
 """
 
 from typing import Final, Literal, NamedTuple
@@ -51,22 +52,26 @@ def normalise(pixels: tf.Tensor, levels: Levels) -> tf.Tensor:
     return (pixels - middle) / tf.maximum(reach, _LEAST_REACH)
 
 
-def find_levels(pixels: tf.Tensor, normalization: OwnNormalization) -> Levels:
+def find_levels(content: tf.Tensor, normalization: OwnNormalization) -> Levels:
     """Find the levels of one image.
 
     Args:
-        pixels: Grey values 0-1, float32 [height, width, 1].
+        content: Grey values 0-1, float32 [height, width, 1].
         normalization: `image`: mean and standard deviation; `percentile`: the middle between the 1st and the 99th
             percentile, and half of what lies between them.
     """
-    top, left, bottom, right = tf.unstack(find_content(pixels))
-    content = pixels[top:bottom, left:right]
     if normalization == "image":
         return Levels(tf.reduce_mean(content), tf.math.reduce_std(content))
     counted = tf.cast(tf.round(tf.reshape(content, [-1]) * _LEVELS), tf.int32)
     counts = tf.math.bincount(counted, minlength=_LEVELS + 1, maxlength=_LEVELS + 1, dtype=tf.int64)
     low, high = (tf.cast(level, tf.float32) / _LEVELS for level in inner_levels(counts, _OUTER, tnp))
     return Levels((high + low) / 2, (high - low) / 2)
+
+
+def crop_to_content(pixels: tf.Tensor) -> tf.Tensor:
+    """Crop grey values, float32 [height, width, 1], to what is within the border."""
+    top, left, bottom, right = tf.unstack(find_content(pixels))
+    return pixels[top:bottom, left:right]
 
 
 def find_content(pixels: tf.Tensor) -> tf.Tensor:

@@ -10,7 +10,7 @@ from typing import Any
 import tensorflow as tf
 
 from modules.preprocessing.decode import decode_grey, decode_mask
-from modules.preprocessing.normalization import Levels, OwnNormalization, find_levels, normalise
+from modules.preprocessing.normalization import Levels, OwnNormalization, crop_to_content, find_levels, normalise
 from modules.preprocessing.settings import PreprocessingSettings
 from schema import features
 
@@ -61,9 +61,14 @@ def _normalise_by_originals(images: tf.Tensor, is_augmented: tf.Tensor) -> tf.Te
 
 
 def _decode_normalised(file: tf.Tensor, size: int, normalization: OwnNormalization) -> tf.Tensor:
-    """Decode a file to [size, size, 1], normalised by what all its pixels tell."""
+    """Decode a file to [size, size, 1], normalised by its content at that size, or at its own if that is less.
+
+    Where the content ends is found before, since a border that is brought to another size blends with it.
+    """
     pixels = decode_grey(file)
-    return normalise(_to_square(pixels, size), find_levels(pixels, normalization))
+    content = crop_to_content(pixels)
+    content = tf.image.resize(content, tf.minimum(tf.shape(content)[:2], size), antialias=True)
+    return normalise(_to_square(pixels, size), find_levels(content, normalization))
 
 
 def _decode_to_square(encoded: tf.Tensor, size: int, decode: Callable[[tf.Tensor], tf.Tensor]) -> tf.Tensor:

@@ -11,7 +11,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from tensorflow_transform.saved.saved_transform_io_v2 import SavedModelLoader
 
-from modules.preprocessing.normalization import OwnNormalization, find_levels, normalise
+from modules.preprocessing.normalization import OwnNormalization, crop_to_content, find_levels, normalise
 from modules.preprocessing.settings import Normalization
 from schema import features
 
@@ -53,9 +53,9 @@ class OwnScale(NamedTuple):
         return np.asarray((image - image.min()) / max(np.ptp(image), np.finfo(np.float32).eps), np.float32)
 
     def normalise(self, image: Floats) -> Floats:
-        """Normalise as Transform does, but at the size of the network."""
+        """Normalise as Transform does, but find the content at the size of the network."""
         pixels = tf.constant(image[..., np.newaxis])
-        return np.asarray(normalise(pixels, find_levels(pixels, self.normalization))[..., 0])
+        return np.asarray(normalise(pixels, find_levels(crop_to_content(pixels), self.normalization))[..., 0])
 
 
 def find_grey_scale(transform_graph_dir: str, normalization: Normalization) -> GreyScale:

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from modules.preprocessing.normalization import OwnNormalization, find_content, find_levels, normalise
+from modules.preprocessing.normalization import OwnNormalization, crop_to_content, find_content, find_levels, normalise
 
 HEIGHT, WIDTH = 60, 50
 
@@ -27,7 +27,7 @@ def picture() -> Floats:
 
 def normalised(pixels: NDArray[Any], normalization: OwnNormalization) -> Floats:
     tensor = tf.constant(pixels[..., np.newaxis], tf.float32)
-    return np.asarray(normalise(tensor, find_levels(tensor, normalization)))[..., 0]
+    return np.asarray(normalise(tensor, find_levels(crop_to_content(tensor), normalization)))[..., 0]
 
 
 def content(pixels: NDArray[Any]) -> list[int]:

@@ -127,6 +127,22 @@ def test_each_image_by_itself(
     assert within == pytest.approx(by_itself(part, normalization), abs=5e-3)
 
 
+@pytest.mark.parametrize("normalization", ["image", "percentile"])
+def test_grain_that_the_network_does_not_see_counts_for_nothing(
+    transform: Transform, records: list[Record], tmp_path: Path, normalization: Normalization
+) -> None:
+    smooth = np.kron(np.random.default_rng(3).integers(90, 160, (SIZE, SIZE)), np.ones((4, 4)))
+    grain = np.tile([[60, -60], [-60, 60]], (2 * SIZE, 2 * SIZE))
+    originals = [
+        dataclasses.replace(records[0], image=image.astype(np.uint8), mask=np.full(image.shape, 255, np.uint8))
+        for image in (smooth, smooth + grain)
+    ]
+    (plain, *_), (grainy, *_) = read(transform([encode(r) for r in originals], tmp_path, SIZE, normalization))
+    within = np.s_[1:-1, 1:-1]  # at the rim half a grain is left
+    assert grainy[within] == pytest.approx(plain[within], abs=0.015)
+    assert np.ptp(plain) > 1.9
+
+
 def by_itself(picture: NDArray[np.uint8], normalization: Normalization) -> NDArray[np.float64]:
     values = picture / 255
     if normalization == "image":
