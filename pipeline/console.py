@@ -156,11 +156,13 @@ def _training_bar(place: Mapping[str, Any]) -> Table:
 
 
 def show_result(console: Console, result: "RunResult") -> None:
-    """Print the table of the slices, and the rules."""
+    """Print the table of the slices, where there is room for them with intervals, and the rules."""
     shown = [slice_ for slice_ in result.slices if len(slice_.keys) <= 1]
-    table = _table("Unseen patients, means over images with 95 % intervals", ("slice", "images", *_SHOWN.values()))
+    is_roomy = console.width >= _FILE_WIDTH
+    intervals = " with 95 % intervals" if is_roomy else ""
+    table = _table(f"Unseen patients, means over images{intervals}", ("slice", "images", *_SHOWN.values()))
     for slice_ in shown:
-        cells = [_with_interval(slice_.metrics.get(name)) for name in _SHOWN]
+        cells = [_tell(slice_.metrics.get(name), interval=is_roomy) for name in _SHOWN]
         table.add_row(in_part(slice_.slice, slice_.region), str(slice_.examples), *cells)
     console.print(table)
     hidden = len(result.slices) - len(shown)
@@ -177,20 +179,19 @@ def show_study(console: Console, study: "StudyResult") -> None:
     """Print what each arm reaches on the images of each set, its difference to the first, and what that shows."""
     comparison = study.comparison
     over = "patients and seeds" if len(comparison.seeds) > 1 else "patients"
-    columns = ("arm", "slice", "images", "metric", "value", f"minus {comparison.arms[0].name}", "")
-    table = _table(f"Unseen patients, with {100 * comparison.confidence:g} % intervals over {over}", columns)
-    for slice_ in comparison.slices:
-        if not slice_.keys.keys() <= {"is_augmented"}:
-            continue
-        place = in_part(slice_.slice, slice_.region)
-        for (name, title), arm in itertools.product(_STUDIED.items(), slice_.arms):
-            if name in arm.metrics:
-                difference = arm.differences.get(name)
-                few = "" if slice_.enough else ", too few patients"
-                told = (_with_interval(difference.estimate), difference.effect + few) if difference else ("", "")
-                value = _with_interval(Estimate(value=arm.metrics[name].value))
-                table.add_row(arm.arm, place, str(slice_.examples), title, value, *told)
-    console.print(table)
+    console.print(f"Unseen patients, with {100 * comparison.confidence:g} % intervals over {over}", soft_wrap=True)
+    told = [slice_ for slice_ in comparison.slices if slice_.keys.keys() <= {"is_augmented"}]
+    for slice_, (metric, title) in itertools.product(told, _STUDIED.items()):
+        few = "" if slice_.enough else ", too few patients"
+        place = f"{title} on {in_part(slice_.slice, slice_.region)}: {slice_.examples} images{few}"
+        table = _table(place, ("arm", "value", f"minus {comparison.arms[0].name}", ""))
+        for arm in slice_.arms:
+            if metric in arm.metrics:
+                difference = arm.differences.get(metric)
+                told_of_arm = (_tell(difference.estimate), difference.effect) if difference else ("", "")
+                table.add_row(arm.arm, _tell(arm.metrics[metric], interval=False), *told_of_arm)
+        if table.row_count:
+            console.print(table)
     console.print(comparison.headline, style="bold", soft_wrap=True)
     for sentence in comparison.shown:
         console.print(sentence, soft_wrap=True)
@@ -208,10 +209,10 @@ def _table(title: str, columns: tuple[str, ...]) -> Table:
     return table
 
 
-def _with_interval(estimate: Estimate | None) -> str:
+def _tell(estimate: Estimate | None, *, interval: bool = True) -> str:
     if estimate is None or estimate.value is None:
         return "-"
-    ends = estimate.interval
+    ends = estimate.interval if interval else None
     return f"{estimate.value:.4f}" + (f" ({ends[0]:.4f} to {ends[1]:.4f})" if ends else "")
 
 

@@ -300,6 +300,20 @@ def test_the_table(wide: Console, screen: io.StringIO) -> None:
     assert failed == f"failed: {failures[0]}"
 
 
+def test_the_table_leaves_intervals_out_where_there_is_no_room(screen: io.StringIO) -> None:
+    name = "set:hannover,transform:RandomBrightnessContrast"
+    show_result(Console(file=screen, width=80, markup=False, highlight=False), result_of("overall", name))
+    title, _, head, _, *rows = screen.getvalue().splitlines()
+    assert title.strip() == "Unseen patients, means over images"
+    assert [cell.strip() for cell in head.split("┃")[1:-1]] == [
+        "slice", "images", "Dice", "HD95 / width", "drop to copies",
+    ]  # fmt: skip
+    cells = [[cell.strip() for cell in row.split("│")[1:-1]] for row in rows if "│" in row]
+    assert cells[0] == ["overall", "12", "0.9877", "0.0200", "-"]
+    assert "".join(first for first, *_ in cells[1:]) == name
+    assert cells[1][1:] == ["13", "0.9877", "0.0200", "-"]
+
+
 def test_the_table_of_a_run_without_crosses(wide: Console, screen: io.StringIO) -> None:
     show_result(wide, result_of("overall"))
     assert "in the report" not in screen.getvalue()
@@ -336,15 +350,17 @@ def test_a_study(wide: Console, screen: io.StringIO) -> None:
         ],
     )  # fmt: skip
     show_study(wide, StudyResult(pipeline="a", policy="chest", comparison=comparison, components=[]))
-    title, _, head, _, *rows, _, headline, first, second = screen.getvalue().splitlines()
-    assert title.strip() == "Unseen patients, with 90 % intervals over patients and seeds"
-    assert [[cell.strip() for cell in row.replace("┃", "│").split("│")[1:-1]] for row in (head, *rows)] == [
-        ["arm", "slice", "images", "metric", "value", "minus plain", ""],
-        ["plain", "set:x,is_augmented:0", "12", "Dice", "0.9500", "", ""],
-        ["wide", "set:x,is_augmented:0", "12", "Dice", "0.9500", "0.0100 (0.0020 to 0.0180)", "better"],
-        ["plain", "set:y", "12", "Dice", "0.9500", "", ""],
-        ["wide", "set:y", "12", "Dice", "0.9500", "0.0100 (0.0020 to 0.0180)", "better, too few patients"],
-    ]
+    title, *tables, headline, first, second = screen.getvalue().splitlines()
+    assert title == "Unseen patients, with 90 % intervals over patients and seeds"
+    drawn = iter([line for line in tables if line.strip("┏━┳┓┡╇┩└─┴┘ ")])
+    for place in ("Dice on set:x,is_augmented:0: 12 images", "Dice on set:y: 12 images, too few patients"):
+        assert next(drawn).strip() == place
+        assert [[cell.strip() for cell in next(drawn).replace("┃", "│").split("│")[1:-1]] for _ in range(3)] == [
+            ["arm", "value", "minus plain", ""],
+            ["plain", "0.9500", "", ""],
+            ["wide", "0.9500", "0.0100 (0.0020 to 0.0180)", "better"],
+        ]
+    assert list(drawn) == []
     assert [headline, first, second] == ["Better than 'plain': 'wide'", "It is.", "Somewhat."]
 
 
