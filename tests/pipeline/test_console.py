@@ -301,7 +301,7 @@ def test_the_table(wide: Console, screen: io.StringIO) -> None:
 
 
 def test_the_table_leaves_intervals_out_where_there_is_no_room(screen: io.StringIO) -> None:
-    name = "set:hannover,transform:RandomBrightnessContrast"
+    name = "transform:RandomBrightnessContrast"
     show_result(Console(file=screen, width=80, markup=False, highlight=False), result_of("overall", name))
     title, _, head, _, *rows = screen.getvalue().splitlines()
     assert title.strip() == "Unseen patients, means over images"
