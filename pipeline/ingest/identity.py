@@ -60,11 +60,10 @@ def identify_by_header(
     """
     if not uid:
         raise ImageError(without_uid)
-    patient = read_patient(metadata.patient_id)
-    if not (description.patient_id or patient):
+    if not (description.patient_id or read_patient(metadata.patient_id)):
         raise ImageError(without_patient)
     header = Description(
-        patient_id=pseudonym(key, patient),
+        patient_id=pseudonym(key, metadata.patient_id),
         source=description.source,
         view=metadata.view,
         sex=metadata.sex,

@@ -189,11 +189,12 @@ class DescribeByRow:
         Raises:
             CellError: As `describe`.
         """
+        is_required = self.refuses_unnamed and self.metadata is not None and self.metadata.names_patients
         defaults = self.by_name(stem)
-        if not (self.refuses_unnamed and self.metadata is not None and self.metadata.names_patients):
-            return describe(row, defaults) if row else defaults
-        defaults = replace(defaults, patient_id="")
-        return require_patient(describe(row, defaults) if row else defaults)
+        if is_required:
+            defaults = replace(defaults, patient_id="")
+        description = describe(row, defaults) if row else defaults
+        return require_patient(description) if is_required else description
 
 
 def describe_by_source(source: str, stem: str) -> Description:  # noqa: ARG001
