@@ -167,7 +167,7 @@ def show_result(console: Console, result: "RunResult") -> None:
     console.print(table)
     hidden = len(result.slices) - len(shown)
     if hidden:
-        console.print(f"and {hidden} slices of two keys in the report", style="dim")
+        console.print(f"slices of two keys, in the report: {hidden}", style="dim")
     for rule in result.rules:
         if rule.passed:
             console.print(f"passed: {rule.metric} on {rule.slice}: {rule.reason}", style="dim")

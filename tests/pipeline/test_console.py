@@ -295,7 +295,7 @@ def test_the_table(wide: Console, screen: io.StringIO) -> None:
         ["overall", "12", "0.9877 (0.9700 to 0.9900)", "0.0200", "-"],
         ["is_augmented:0", "13", "0.9877", "0.0200", "-"],
     ]
-    assert hidden == "and 1 slices of two keys in the report"
+    assert hidden == "slices of two keys, in the report: 1"
     assert passed == "passed: dice_mean on overall: is what it is"
     assert failed == f"failed: {failures[0]}"
 

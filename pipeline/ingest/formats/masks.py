@@ -20,6 +20,7 @@ _LEAST_SETTLED: Final = 0.5
 _NEAR: Final = 1 / 8
 # JPEG rings around edges: at quality 30 to 95 flat parts stray by less than 8 of 255. Twice that.
 _RINGING: Final = 1 / 16
+_LEAST_SPAN: Final = 16  # of levels; at quality 50 JPEG makes one of 1 and 2
 _BINS: Final = 64
 _LEAST_FILLED: Final = 1 / 8
 _MOST_OF_EDGES: Final = 1 / 3
@@ -58,6 +59,8 @@ def decode_mask(data: bytes, labels: Labels | None = None) -> Pixels:
         raise ImageError("has nothing but transparency to tell lungs by: save them as grey levels without alpha")
     if low == high:
         raise ImageError("covers the whole image") if high else EmptyMaskError("is empty")
+    if grey.is_lossy and high - low < _LEAST_SPAN:
+        raise ImageError(f"has levels from {low} to {high}, which JPEG does not keep apart: save the original as PNG")
     if grey.picture is not None:
         _refuse_colours(grey.picture)
     levels, offset = _narrow(grey.values, low, high)

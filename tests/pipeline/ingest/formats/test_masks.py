@@ -1,5 +1,6 @@
 """Reading masks: any two levels, antialiasing, labels, and what is refused."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -102,6 +103,14 @@ def test_jpeg_ringing_is_no_label(save: Save, quality: int) -> None:
     soft = cv2.GaussianBlur(np.where(lungs, np.uint8(255), np.uint8(0)), (0, 0), 1)
     read = read_mask(save("a.jpg", soft, quality=quality))
     assert np.count_nonzero((read > 0) != lungs) < 0.005 * lungs.size
+
+
+@pytest.mark.parametrize("quality", [50, 75, 95])
+def test_labels_too_close_for_jpeg(save: Save, mask: Pixels, quality: int) -> None:
+    labels = np.kron(mask // 255, np.ones((8, 8), np.uint8))
+    labels[:, 192:] *= 3
+    line = r"has levels from 0 to \d, which JPEG does not keep apart: save the original as PNG"
+    assert re.fullmatch(line, reason(save("a.jpg", labels, quality=quality)))
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.jpg"])
