@@ -135,7 +135,7 @@ setup: $(READY) ## Only the environment, in .venv
 clean: ## Remove the environment and all caches
 	@rm -rf $(VENV) .python build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
 
-# PYTHON=... chooses the interpreter.
+# PYTHON=... chooses the interpreter of a new environment; one that stands keeps its own until `make clean`.
 $(READY): requirements.txt requirements-dev.txt pyproject.toml
 	@scripts/setup-venv $(VENV) $(PYTHON)
 	@touch $@

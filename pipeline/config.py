@@ -129,13 +129,7 @@ class Config(Settings):
 
     @model_validator(mode="after")
     def _judges_by_sets_that_there_are(self) -> "Config":
-        for rule in self.evaluate.rules:
-            name = rule.slice.get("set", "test")
-            if name != "test" and name not in self.data.external:
-                raise ValueError(
-                    f"a rule on {rule.metric} is for external set '{name}', which is not given: "
-                    f"add --external {name}=DIR"
-                )
+        self.evaluate.check_sets(self.data.external)
         return self
 
     @property

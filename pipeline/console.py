@@ -159,7 +159,7 @@ def show_result(console: Console, result: "RunResult") -> None:
     """Print the table of the slices, where there is room for them with intervals, and the rules."""
     shown = [slice_ for slice_ in result.slices if len(slice_.keys) <= 1]
     is_roomy = console.width >= _FILE_WIDTH
-    intervals = " with 95 % intervals" if is_roomy else ""
+    intervals = f" with {100 * result.confidence:g} % intervals" if is_roomy else ""
     table = _table(f"Unseen patients, means over images{intervals}", ("slice", "images", *_SHOWN.values()))
     for slice_ in shown:
         cells = [_tell(slice_.metrics.get(name), interval=is_roomy) for name in _SHOWN]

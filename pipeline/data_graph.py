@@ -1,10 +1,8 @@
 """The first half of the graph: from spans of records to examples that are fit to train on, with their copies."""
 
-import os
 from dataclasses import dataclass
-from pathlib import Path
 
-from tfx.components import ImportExampleGen, StatisticsGen
+from tfx.components import StatisticsGen
 from tensorflow_data_validation import StatsOptions, load_schema_text
 from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
@@ -16,8 +14,7 @@ from components.augmenter.component import Augmenter
 from components.augmenter.policy import Policy
 from components.baseline_resolver.component import BaselineResolver
 from components.data_gate.component import DataGate
-from components.example_gen.component import ExampleGen
-from components.example_gen.spans import RECORDS
+from components.example_gen.component import ExampleGen, ExternalExampleGen
 from components.example_validator.component import ExampleValidator
 from components.record_validator.component import RecordValidator
 from pipeline.config import Config, DataSettings
@@ -85,7 +82,7 @@ def validate(config: Config) -> ValidatedNodes:
     originals, report = validator.outputs["validated_examples"], validator.outputs["report"]
     if not config.data.external:
         return ValidatedNodes([example_gen, validator], originals, report)
-    external_gen = _external_example_gen(config.data.external)
+    external_gen = ExternalExampleGen(config.data.external)
     # By itself, so that a set that is added later leaves the training in the cache.
     external_validator = RecordValidator(
         examples=external_gen.outputs["examples"],
@@ -160,24 +157,6 @@ def make_augmenter(policy: Policy, examples: BaseChannel, gate: DataGate) -> Aug
     return augmenter
 
 
-def _external_example_gen(folders: dict[str, Path]) -> ImportExampleGen:
-    """Read external test sets, a split each."""
-    base = os.path.commonpath([str(folder) for folder in folders.values()])
-    records = RECORDS.format(SPAN="*")
-    return ImportExampleGen(
-        input_base=base,
-        input_config=example_gen_pb2.Input(
-            splits=[
-                example_gen_pb2.Input.Split(
-                    name=name, pattern=os.path.normpath(os.path.join(os.path.relpath(folder, base), records))
-                )
-                for name, folder in folders.items()
-            ]
-        ),
-        output_config=_one_split(*folders) if len(folders) == 1 else None,
-    ).with_id("ExternalExampleGen")
-
-
 def split_by_patient(settings: DataSettings) -> example_gen_pb2.Output:
     """Describe the splits as ExampleGen takes them."""
     buckets = {"train": settings.train_buckets, "eval": settings.eval_buckets, "test": settings.test_buckets}
@@ -189,9 +168,3 @@ def split_by_patient(settings: DataSettings) -> example_gen_pb2.Output:
             partition_feature_name=features.PATIENT_ID,
         )
     )
-
-
-def _one_split(name: str) -> example_gen_pb2.Output:
-    """Keep a single input split whole; ExampleGen would make `train` and `eval` of it, and leaves several alone."""
-    splits = [example_gen_pb2.SplitConfig.Split(name=name, hash_buckets=1)]
-    return example_gen_pb2.Output(split_config=example_gen_pb2.SplitConfig(splits=splits))

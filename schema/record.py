@@ -6,6 +6,7 @@
 'p1'
 """
 
+import re
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -37,7 +38,8 @@ PNG_SETTINGS: Final = {
 }  # fmt: skip
 
 
-_COPY = "-copy"
+_COPY: Final = "-copy"
+_OF_COPY: Final = re.compile(rf"{_COPY}[0-9]+$")
 
 
 class RecordError(ValueError):
@@ -116,6 +118,9 @@ class Record:
         for name in features.TEXT:
             if not getattr(self, name):
                 raise RecordError(self.image_id, name, "is empty")
+        if not self.is_augmented and (ending := _OF_COPY.search(self.image_id)):
+            problem = f"ends with '{ending[0]}', as the names of augmented copies do: give the image another name"
+            raise RecordError(self.image_id, features.IMAGE_ID, problem)
         if self.is_augmented != (self.augmentation != features.NOT_AUGMENTED):
             problem = f"is '{self.augmentation}', but is_augmented is {int(self.is_augmented)}"
             raise RecordError(self.image_id, features.AUGMENTATION, problem)

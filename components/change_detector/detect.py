@@ -11,7 +11,7 @@ from typing import Final
 
 from components.change_detector.settings import ChangeDetectorSettings
 from components.code_version import RUN_CODE, code_version
-from components.example_gen.spans import RECORDS, Span, choose, existing
+from components.example_gen.spans import RECORDS, Span, choose
 from modules.serving.serving_dir import current_origin, current_version
 from schema.reports.serving import Change, ChangeReport, Origin
 
@@ -61,9 +61,7 @@ def _compare(origin: Origin, version: int | None, served: Origin | None) -> list
 
 
 def _spans(settings: ChangeDetectorSettings) -> list[Span]:
-    root = str(settings.data_root)
-    newest = max(existing(root), default=0) if settings.span is None else settings.span
-    return choose(root, newest, settings.spans)
+    return choose(str(settings.data_root), settings.span, settings.spans)
 
 
 def _describe_files(settings: ChangeDetectorSettings, spans: list[Span]) -> Iterable[str]:

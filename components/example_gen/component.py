@@ -1,5 +1,6 @@
-"""ExampleGen: the last spans of records in, Examples split by patient out."""
+"""ExampleGen: the last spans of records in, Examples split by patient out; and the same of external test sets."""
 
+import os
 from pathlib import Path
 
 from tfx.components.example_gen.component import FileBasedExampleGen
@@ -50,6 +51,39 @@ class ExampleGen(FileBasedExampleGen):
             custom_config=settings.to_proto(),
             range_config=None if span is None else _only(span),
         )
+
+
+class ExternalExampleGen(FileBasedExampleGen):
+    """TFX's ImportExampleGen of external test sets, a split each: all their spans, of an image that of the newest."""
+
+    EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(executor.ExternalExecutor)
+
+    def __init__(self, folders: dict[str, Path]) -> None:
+        """Wire the component.
+
+        Args:
+            folders: Of each set by its name, with `span-N/records-*` as ExampleGen reads them.
+        """
+        base = os.path.commonpath([str(folder) for folder in folders.values()])
+        splits = [
+            example_gen_pb2.Input.Split(
+                name=name,
+                pattern=os.path.normpath(os.path.join(os.path.relpath(folder, base), RECORDS.format(SPAN="*"))),
+            )
+            for name, folder in folders.items()
+        ]
+        super().__init__(
+            input_base=base,
+            input_config=example_gen_pb2.Input(splits=splits),
+            output_config=_one_split(*folders) if len(folders) == 1 else None,
+            custom_config=ExampleGenSettings(code_version=code_version(executor.__name__)).to_proto(),
+        )
+
+
+def _one_split(name: str) -> example_gen_pb2.Output:
+    """Keep a single input split whole; TFX would make `train` and `eval` of it, and leaves several alone."""
+    splits = [example_gen_pb2.SplitConfig.Split(name=name, hash_buckets=1)]
+    return example_gen_pb2.Output(split_config=example_gen_pb2.SplitConfig(splits=splits))
 
 
 def _only(span: int) -> range_config_pb2.RangeConfig:

@@ -104,6 +104,20 @@ class Executor(executor.Executor):
         examples.set_int_custom_property(REPLACED, replaced)
 
 
+class ExternalExecutor(executor.Executor):
+    """Reads all spans of each external set as one; TFX's would hand over an image as often as there are spans of it."""
+
+    def GetInputSourceToExamplePTransform(self) -> beam.PTransform:
+        """Return what makes serialized records of a set's pattern, such as `north/span-*/records-*`."""
+        return _read_set
+
+
+@beam.ptransform_fn
+def _read_set(pipeline: beam.Pipeline, exec_properties: dict[str, Any], pattern: str) -> beam.PCollection:
+    folder = os.path.join(exec_properties[INPUT_BASE], os.path.dirname(os.path.dirname(pattern)))
+    return pipeline | ReadSpans(choose(folder)) | "Serialize" >> beam.Map(_serialize)
+
+
 def _serialize(example: example_pb2.Example) -> bytes:
     """Serialize the features in one order: TFX's differs from process to process, and with it a record's bytes."""
     count(None, _WRITTEN, _WRITTEN)

@@ -23,19 +23,20 @@ class Span(NamedTuple):
     """Of the paths of its files."""
 
 
-def choose(data_root: str, newest: int, number: int) -> list[Span]:
+def choose(data_root: str, newest: int | None = None, number: int | None = None) -> list[Span]:
     """Choose the last spans that there are, of those numbered up to `newest`; gaps in the numbering do not count.
 
     Args:
-        data_root: folder with `span-N/`.
-        newest: the highest number to take.
-        number: how many to take at most, 1 or more.
+        data_root: Folder with `span-N/`.
+        newest: The highest number to take; None: whatever there is.
+        number: How many to take at most, 1 or more; None: all.
 
     Returns:
         Up to `number` spans, their numbers rising.
     """
-    eligible = [span for span in existing(data_root) if span <= newest]
-    return [Span(span, str(Path(data_root, RECORDS.format(SPAN=span)))) for span in eligible[-number:]]
+    eligible = [span for span in existing(data_root) if newest is None or span <= newest]
+    chosen = eligible if number is None else eligible[-number:]
+    return [Span(span, str(Path(data_root, RECORDS.format(SPAN=span)))) for span in chosen]
 
 
 def existing(data_root: str) -> list[int]:

@@ -188,7 +188,7 @@ def _data(evidence: Evidence) -> DataSummary:
                 set=set_,
                 originals=int((of_set[features.IS_AUGMENTED] == 0).sum()),
                 copies=int((of_set[features.IS_AUGMENTED] == 1).sum()),
-                patients=int(of_set[features.PATIENT_ID].nunique()),
+                patients=len(of_set[[features.SOURCE, features.PATIENT_ID]].drop_duplicates()),
             )
             for set_, of_set in by_set
         ],

@@ -80,16 +80,21 @@ def group(keys: Mapping[SliceKey, str]) -> str:
 
 def describe(keys: Mapping[SliceKey, str]) -> str:
     """Return a slice in words, such as `Originals, finding tuberculosis`."""
+    words = _in_words(keys)
+    return words[0].upper() + words[1:]
+
+
+def _in_words(keys: Mapping[SliceKey, str]) -> str:
     words = []
     for key, value in sorted(keys.items(), key=lambda item: item[0] != features.IS_AUGMENTED):
         if key == features.IS_AUGMENTED:
-            words.append("Originals" if value == "0" else "Augmented copies")
+            words.append("originals" if value == "0" else "augmented copies")
         else:
             words.append(value if key == "transform" else f"{key} {value}")
-    return (words[0][0].upper() + ", ".join(words)[1:]) if words else "All images"
+    return ", ".join(words) or "all images"
 
 
 def describe_place(set_: str, keys: Mapping[SliceKey, str], region: Region) -> str:
     """Return a slice of a set in words, with the part of its images that is judged."""
-    place = describe(keys) if set_ == TEST_SET else f"External set {set_}: {describe(keys).lower()}"
+    place = describe(keys) if set_ == TEST_SET else f"External set {set_}: {_in_words(keys)}"
     return in_part(place, region)

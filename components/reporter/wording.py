@@ -59,9 +59,9 @@ def limits(evidence: Evidence) -> list[str]:
         "them.",
         "True masks were drawn by people, who differ among each other. A Dice close to 1 is agreement with their "
         "masks.",
-        "The model answers for every image, also for one that is no chest radiograph. It says where it doubts its "
-        "answer, but it has learned doubt from damaged and turned copies of its own images: it may trust itself on "
-        "what is strange in another way.",
+        "The model answers for every image, also for one of another kind than it has learned from. It says where it "
+        "doubts its answer, but it has learned doubt from damaged and turned copies of its own images: it may trust "
+        "itself on what is strange in another way.",
         "This is not a medical device. Nothing here is evidence for a diagnosis made with it.",
     ]
 

@@ -4,6 +4,7 @@
 'at_least'
 """
 
+from collections.abc import Collection
 from typing import Annotated, Literal, get_args
 
 from pydantic import Field, FiniteFloat, model_validator
@@ -90,7 +91,8 @@ class EvaluateSettings(Settings):
     region: Region = "whole"
     """Which part of the images of external sets is judged, since hospitals draw different things. `right_lung`: the
     half with the patient's right lung, up to the middle between the two true lungs, or that of the image where the mask
-    does not have two. The Brier score is not known there; what the model expects stays the Dice of the whole mask."""
+    does not have two. What the model expects is the Dice of this half, whether it asks for a review goes by the whole
+    mask, and the Brier score is not known."""
     min_patients: _Count = 10
     """A slice of fewer patients is too small to judge: rules on it fail."""
     resamples: Annotated[int, Field(ge=100)] = 1000
@@ -101,6 +103,16 @@ class EvaluateSettings(Settings):
     def region_of(self, set_: str) -> Region:
         """Return the part of the images of a set that is judged."""
         return "whole" if set_ == TEST_SET else self.region
+
+    def check_sets(self, external: Collection[str]) -> None:
+        """Raise ValueError where a rule is for an external set that is not among those."""
+        for rule in self.rules:
+            name = rule.slice.get("set", TEST_SET)
+            if name != TEST_SET and name not in external:
+                raise ValueError(
+                    f"a rule on {rule.metric} is for external set '{name}', which is not given: "
+                    f"add --external {name}=DIR"
+                )
 
     def all_slices(self) -> list[tuple[SliceKey, ...]]:
         """List the keys of each slice, those that rules ask for among them, without the whole of a set."""

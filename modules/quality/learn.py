@@ -18,7 +18,7 @@ from modules.quality.cues import THRESHOLD, cues, cues_of_sides, reduce, sides
 from modules.quality.estimator import Atlases, Judged, QualityEstimator, fit_estimator
 from modules.quality.grey_scale import GreyScale
 from modules.quality.stress import Floats, draw_stress
-from modules.training.dataset import HALF, first_examples
+from modules.training.dataset import HALF, draw_examples
 
 _MOST_KNOWN: Final = 120
 """Training images, copies among them, that tell what images look like."""
@@ -53,10 +53,10 @@ def learn_quality(
     """
 
     def known() -> Iterator[_Pair]:
-        return _read(first_examples(train_files, size, _MOST_KNOWN))
+        return _read(draw_examples(train_files, size, _MOST_KNOWN))
 
     def originals() -> Iterator[_Pair]:
-        return _read(first_examples(eval_files, size, _MOST_ORIGINALS, originals=True))
+        return _read(draw_examples(eval_files, size, _MOST_ORIGINALS, originals=True))
 
     atlases = _draw_atlases(known())
     judge = _make_judge(network, size, atlases)

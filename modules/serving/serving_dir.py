@@ -11,6 +11,7 @@ without one, versions that something else put there, and of a pointer of before,
 others.
 """
 
+import os
 import shutil
 import time
 import uuid
@@ -243,6 +244,7 @@ def _publish(model_dir: Path, serving_dir: Path, statistics: bytes | None) -> in
     partial = serving_dir / f"{_PARTIAL}{uuid.uuid4().hex}"
     try:
         shutil.copytree(model_dir, partial)
+        os.utime(partial)  # copytree takes the time of the original over, by which this would be a leftover
         if statistics is not None:
             path = partial / STATISTICS_FILE
             path.parent.mkdir(parents=True, exist_ok=True)

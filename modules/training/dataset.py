@@ -13,7 +13,6 @@ import logging
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Final, Literal
 
 import tensorflow as tf
@@ -59,7 +58,12 @@ class Examples:
 
     def parse(self, record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Read image, float16, and share of lung, uint8 (0-255), [size, size, 1] each, of one record."""
-        return _parse(record, self.size)
+        spec = {name: tf.io.FixedLenFeature([], tf.string) for name in (features.IMAGE, features.MASK)}
+        parsed = tf.io.parse_single_example(record, spec)
+        return (
+            parse_pixels(parsed[features.IMAGE], tf.float16, self.size),
+            parse_pixels(parsed[features.MASK], tf.uint8, self.size),
+        )
 
 
 def read_examples(
@@ -103,8 +107,8 @@ def read_examples(
     return Examples(records.cache() if fits else records, distinct, total, length, buffer, size)
 
 
-def first_examples(patterns: Sequence[str], size: int, most: int, *, originals: bool = False) -> tf.data.Dataset:
-    """Read some records, without looking through all of them.
+def draw_examples(patterns: Sequence[str], size: int, most: int, *, originals: bool = False) -> tf.data.Dataset:
+    """Draw some records, the same ones each time: the first ones would be of a few patients, or slices of one volume.
 
     Args:
         patterns: As for `read_examples`.
@@ -113,10 +117,14 @@ def first_examples(patterns: Sequence[str], size: int, most: int, *, originals: 
         originals: leaves copies out.
 
     Returns:
-        Images and shares of lung, as `Examples.parse` gives them.
+        Images and shares of lung, as `Examples.parse` gives them, in the order of the files.
     """
     records = _read_records(patterns)
-    return (records.filter(_is_original) if originals else records).take(most).map(partial(_parse, size=size))
+    if originals:
+        records = records.filter(_is_original)
+    _, distinct, length = _count(records, _is_any)
+    drawn = Examples(records, distinct, min(most, distinct), length, buffer=1, size=size)
+    return _in_turn(drawn, tf.constant(0, tf.int64), seed=0).map(drawn.parse)
 
 
 def _read_records(patterns: Sequence[str]) -> tf.data.Dataset:
@@ -130,15 +138,6 @@ def _read_records(patterns: Sequence[str]) -> tf.data.Dataset:
         cycle_length=_FILES_AT_ONCE,
         num_parallel_calls=tf.data.AUTOTUNE,
         deterministic=True,
-    )
-
-
-def _parse(record: tf.Tensor, size: int) -> tuple[tf.Tensor, tf.Tensor]:
-    spec = {name: tf.io.FixedLenFeature([], tf.string) for name in (features.IMAGE, features.MASK)}
-    parsed = tf.io.parse_single_example(record, spec)
-    return (
-        parse_pixels(parsed[features.IMAGE], tf.float16, size),
-        parse_pixels(parsed[features.MASK], tf.uint8, size),
     )
 
 
@@ -248,25 +247,28 @@ def distribute(
 
 
 def _ordered(examples: Examples, seed: int | None, epoch: tf.Tensor) -> tf.data.Dataset:
-    records = _in_turn(examples, epoch) if examples.distinct != examples.total else examples.records
+    records = _in_turn(examples, epoch, seed or 0) if examples.distinct != examples.total else examples.records
     if seed is None:
         return records
     return records.shuffle(examples.buffer, seed=seed + epoch, reshuffle_each_iteration=False)
 
 
-def _in_turn(examples: Examples, epoch: tf.Tensor) -> tf.data.Dataset:
+def _in_turn(examples: Examples, epoch: tf.Tensor, seed: int) -> tf.data.Dataset:
     """Make as many records as an epoch has images.
 
-    Each is repeated on the spot, or left out: the files are read once all the same. Over epochs 0 to n - 1, record p
-    comes floor((p + n) * total / distinct) - floor(p * total / distinct) times, since its turns in each add up to that:
-    none more than once oftener than another.
+    Each is repeated on the spot, or left out: the files are read once all the same. Over n epochs from any one on, the
+    record whose turn is t in the first comes floor((t + n) * total / distinct) - floor(t * total / distinct) times,
+    since its turns in each add up to that: none more than once oftener than another. Turns are drawn by the seed: in
+    the order of the files, where each original lies before its copies, all originals would have theirs at once.
     """
+    places = tf.range(examples.distinct, dtype=tf.int64)
+    turns = tf.random.experimental.stateless_shuffle(places, seed=tf.constant([seed, 0], tf.int64))
 
     def times_before(turn: tf.Tensor) -> tf.Tensor:
         return examples.total * turn // examples.distinct
 
     def repeat(place: tf.Tensor, record: tf.Tensor) -> tf.data.Dataset:
-        turn = place + epoch
+        turn = turns[place] + epoch
         return tf.data.Dataset.from_tensors(record).repeat(times_before(turn + 1) - times_before(turn))
 
     return examples.records.enumerate().flat_map(repeat)

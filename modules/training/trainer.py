@@ -24,7 +24,7 @@ from modules.serving.parts import usual_number_of_parts
 from modules.training import losses
 from modules.training.callbacks import KeepBest, ProgressLog, StopOnNaN
 from modules.training.checkpoint import Checkpoint, checkpoint_key
-from modules.training.dataset import HALF, Examples, first_examples, plan_steps, read_examples
+from modules.training.dataset import HALF, Examples, draw_examples, plan_steps, read_examples
 from modules.training.distribution import compiles, dtype_policy, gpus_of, is_chief, strategy_for
 from modules.training.loop import Loop
 from modules.training.settings import REFERENCE_BATCH, TrainerSettings, TrainSettings
@@ -208,7 +208,7 @@ def _choose_parts(job: Job) -> int:
     settings = job.settings.model
     if settings.largest_parts != "auto":
         return settings.largest_parts
-    originals = first_examples(job.train_files, settings.image_size, _MASKS_TO_COUNT, originals=True)
+    originals = draw_examples(job.train_files, settings.image_size, _MASKS_TO_COUNT, originals=True)
     parts = usual_number_of_parts(share[..., 0] > HALF for _, share in originals.as_numpy_iterator())
     if parts:
         _LOG.info("of a mask, the exported model keeps the %d largest parts, as masks of the training have", parts)

@@ -89,7 +89,7 @@ def find_mask(image: Path, folder: Path | None) -> Path:
         raise UserError(f"image '{image}' does not exist")
     folders = [folder] if folder else [image.resolve().parent.parent / name for name in MASK_FOLDERS]
     for candidate in folders:
-        files = sorted(path for path in candidate.glob("*") if path.is_file() and path != image.resolve())
+        files = sorted(path for path in candidate.glob("*") if path.is_file() and path.resolve() != image.resolve())
         masks = {pairing_key(strip_extension(path.name, MASK_EXTENSIONS) or ""): path for path in reversed(files)}
         for suffix in _MASK_SUFFIXES:
             if mask := masks.get(pairing_key(f"{stem_of(image.name)}{suffix}")):

@@ -22,6 +22,7 @@ def collect_result(config: Config, runs: list[ComponentRun]) -> RunResult:
     probed = outputs.single("ServingProbe", "infra_blessing").get_int_custom_property("blessed") == 1
     version = outputs.single("Pusher", "pushed_model").get_string_custom_property("pushed_version")
     augmented = outputs.single("Augmenter", "augmented_examples")
+    evaluation = Evaluation.read(outputs.single("Evaluator", "evaluation").uri)
     failures = find_failures(decision, probed=probed)
     return RunResult(
         status="not_blessed" if failures else "blessed",
@@ -32,7 +33,8 @@ def collect_result(config: Config, runs: list[ComponentRun]) -> RunResult:
         policy=augmented.get_string_custom_property(POLICY),
         failures=failures,
         rules=decision.rules,
-        slices=Evaluation.read(outputs.single("Evaluator", "evaluation").uri).slices,
+        slices=evaluation.slices,
+        confidence=evaluation.confidence,
         components=_components(runs),
     )
 
@@ -56,6 +58,7 @@ def collect_unchanged(config: Config, runs: list[ComponentRun]) -> RunResult:
         failures=[],
         rules=known.rules if known else [],
         slices=known.slices if known else [],
+        confidence=config.evaluate.confidence,
         components=_components(runs),
     )
 

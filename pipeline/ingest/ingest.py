@@ -18,7 +18,7 @@ from pipeline.ingest.layouts.registry import find_layout
 from pipeline.ingest.pairing import Rejection, Remark
 from pipeline.ingest.samples import ReadOptions
 from pipeline.ingest.shard_writer import shard_name
-from pipeline.ingest.storage.files import delete_file, file_sizes, join, move, read_file
+from pipeline.ingest.storage.files import delete_file, file_sizes, is_file, join, move, read_file
 from pipeline.ingest.storage.span import REJECTED_FILE, new_span, span_folder
 
 if TYPE_CHECKING:
@@ -99,8 +99,9 @@ def ingest(
         progress: Called with the numbers of files written and to be written, as they appear.
 
     Raises:
-        UserError: An argument is out of range, the input does not suit the layout, the span exists, too many files
-            were refused (they are then listed in `output/rejected.csv`), or `output` cannot be written.
+        UserError: An argument is out of range, the input does not suit the layout or lists no images, the span exists,
+            too many files were refused (they are then listed in `output/rejected.csv`, until an ingest succeeds), or
+            `output` cannot be written.
         ComponentError: Records got lost on the way.
     """
     _check_arguments(span, size, shards, max_rejected, empty_slices, unnamed_patients)
@@ -111,11 +112,15 @@ def ingest(
         summary = _run(found, input_, options, folder, shards, beam_args, progress)
         if summary.error:
             raise UserError(summary.error)
+        if not summary.found:
+            raise UserError(f"{input_.root} lists no images")
+        listed = join(output, REJECTED_FILE)
         if not summary.written or summary.rejected / summary.found > max_rejected:
-            listed = join(output, REJECTED_FILE)
             move(join(folder, REJECTED_FILE), listed)
             raise UserError(_describe_refusals(summary, max_rejected, listed))
         _reconcile(summary, folder)
+        if is_file(listed):  # of an ingest that failed before
+            delete_file(listed)
     return IngestReport(
         span_folder(output, span),
         summary.found,

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -36,6 +36,9 @@ app = typer.Typer(help="Compile the pipeline for Kubeflow Pipelines, run it ther
 schedule = typer.Typer(help="Run a compiled pipeline again and again.", no_args_is_help=True)
 app.add_typer(schedule, name="schedule")
 
+_ROOT: Final = Path("/lungseg")  # where README.md has the steps mount the volume
+_DATA: Final = _ROOT / "data"
+
 PipelineFile = Annotated[Path, typer.Argument(metavar="PIPELINE.yaml", help="A compiled pipeline.")]
 Host = Annotated[str, typer.Option(metavar="URL", help="Where Kubeflow Pipelines answers.")]
 Experiment = Annotated[str | None, typer.Option(metavar="NAME", help="By default the pipeline's name.")]
@@ -63,10 +66,16 @@ def compile_(
     context: typer.Context,
     image: Annotated[str, typer.Option(help="Of the steps' containers, as the cluster's nodes pull it.")],
     config: ConfigName = "cpu",
-    data: Annotated[Path, typer.Option(help="Folder with span-N/, as the steps see it.")] = Path("/lungseg/data"),
-    root: Annotated[Path, typer.Option(help="Folder that runs share, as the steps see it: serving/, checkpoints/.")] = (
-        Path("/lungseg")
-    ),
+    data: Annotated[
+        Path | None,
+        typer.Option(help=f"Folder with span-N/, as the steps see it; {_DATA}, if nothing names one."),
+    ] = None,
+    root: Annotated[
+        Path | None,
+        typer.Option(
+            help=f"Folder that runs share, as the steps see it: serving/, checkpoints/; {_ROOT}, if nothing names one."
+        ),
+    ] = None,
     span: Span = None,
     spans: Spans = None,
     external: External = None,
@@ -82,7 +91,7 @@ def compile_(
         source = context.get_parameter_source(option)
         if not study and source is not None and source.name == "COMMANDLINE":
             raise UserError(f"--{option} is of studies: add --study, or leave it out")
-    loaded = read_config(config, set_, data, root, external, span, spans)
+    loaded = read_config(config, set_, data, root, external, span, spans, default_data=_DATA, default_root=_ROOT)
     with _console() as console:
         plan = _plan(console, loaded, arms, seeds, folds) if study else None
         from pipeline.kubeflow.compiler import compile_pipeline

@@ -5,6 +5,7 @@ properties, and the entry point puts the value where it belongs.
 """
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -23,6 +24,7 @@ TEXT: Final = "STRING"
 INTEGER: Final = "NUMBER_INTEGER"
 SWITCH: Final = "BOOLEAN"
 """As Kubeflow names types."""
+_FIRST: Final = "ChangeDetector"
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ def apply_parameters(component: str, properties: dict[str, Any]) -> None:
         properties: What Kubeflow gives the step, by name.
 
     Raises:
-        UserError: A value is wrong.
+        UserError: A value is wrong, or does not fit what was compiled.
     """
     for parameter in RUN_PARAMETERS:
         if component in parameter.places and parameter.name in properties:
@@ -84,6 +86,8 @@ def apply_parameters(component: str, properties: dict[str, Any]) -> None:
             if value is not None:
                 form = parameter.forms.get(component, lambda as_it_is: as_it_is)
                 _put(properties, parameter.places[component], form(value))
+    if component == _FIRST:
+        _check_sets(json.loads(properties["settings"]))
 
 
 def _put(properties: dict[str, Any], place: tuple[str, ...], value: Any) -> None:
@@ -99,10 +103,21 @@ def _put(properties: dict[str, Any], place: tuple[str, ...], value: Any) -> None
     properties[name] = json.dumps(settings)
 
 
-def _whole(name: str, minimum: int) -> Callable[[float], int]:
+def _check_sets(settings: Mapping[str, Any]) -> None:
+    """Raise UserError where ChangeDetector's settings have rules for external sets that they do not name."""
+    rules = settings["run"]["evaluate"]["rules"]
+    try:
+        EvaluateSettings.model_validate({"rules": rules}).check_sets(settings["external"])
+    except ValueError as error:
+        raise UserError(f"thresholds: {error}, and compile the pipeline again") from error
+
+
+def _whole(name: str, minimum: int, below: float = math.inf) -> Callable[[float], int]:
     def convert(value: float) -> int:
         if value < minimum:
-            raise UserError(f"parameter {name} is {value:g}: must be {minimum} or more")
+            raise UserError(f"parameter {name} is {value:.0f}: must be {minimum} or more")
+        if value >= below:
+            raise UserError(f"parameter {name} is {value:.0f}: must be below {below}")
         return int(value)
 
     return convert
@@ -185,7 +200,7 @@ RUN_PARAMETERS = (
         description="Of the training.",
         default=lambda config: config.train.seed,
         places=_training("seed"),
-        convert=_whole("seed", 0),
+        convert=_whole("seed", 0, below=2**32),
         unfit="its steps are named after their seeds: compile it again with --set train.seed=SEED",
     ),
     RunParameter(

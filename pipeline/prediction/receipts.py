@@ -1,4 +1,4 @@
-"""What has been done: a receipt for each result, written when all of its files are there.
+"""What has been done: a receipt for each result, there while all of its files are, and are of one model.
 
 >>> write_receipt(output, input_, receipt)
 >>> find_receipt(output, input_, digest, files).measurement.lung_fraction
@@ -55,6 +55,15 @@ def write_receipt(output: Path, input_: Input, receipt: Receipt) -> None:
         OSError: It cannot be written.
     """
     write_whole(_path(output, input_), receipt.model_dump_json() + "\n")
+
+
+def withdraw_receipt(output: Path, input_: Input) -> None:
+    """Remove the receipt of an input, if it has one: its files are about to be replaced.
+
+    Raises:
+        OSError: It cannot be removed.
+    """
+    _path(output, input_).unlink(missing_ok=True)
 
 
 def find_receipt(output: Path, input_: Input, model: str, files: Sequence[str]) -> Receipt | None:

@@ -32,7 +32,7 @@ from pipeline.prediction.model import Model
 from pipeline.prediction.nifti import encode_nifti
 from pipeline.prediction.png import encode_mask, encode_overlay, widest_slice
 from pipeline.prediction.read import Radiograph, Scan, read
-from pipeline.prediction.receipts import Receipt, stamp, write_receipt
+from pipeline.prediction.receipts import Receipt, stamp, withdraw_receipt, write_receipt
 from schema.files import write_whole
 from schema.record import Pixels
 from schema.reports.prediction import Cause, Measurement
@@ -149,10 +149,11 @@ class Step:
             return refuse(source.input_, error)
 
     def _write(self, source: _Source, answers: Sequence["Segmented"]) -> Measurement:
-        """Write a mask and its overlay, then the receipt."""
+        """Write a mask and its overlay, then the receipt; an earlier one would vouch for what is not its own."""
         input_, scan, mask = source.input_, source.scan, np.stack([answer.mask > 0 for answer in answers])
         lungs = split_lungs(mask, right_at_left=scan.right_at_left)
         result, *further = result_files(input_, self.format_, self.overlays)
+        withdraw_receipt(self.output, input_)
         write_whole(self.output / result, self._encode(input_, scan, lungs))
         for overlay in further:
             index = widest_slice(mask)

@@ -26,9 +26,13 @@ def _copies(_: Config) -> Arms:
     return {"originals only": {"train.copies": False}, "with copies": {"train.copies": True}}
 
 
-def _policies(_: Config) -> Arms:
+def _policies(config: Config) -> Arms:
     """Which of the policies that ship?"""
-    return {path.stem: {"augment.policy": path.stem, "train.copies": True} for path in sorted(POLICIES.glob("*.yaml"))}
+    number = config.augment.effective_policy.copies_of("train")  # each policy has another of its own
+    return {
+        path.stem: {"augment.policy": path.stem, "augment.copies.train": number, "train.copies": True}
+        for path in sorted(POLICIES.glob("*.yaml"))
+    }
 
 
 def _leave_one_out(config: Config) -> Arms:

@@ -6,7 +6,7 @@ import tensorflow as tf
 from tensorflow.core.example import example_pb2, feature_pb2
 
 from components.artifacts import read_records
-from components.example_gen.spans import choose, existing
+from components.example_gen.spans import choose
 from components.example_gen.split import ends_of, split_of_feature
 from pipeline.config import Config, DataSettings
 from pipeline.data_graph import split_by_patient
@@ -54,8 +54,7 @@ def check_folds(config: Config, folds: int) -> None:
 
 def _read_patients(data: DataSettings) -> Collection[feature_pb2.Feature]:
     """Read whose images the records are that ExampleGen will read."""
-    newest = existing(str(data.root))[-1] if data.span is None else data.span
-    spans = choose(str(data.root), newest, data.spans)
+    spans = choose(str(data.root), data.span, data.spans)
     files = (file for span in spans for file in sorted(tf.io.gfile.glob(span.pattern)))
     of_records = (example_pb2.Example.FromString(record).features.feature for record in read_records(files))
     found = (feature[features.PATIENT_ID] for feature in of_records if features.PATIENT_ID in feature)

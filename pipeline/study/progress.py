@@ -59,7 +59,7 @@ class StudyView(RunView):
         """Take the terminal, all trainings, and the seconds that trainings of before have taken."""
         super().__init__(console)
         self._trainings = {planned.trainer_id: planned.training for planned in trainings}
-        self._known = dict(known)
+        self._known = {id_: seconds for id_, seconds in known.items() if id_ in self._trainings}
         self._begun: list[str] = []
 
     def started(self, component_id: str) -> None:

@@ -46,4 +46,6 @@ class RunResult(Report):
     rules: list[RuleResult]
     """Of an unchanged run, rules and slices of the one that made the model, where that is the last in this root."""
     slices: list[Slice]
+    confidence: float = 0.95
+    """Of the intervals; files of earlier versions do not tell it, and are read as those of the default."""
     components: list[ComponentResult]

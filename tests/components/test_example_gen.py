@@ -4,8 +4,9 @@ import json
 import logging
 import os
 import re
+import shutil
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from tfx import types
 from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2
 from tfx.components.example_gen import base_example_gen_executor
+from tfx.dsl.components.base.base_component import BaseComponent
 from tfx.orchestration.kubeflow.v2.file_based_example_gen import driver as kubeflow_driver
 from tfx.orchestration.pipeline import Pipeline
 from tfx.proto import example_gen_pb2
@@ -23,7 +25,7 @@ from tfx.types import artifact_utils, standard_artifacts
 from components.artifacts import spans_of
 from components.code_version import code_version
 from components.example_gen import component, executor, read
-from components.example_gen.component import ExampleGen
+from components.example_gen.component import ExampleGen, ExternalExampleGen
 from components.example_gen.spans import Span, choose, existing, number_in
 from components.example_gen.split import split_of_bucket
 from pipeline.errors import ComponentError
@@ -82,20 +84,21 @@ def make(data: Path, **spans: Any) -> ExampleGen:
 def generate(data: Path, tmp_path: Path) -> Generate:
     """Runs ExampleGen as a pipeline does, with a metadata store: generate(spans=2, span=5)."""
 
-    def run(**arguments: Any) -> ComponentRun:
-        runner = LocalRunner(tmp_path, Unheard())
-        runner.run(
-            Pipeline(
-                pipeline_name="p",
-                pipeline_root=str(tmp_path / "artifacts"),
-                components=[make(data, **arguments)],
-                enable_cache=True,
-                metadata_connection_config=runner.connection,
-            )
-        )
-        return runner.runs[0]
+    return lambda **arguments: run_alone(make(data, **arguments), tmp_path)
 
-    return run
+
+def run_alone(component: BaseComponent, root: Path) -> ComponentRun:
+    runner = LocalRunner(root, Unheard())
+    runner.run(
+        Pipeline(
+            pipeline_name="p",
+            pipeline_root=str(root / "artifacts"),
+            components=[component],
+            enable_cache=True,
+            metadata_connection_config=runner.connection,
+        )
+    )
+    return runner.runs[0]
 
 
 def examples_of(run: ComponentRun) -> standard_artifacts.Examples:
@@ -105,16 +108,17 @@ def examples_of(run: ComponentRun) -> standard_artifacts.Examples:
 
 def read_serialized(examples: types.Artifact, split: str) -> list[bytes]:
     files = [str(path) for path in sorted(Path(examples.uri, f"Split-{split}").iterdir())]
-    return list(tf.data.TFRecordDataset(files).as_numpy_iterator())
+    compression = "GZIP" if files[0].endswith(".gz") else ""  # TFX's own writing, that of external sets
+    return list(tf.data.TFRecordDataset(files, compression).as_numpy_iterator())
 
 
 def read_split(examples: types.Artifact, split: str) -> list[tf.train.Example]:
     return [tf.train.Example.FromString(serialized) for serialized in read_serialized(examples, split)]
 
 
-def read_all(examples: types.Artifact) -> list[tuple[str, int]]:
+def read_all(examples: types.Artifact, splits: Sequence[str] = SPLITS) -> list[tuple[str, int]]:
     """Id of each image, and the span that it is from."""
-    features = [example.features.feature for split in SPLITS for example in read_split(examples, split)]
+    features = [example.features.feature for split in splits for example in read_split(examples, split)]
     return sorted(
         (feature["image_id"].bytes_list.value[0].decode(), feature["width"].int64_list.value[0]) for feature in features
     )
@@ -155,6 +159,19 @@ def test_the_last_spans_as_one(
     assert span_properties(examples) == of
     assert artifact_utils.decode_split_names(examples.split_names) == list(SPLITS)
     assert examples.get_string_custom_property("payload_format") == "FORMAT_TF_EXAMPLE"
+
+
+@pytest.mark.usefixtures("four")
+@pytest.mark.parametrize("sets", [("north",), ("north", "south")])
+def test_an_external_set_is_all_its_spans_in_which_the_newest_counts(
+    data: Path, tmp_path: Path, sets: tuple[str, ...]
+) -> None:
+    shutil.copytree(data / "span-1", tmp_path / "south" / "span-7")
+    folders = {"north": data, "south": tmp_path / "south"}
+    examples = examples_of(run_alone(ExternalExampleGen({name: folders[name] for name in sets}), tmp_path))
+    assert artifact_utils.decode_split_names(examples.split_names) == list(sets)
+    assert read_all(examples, ["north"]) == [("a", 1), ("b", 2), ("c", 10), ("d", 2), ("e", 9), ("f", 10)]
+    assert "south" not in sets or read_all(examples, ["south"]) == [("a", 1), ("b", 1)]
 
 
 @pytest.mark.usefixtures("four")

@@ -274,6 +274,7 @@ def result_of(*slices: str, failures: tuple[str, ...] = ()) -> RunResult:
             RuleResult.model_validate({**rule, "passed": False}),
         ],
         slices=measured,
+        confidence=0.9,
         components=[],
     )
 
@@ -287,7 +288,7 @@ def test_the_table(wide: Console, screen: io.StringIO) -> None:
     failures = ("dice_mean on overall: is 0.5000, must be at least 0.9",)
     show_result(wide, result_of("overall", "is_augmented:0", "is_augmented:1,source:A", failures=failures))
     title, _, head, _, *rows, _, hidden, passed, failed = screen.getvalue().splitlines()
-    assert title.strip() == "Unseen patients, means over images with 95 % intervals"
+    assert title.strip() == "Unseen patients, means over images with 90 % intervals"
     assert [cell.strip() for cell in head.split("┃")[1:-1]] == [
         "slice", "images", "Dice", "HD95 / width", "drop to copies",
     ]  # fmt: skip

@@ -167,6 +167,15 @@ def test_a_breach_is_named(changes: dict[str, Any], field: str, problem: str) ->
         encode(record(**changes))
 
 
+def test_an_original_is_not_named_as_copies_are() -> None:
+    """Else the first copy of `a` and an original `a-copy1` would be one."""
+    problem = "ends with '-copy12', as the names of augmented copies do: give the image another name"
+    with pytest.raises(RecordError, match=whole(f"record 'a-copy12', field 'image_id': {problem}")):
+        encode(record(image_id="a-copy12"))
+    encode(record(image_id="a-copy12", is_augmented=True, augmentation="Affine"))
+    encode(record(image_id="a-copy1-left"))
+
+
 def test_a_record_without_a_name_is_refused() -> None:
     with pytest.raises(RecordError, match=r"^record '', field 'image_id': is empty$"):
         encode(record(image_id=""))

@@ -1,6 +1,7 @@
 """What the lock is told to hold, and which of it is known to be vulnerable, by a database of this test's own."""
 
 import json
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,9 +19,12 @@ IMAGE = {**default_environment(), "python_version": "3.11", "python_full_version
 
 
 class Database(BaseHTTPRequestHandler):
-    """OSV, which knows one vulnerability of one library."""
+    """OSV, which knows one vulnerability of one library, and is out of order at /broken."""
 
     def do_POST(self) -> None:
+        if self.path == "/broken":
+            self.send_error(503)
+            return
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         flaw = {"id": "GHSA-1", "modified": "2026-01-01T00:00:00Z", "aliases": ["CVE-2026-1"], "affected": []}
         answer = json.dumps({"vulns": [flaw]} if asked["package"]["name"] == "pillow" else {}).encode()
@@ -47,8 +51,8 @@ def locked(name: str) -> str:
     return f"{name}=={LOCK.read_text().split(f'{chr(10)}{name}==')[1].split(f'{chr(10)}    # via')[0]}\n"
 
 
-def audit(requirements: Path, url: str) -> tuple[int, str]:
-    command = [sys.executable, str(REPOSITORY / "scripts/audit"), str(requirements), "--osv-url", url]
+def audit(requirements: Path, url: str, *options: str) -> tuple[int, str]:
+    command = [sys.executable, str(REPOSITORY / "scripts/audit"), str(requirements), "--osv-url", url, *options]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert not done.stderr
     return done.returncode, done.stdout
@@ -71,7 +75,19 @@ def test_nothing_known_and_nothing_asked(tmp_path: Path, url: str) -> None:
     code, said = audit(lock, "http://127.0.0.1:9/v1/query")
     assert code == 0
     assert said.startswith(f"{lock} was not audited: requests.exceptions.ConnectionError: ")
+    code, said = audit(lock, f"{url.removesuffix('/v1/query')}/broken")
+    assert code == 0
+    assert said.startswith(f"{lock} was not audited: requests.exceptions.HTTPError: 503 ")
     assert audit(tmp_path / "missing.txt", url)[0] == 2
+
+
+def test_nobody_answers_in_time(tmp_path: Path) -> None:
+    lock = tmp_path / "lock.txt"
+    lock.write_text(locked("pyyaml"))
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full, socket.create_connection(full.getsockname()):
+        code, said = audit(lock, f"http://127.0.0.1:{full.getsockname()[1]}", "--timeout=1")
+    assert code == 0
+    assert said.endswith("Could not connect to OSV's vulnerability feed\n")
 
 
 def test_the_bill_of_materials_is_the_lock(tmp_path: Path) -> None:

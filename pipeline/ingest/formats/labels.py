@@ -65,7 +65,7 @@ def choose_labels(counts: Mapping[int, int], labels: Labels | None, whole: str) 
         raise ImageError(f"has values below 0, down to {present[0]}: outside the lungs, a mask must be 0")
     lung = present if labels is None else sorted(labels)
     if absent := sorted(set(lung) - set(present)):
-        raise ImageError(f"has no label {_enumerate(absent)}, which --labels names: it has {_describe(present)}")
+        raise ImageError(f"has no label {enumerate_labels(absent)}, which --labels names: it has {_describe(present)}")
     if all(value in lung for value in counts):
         raise ImageError(f"covers the whole {whole}")
     if labels is None and len(present) > 1 and present != _BOTH_LUNGS:
@@ -101,6 +101,12 @@ def decode_labels(grey: Grey, labels: Labels) -> Pixels:
     return np.where(is_any_of(levels, lung), np.uint8(255), np.uint8(0))
 
 
+def enumerate_labels(labels: Sequence[int]) -> str:
+    """Name labels, or the first of many, such as `1, 2, 3, 4, 5, 6, ...`."""
+    named = ", ".join(map(str, labels[:_MOST_NAMED]))
+    return named if len(labels) <= _MOST_NAMED else f"{named}, ..."
+
+
 def _refuse_between(levels: NDArray[Any], without_regions: NDArray[np.int64], total: int) -> None:
     """Raise ImageError where interpolation or JPEG has left levels between the labels.
 
@@ -119,11 +125,5 @@ def _refuse_between(levels: NDArray[Any], without_regions: NDArray[np.int64], to
         )
 
 
-def _enumerate(labels: Sequence[int]) -> str:
-    """Name the first labels."""
-    named = ", ".join(map(str, labels[:_MOST_NAMED]))
-    return named if len(labels) <= _MOST_NAMED else f"{named}, ..."
-
-
 def _describe(labels: Sequence[int]) -> str:
-    return f"{len(labels)} label{'s' if len(labels) > 1 else ''} ({_enumerate(labels)})"
+    return f"{len(labels)} label{'s' if len(labels) > 1 else ''} ({enumerate_labels(labels)})"

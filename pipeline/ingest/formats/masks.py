@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipeline.ingest.formats.base import EmptyMaskError, ImageError
-from pipeline.ingest.formats.labels import Labels, decode_labels
+from pipeline.ingest.formats.labels import Labels, decode_labels, enumerate_labels
 from pipeline.ingest.formats.raster import FORMATS, decode_grey
 from pipeline.ingest.formats.regions import merged_colours, outermost, region_levels
 from schema.record import Pixels
@@ -31,7 +31,6 @@ _MOST_DIFFERENT: Final = 0.01
 _MOST_OF_BORDER: Final = 0.5
 _MOST_FILLED: Final = 0.95  # a block, which is white along its border as well, has no black in it
 _SHAPE_SIDE: Final = 512  # pixels that are enough to tell shapes by
-_NAMED_LEVELS: Final = 6
 _FORMATS: Final = (*FORMATS, "GIF")
 _SIXTEEN_BITS: Final = 2**16
 
@@ -111,7 +110,7 @@ def _find_two_levels(levels: NDArray[Any], offset: int) -> tuple[int, int]:
     """
     regions = region_levels(levels)
     if len(regions) > 2 and not _has_soft_edges(levels):
-        named = _enumerate([level + offset for level in regions])
+        named = enumerate_labels([level + offset for level in regions])
         raise ImageError(f"is a label map of {len(regions)} levels ({named}): name those that are lung with --labels")
     # A stray pixel outside the regions does not move the threshold.
     low, high = (regions[0], regions[-1]) if len(regions) >= 2 else (int(levels.min()), int(levels.max()))
@@ -185,8 +184,3 @@ def _fold_ringing(grey: NDArray[Any]) -> NDArray[Any]:
     low, high = grey.min(), grey.max()
     reach = (float(high) - float(low)) * _RINGING
     return np.where(grey <= low + reach, low, np.where(grey >= high - reach, high, grey))
-
-
-def _enumerate(levels: list[int]) -> str:
-    named = ", ".join(str(level) for level in levels[:_NAMED_LEVELS])
-    return named if len(levels) <= _NAMED_LEVELS else f"{named}, ..."

@@ -107,7 +107,7 @@ def test_the_best_epoch(figures: dict[str, list[float | None]], best: int | None
 def test_data_and_lineage() -> None:
     images = pd.DataFrame([
         IMAGE, {**IMAGE, "is_augmented": 1}, {**IMAGE, "patient_id": "p2", "age": 60.0}, {**IMAGE, "age": -1.0},
-        {**IMAGE, "set": "a"},
+        {**IMAGE, "source": "elsewhere"}, {**IMAGE, "set": "a"},
     ])  # fmt: skip
     statistics = {
         "train": SplitStatistics(
@@ -119,10 +119,10 @@ def test_data_and_lineage() -> None:
     report = contents(replace(EVIDENCE, images=images, statistics=statistics, parent=3, stages=(trainer,)))
     assert report.statistics == statistics
     assert report.data.test_sets == [
-        EvaluatedSet(set="test", originals=3, copies=1, patients=2),
+        EvaluatedSet(set="test", originals=4, copies=1, patients=3),
         EvaluatedSet(set="a", originals=1, copies=0, patients=1),
     ]
-    assert report.data.age == AgeSummary(known=2, of=3, lowest=40.0, median=50.0, highest=60.0)
+    assert report.data.age == AgeSummary(known=3, of=4, lowest=40.0, median=40.0, highest=60.0)
     assert [(row.value, row.counts) for row in report.data.categories] == [
         ("male", [3, 4]), ("female", [5, 0]), ("other", [0, 1])
     ]  # fmt: skip
@@ -171,15 +171,15 @@ def test_what_is_judged_of_a_part_of_the_image_is_called_so() -> None:
         update={"evaluate": given.settings.evaluate.model_copy(update={"region": "right_lung"})}
     )
     rule = RuleResult(
-        metric="dice_mean", slice="set:hannover", set="hannover", keys={}, kind="at_least", bound=0.95,
-        baseline=None, passed=False, reason="0.9 is less than 0.95",
+        metric="dice_mean", slice="set:hannover,view:AP", set="hannover", keys={"view": "AP"},
+        kind="at_least", bound=0.95, baseline=None, passed=False, reason="0.9 is less than 0.95",
     )  # fmt: skip
     refused = BlessingDecision(blessed=False, baseline=None, rules=[rule])
     images = pd.DataFrame([IMAGE, {**IMAGE, "set": "hannover"}])
     report = contents(replace(given, settings=settings, decision=refused, images=images))
     assert [slice_.label for slice_ in report.external[0].slices] == ["All images, right lung"]
     assert report.decision.key_figures[-1].name == "External set hannover, right lung"
-    assert report.decision.rules[0].where == "External set hannover: all images, right lung"
-    assert "External set hannover: all images, right lung: 0.9 is less" in report.decision.sentence
+    assert report.decision.rules[0].where == "External set hannover: view AP, right lung"
+    assert "External set hannover: view AP, right lung: 0.9 is less" in report.decision.sentence
     assert any("the right lung alone is judged" in limit for limit in report.limits)
     assert {row.region for row in report.slices.rows if row.set == "test"} == {"whole"}

@@ -30,7 +30,7 @@ from components.reporter.page import Shown, render, render_card, slice_rows
 from components.reporter.pictures import draw
 from schema.reports.blessing import BlessingDecision
 from schema.reports.estimate import Estimate
-from schema.reports.run_report import Stage
+from schema.reports.run_report import SplitStatistics, Stage
 from schema.reports.statistics import Anomaly, AnomalyReport, DriftReport
 from schema.reports.training import TrainingHistory
 from schema.reports.validation import Leaks
@@ -84,11 +84,19 @@ def test_the_page_stands_alone_and_can_be_read_aloud(rendered: html.HtmlElement)
     assert all("scroll" in table.getparent().get("class") for table in rendered.iter("table"))
 
 
+def test_checks_that_were_not_made_are_told() -> None:
+    assert CHECKED.validation is not None
+    assert "Not looked for" not in text_of(CHECKED)
+    ignoring = CHECKED.validation.model_copy(update={"limits": {"ignore": ["near_duplicate", "components"]}})
+    told = "Not looked for, by record_validation.ignore: near duplicate, components."
+    assert told in text_of(replace(CHECKED, validation=ignoring))
+
+
 def test_the_checks_of_the_data_are_told() -> None:
     text = text_of(CHECKED)
     assert (
         "Each record was decoded and checked: 7 of 9 are fit for use; 2 went to quarantine. 1 leak between sets was "
-        "found, and taken out of what is trained on."
+        "found: what is shared stayed in one set alone."
     ) in text
     assert "Quarantined, by source and reason Set Source Reason Records train clinic mask area 2" in text
     assert "split 'train': image 'a' is in split 'test' too: remove it" in text
@@ -209,6 +217,12 @@ def test_cells_of_the_card_hold(hostile: Evidence) -> None:
     (row,) = [line for line in card_of(hostile).splitlines() if line.startswith("| test | Source")]
     assert "&lt;img" in row
     assert len(re.split(r"(?<!\\)\|", row)) == 10
+
+
+def test_the_card_says_what_kind_of_images_the_model_is_for() -> None:
+    for views, kind in (({"axial": 80}, "axial slices of chest CT"), ({"PA": 80}, "frontal chest radiographs")):
+        split = SplitStatistics(examples=80, numbers={}, categories={"view": views})
+        assert f"- Segments the lungs in {kind}: " in card_of(replace(EVIDENCE, statistics={"train": split}))
 
 
 def test_the_card_tells_what_matters() -> None:

@@ -12,7 +12,7 @@ from modules.quality.cues import sides
 from modules.quality.estimator import QualityEstimator
 from modules.quality.grey_scale import CommonScale, find_grey_scale
 from modules.quality.learn import learn_quality
-from modules.training.dataset import first_examples
+from modules.training.dataset import draw_examples
 from schema.record import Record
 
 SIZE = 16
@@ -42,7 +42,7 @@ def ask(estimator: QualityEstimator, images: np.ndarray) -> tuple[np.ndarray, np
 
 
 def test_what_it_expects_of_sides(files: tuple[str, str, str]) -> None:
-    pairs = list(first_examples([files[2]], SIZE, 30).as_numpy_iterator())
+    pairs = list(draw_examples([files[2]], SIZE, 30).as_numpy_iterator())
     images = np.stack([image for image, _ in pairs]).astype(np.float32)
     truth, lung = np.stack([share for _, share in pairs]) > 127, network(tf.constant(images))
     mask = lung.numpy() > 0.5
@@ -57,7 +57,7 @@ def test_what_it_expects_of_sides(files: tuple[str, str, str]) -> None:
 
 def test_it_tells_good_from_bad_and_known_from_strange(files: tuple[str, str, str]) -> None:
     estimator = learn(files)
-    pairs = list(first_examples([files[2]], SIZE, 20).as_numpy_iterator())
+    pairs = list(draw_examples([files[2]], SIZE, 20).as_numpy_iterator())
     images = np.stack([image for image, _ in pairs]).astype(np.float32)
     truth = np.stack([share for _, share in pairs]) > 127
     found = network(images).numpy() > 0.5

@@ -256,6 +256,22 @@ def test_what_killed_pushes_left_is_removed_and_what_may_be_at_work_is_not(tmp_p
     assert content(tmp_path) == [".partial-young", "1", "current.json"]
 
 
+def test_a_push_at_work_is_no_leftover_however_old_the_model(
+    tmp_path: Path, models: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    then = time.time() - 2 * 3600
+    os.utime(models[0], (then, then))
+    rename, found = serving_dir._rename_to_next, []
+
+    def look(partial: Path, folder: Path) -> int:
+        found.extend(serving_dir.leftovers(folder))
+        return rename(partial, folder)
+
+    monkeypatch.setattr(serving_dir, "_rename_to_next", look)
+    assert push(models[0], tmp_path)
+    assert found == []
+
+
 def test_a_push_that_another_one_overtakes_takes_the_number_after(
     tmp_path: Path, models: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

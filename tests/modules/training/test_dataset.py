@@ -19,6 +19,7 @@ from modules.training.dataset import (
     _ordered,
     _shares_of_epoch,
     distribute,
+    draw_examples,
     plan_steps,
     read_examples,
 )
@@ -180,10 +181,21 @@ def test_records_fill_every_epoch_and_have_their_turn(distinct: int, total: int,
     examples = Examples(records, distinct, total, length=0, buffer=1, size=SIZE)
     seen: Counter[int] = Counter(dict.fromkeys(range(distinct), 0))
     for epoch in range(first, first + 3):
-        once = Counter(reading._in_turn(examples, tf.constant(epoch, tf.int64)).as_numpy_iterator())
+        once = Counter(reading._in_turn(examples, tf.constant(epoch, tf.int64), seed=2**32 - 1).as_numpy_iterator())
         assert sum(once.values()) == total
         seen.update(once)
         assert max(seen.values()) - min(seen.values()) <= 1
+
+
+@pytest.mark.parametrize("seed", [7, 8])
+def test_each_epoch_has_its_part_of_the_originals(seed: int) -> None:
+    """The Augmenter writes each original before its 16 copies; five of 17 images have their turn in an epoch."""
+    records = tf.data.Dataset.range(442 * 17)
+    examples = Examples(records, 442 * 17, 442 * 5, length=0, buffer=1, size=SIZE)
+    for epoch in range(8):
+        once = reading._in_turn(examples, tf.constant(epoch, tf.int64), seed)
+        originals = sum(place % 17 == 0 for place in once.as_numpy_iterator())
+        assert originals == pytest.approx(130, abs=40)  # four standard deviations of a draw
 
 
 def test_as_many_images_for_an_original_whatever_the_copies(mixed: Path) -> None:
@@ -201,6 +213,23 @@ def test_as_many_images_for_an_original_whatever_the_copies(mixed: Path) -> None
     assert (originals.distinct, originals.total) == (6, 12)
     seen = images_seen(originals, plan_steps(12, 4, 1), epochs=range(1), seed=7)
     assert Counter(seen) == Counter(dict.fromkeys(images_of(mixed, 0), 2))
+
+
+def test_what_is_drawn_is_of_the_whole_file(write_examples: Write, tmp_path: Path) -> None:
+    path = tmp_path / "many.gz"
+    write_examples(path, 60)
+    everything = [image.tobytes() for image, _ in draw_examples([str(path)], SIZE, 100).as_numpy_iterator()]
+    assert (len(everything), len(set(everything))) == (60, 60)
+    drawn = [image.tobytes() for image, _ in draw_examples([str(path)], SIZE, 20).as_numpy_iterator()]
+    places = [everything.index(image) for image in drawn]
+    assert (len(places), places) == (20, sorted(set(places)))
+    assert sum(place < 30 for place in places) == pytest.approx(10, abs=6)
+    assert drawn == [image.tobytes() for image, _ in draw_examples([str(path)], SIZE, 20).as_numpy_iterator()]
+
+
+def test_originals_alone_are_drawn(mixed: Path) -> None:
+    drawn = draw_examples([str(mixed)], SIZE, 6, originals=True).as_numpy_iterator()
+    assert Counter(image.astype(np.float32).tobytes() for image, _ in drawn) == images_of(mixed, 0)
 
 
 def test_originals_alone_come_once(mixed: Path) -> None:

@@ -66,6 +66,13 @@ def test_masks_of_another_folder_and_with_a_suffix(images: list[Path], tmp_path:
     assert find_mask(images[0], masks) == named
 
 
+def test_an_image_is_not_its_own_mask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for file in ("a.png", "a_mask.png"):
+        (tmp_path / file).touch()
+    monkeypatch.chdir(tmp_path)
+    assert find_mask(Path("a.png"), Path()) == Path("a_mask.png")
+
+
 @pytest.mark.parametrize("name", ["masks/a.PNG", "masks/a.gif", "mask/a_mask.GIF", "lung masks/a.tif"])
 def test_a_mask_is_found_as_at_ingest(tmp_path: Path, name: str) -> None:
     for file in ("images/a.png", "masks/b.png", name):

@@ -31,7 +31,7 @@ EVALUATION = Evaluation(
     baseline=None,
     tolerance=0.01,
     min_patients=10,
-    confidence=0.95,
+    confidence=0.9,
     slices=[
         slice_of("overall", 20, dice_mean=Estimate(value=0.95, low=0.94, high=0.96), dice_worst=Estimate(value=0.5)),
         slice_of("is_augmented:0", 10, dice_mean=Estimate(value=0.96), dice_drop=Estimate(value=None)),
@@ -98,7 +98,7 @@ def test_a_blessed_run(tmp_path: Path, config: Config) -> None:
     assert (result.status, result.pushed_version, result.failures) == ("blessed", "17", [])
     assert (result.pipeline, result.data_span, result.data_spans, result.policy) == ("clinic", 3, [1, 3], "chest")
     assert result.rules == [rule_result(True)] * 2
-    assert result.slices == EVALUATION.slices
+    assert (result.slices, result.confidence) == (EVALUATION.slices, 0.9)
     assert [(component.id, component.seconds, component.cached) for component in result.components][:2] == [
         ("ExampleGen", 1.3, False),
         ("Augmenter", 1.3, True),
@@ -128,9 +128,11 @@ def unchanged_run(folder: Path) -> list[ComponentRun]:
 
 
 def test_an_unchanged_run(tmp_path: Path, config: Config) -> None:
-    config = config.model_copy(update={"root": tmp_path})
+    evaluate = config.evaluate.model_copy(update={"confidence": 0.9})
+    config = config.model_copy(update={"root": tmp_path, "evaluate": evaluate})
     result = collect_unchanged(config, unchanged_run(tmp_path))
     assert (result.status, result.pushed_version, result.failures) == ("unchanged", "17", [])
+    assert result.confidence == 0.9
     assert (result.pipeline, result.data_span, result.data_spans, result.policy) == ("clinic", 3, [2, 3], "chest")
     assert [component.id for component in result.components] == ["ChangeDetector"]
     assert (result.rules, result.slices) == ([], []), "they are in another root"
@@ -213,6 +215,7 @@ def test_result_json(tmp_path: Path) -> None:
                 "difference": None,
             }
         ],
+        "confidence": 0.95,
         "components": [{"id": "Trainer", "seconds": 1.5, "cached": False}],
     }
 

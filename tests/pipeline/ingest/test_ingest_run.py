@@ -1,10 +1,13 @@
 """Whole runs: what is written, what adds up, and that a failed run leaves nothing behind."""
 
 import csv
+import errno
+import fcntl
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TextIO
 
 import apache_beam as beam
 import beam_workers
@@ -188,6 +191,22 @@ def test_refusals_within_the_limit_are_listed_in_the_span(folder: Path, tmp_path
     )
 
 
+def test_an_ingest_that_succeeds_takes_the_list_of_a_failed_one_away(folder: Path, tmp_path: Path) -> None:
+    (folder / "masks" / "d.png").unlink()
+    stopped("folder", folder, tmp_path / "out", size=32)
+    assert list(tree(tmp_path / "out")) == ["rejected.csv"]
+    ingest("folder", folder, tmp_path / "out", size=32, max_rejected=0.1)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["span-1"]
+
+
+def test_an_input_that_lists_nothing(tmp_path: Path) -> None:
+    (tmp_path / "map.yaml").write_text("image: file\nmask: lungs\n")
+    (tmp_path / "t.csv").write_text("file,lungs\n")
+    message = stopped("csv", tmp_path / "t.csv", tmp_path / "out", mapping=str(tmp_path / "map.yaml"))
+    assert message == f"{tmp_path}/t.csv lists no images"
+    assert tree(tmp_path / "out") == {}
+
+
 def test_a_span_without_a_record_is_not_written(folder: Path, tmp_path: Path) -> None:
     for mask in (folder / "masks").iterdir():
         mask.unlink()
@@ -258,9 +277,46 @@ def test_what_a_killed_run_left_is_replaced(folder: Path, tmp_path: Path) -> Non
     stale = tmp_path / "out" / ".span-1.partial" / "records-00000-of-00009.tfrecord"
     stale.parent.mkdir(parents=True)
     stale.touch()
+    (tmp_path / "out" / ".span-1.lock").touch()
     span = Path(ingest("folder", folder, tmp_path / "out", size=32).span)
     assert list((tmp_path / "out").iterdir()) == [span]
     assert len(list(span.iterdir())) == 11
+
+
+def test_of_two_that_write_one_span_the_later_is_refused(tmp_path: Path) -> None:
+    output = str(tmp_path / "out")
+    with new_span(output, 1) as partial:
+        (Path(partial) / "records").touch()
+        message = rf"^another ingest is writing {output}/span-1: wait for its end, or choose another --span$"
+        with pytest.raises(UserError, match=message), new_span(output, 1):
+            pass
+        with new_span(output, 2):
+            pass
+    assert tree(tmp_path) == {"out/span-1/records": b""}
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["span-1", "span-2"]
+
+
+def test_a_lock_whose_holder_has_just_ended_holds_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A third process could lock the file's successor meanwhile."""
+    lock_file = fcntl.flock
+
+    def lock_late(file: TextIO, operation: int) -> None:
+        Path(file.name).unlink()
+        lock_file(file, operation)
+
+    monkeypatch.setattr(fcntl, "flock", lock_late)
+    with pytest.raises(UserError, match=r"^another ingest is writing "), new_span(str(tmp_path), 1):
+        pass
+
+
+def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def without(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", without)
+    with new_span(str(tmp_path), 1):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["span-1"]
 
 
 def test_output_that_cannot_be_created(folder: Path, tmp_path: Path) -> None:

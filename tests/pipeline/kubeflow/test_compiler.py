@@ -3,6 +3,7 @@
 import copy
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from pipeline.kubeflow.compiler import check, compile_documents, compile_pipelin
 GOLDEN = Path(__file__).with_name("demo.yaml")
 
 Spec = dict[str, Any]
+Lungseg = Callable[..., tuple[int, str, str]]
 
 PLACED: dict[str, JsonValue] = {
     "kubeflow.resources": {"Trainer": {"cpu": "8", "memory": "32Gi", "gpus": 2}, "ExampleGen": {"memory": "4Gi"}},
@@ -141,6 +143,21 @@ def test_a_folder_that_no_step_sees(option: str, overrides: dict[str, Any]) -> N
     folder = folder["elsewhere"] if isinstance(folder, dict) else folder
     expected = f"{option}: '{folder}' is on no volume that the steps see: name a folder below one of these: /lungseg"
     assert str(caught.value) == expected
+
+
+@pytest.mark.parametrize(("options", "of_file", "data", "root"), [
+    ((), "", "/lungseg/data", "/lungseg"),
+    ((), "root: /lungseg/b\ndata: { root: /lungseg/a }", "/lungseg/a", "/lungseg/b"),
+    (("--data", "/lungseg/c", "--root", "/lungseg/d"), "root: /lungseg/b", "/lungseg/c", "/lungseg/d"),
+])  # fmt: skip
+def test_folders_of_options_or_of_the_configuration_or_as_the_volume_has_them(
+    lungseg: Lungseg, tmp_path: Path, options: tuple[str, ...], of_file: str, data: str, root: str
+) -> None:
+    (tmp_path / "c.yaml").write_text(of_file)
+    assert lungseg("kubeflow", "compile", "--config", "c.yaml", "--image", "lungseg:1", *options)[0] == 0
+    spec, _ = yaml.safe_load_all((tmp_path / "pipeline.yaml").read_text())
+    assert spec["root"]["inputDefinitions"]["parameters"]["data_root"]["defaultValue"] == data
+    assert f'"checkpoint_dir": "{root}/checkpoints"' in str(spec["root"]["dag"]["tasks"]["Trainer"])
 
 
 @pytest.mark.parametrize(("toleration", "problem"), [

@@ -40,7 +40,7 @@ def test_the_first_step_knows_all_of_them(tmp_path: Path) -> None:
     file = tmp_path / "rules.yaml"
     file.write_text("rules: [{metric: dice_mean, at_least: 0.97}]\n")
     run = {"train": {"epochs": 4, "seed": 7, "batch_size": 8}, "evaluate": {"rules": [], "min_patients": 3}}
-    settings = {"data_root": "/old", "span": None, "spans": 1, "regardless": None, "run": run}
+    settings = {"data_root": "/old", "span": None, "spans": 1, "external": {}, "regardless": None, "run": run}
     values = {"data_root": "/new", "span": 5.0, "spans": 3.0, "epochs": 3.0, "seed": 9.0, "thresholds": str(file)}
     properties: dict[str, Any] = {"settings": json.dumps(settings), **values, "force": True}
     apply_parameters("ChangeDetector", properties)
@@ -50,7 +50,7 @@ def test_the_first_step_knows_all_of_them(tmp_path: Path) -> None:
     assert (rule["metric"], rule["at_least"]) == ("dice_mean", 0.97)
     train = {"epochs": 3, "seed": 9, "batch_size": 8}
     assert put == {
-        "data_root": "/new", "span": 5, "spans": 3, "regardless": "forced",
+        "data_root": "/new", "span": 5, "spans": 3, "external": {}, "regardless": "forced",
         "run": {"train": train, "evaluate": {"min_patients": 3}},
     }  # fmt: skip
 
@@ -98,12 +98,30 @@ def test_thresholds_that_are_none(tmp_path: Path, text: str | None, problem: str
     assert message.endswith("): name a YAML file with `rules:` as under `evaluate` of a configuration")
 
 
-@pytest.mark.parametrize(("name", "value", "minimum"), [
-    ("span", -1.0, 0), ("spans", 0.0, 1), ("epochs", 0.0, 1), ("seed", -3.0, 0),
+def test_thresholds_for_a_set_that_is_not_there_are_refused_by_the_first_step(tmp_path: Path) -> None:
+    file = tmp_path / "rules.yaml"
+    file.write_text("rules: [{metric: dice_mean, at_least: 0.9}, {metric: hd95, at_most: 0.1, slice: {set: north}}]\n")
+    settings = {"external": {"north": "/north"}, "run": {"evaluate": {"rules": []}}}
+    apply_parameters("ChangeDetector", {"settings": json.dumps(settings), "thresholds": str(file)})
+    settings["external"] = {"south": "/south"}
+    with pytest.raises(UserError) as caught:
+        apply_parameters("ChangeDetector", {"settings": json.dumps(settings), "thresholds": str(file)})
+    assert str(caught.value) == (
+        "thresholds: a rule on hd95 is for external set 'north', which is not given: add --external north=DIR, "
+        "and compile the pipeline again"
+    )
+
+
+@pytest.mark.parametrize(("name", "value", "bound"), [
+    ("span", -1.0, "0 or more"),
+    ("spans", 0.0, "1 or more"),
+    ("epochs", 0.0, "1 or more"),
+    ("seed", -3.0, "0 or more"),
+    ("seed", 2.0**32, "below 4294967296"),
 ])  # fmt: skip
-def test_a_wrong_value_is_refused_by_the_first_step(name: str, value: float, minimum: int) -> None:
+def test_a_wrong_value_is_refused_by_the_first_step(name: str, value: float, bound: str) -> None:
     with pytest.raises(UserError) as caught:
         apply_parameters("ChangeDetector", {name: value})
-    assert str(caught.value) == f"parameter {name} is {value:g}: must be {minimum} or more"
+    assert str(caught.value) == f"parameter {name} is {value:.0f}: must be {bound}"
     with pytest.raises(UserError, match=r"^thresholds "):
         apply_parameters("ChangeDetector", {"thresholds": "ruels.yaml"})

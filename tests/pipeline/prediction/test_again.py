@@ -54,15 +54,38 @@ def test_all_when_asked(segment: Segment, images: Path, tmp_path: Path) -> None:
     assert all(before[name] != time for name, time in times(tmp_path / "out").items())
 
 
-def test_by_another_model(segment: Segment, images: Path, models: dict[str, Path], tmp_path: Path) -> None:
+@pytest.fixture
+def other(models: dict[str, Path], tmp_path: Path) -> str:
+    """Name of another model, of version 1."""
+    folder = tmp_path / "other" / "1"
+    shutil.copytree(models["both"] / "3", folder)
+    (folder / "assets.extra" / "note.txt").write_text("another")
+    models["other"] = folder.parent
+    return "other"
+
+
+def test_by_another_model(segment: Segment, images: Path, other: str, tmp_path: Path) -> None:
     segment(images / "0.dcm", images / "1.dcm")
-    other = tmp_path / "other" / "1"
-    shutil.copytree(models["both"] / "3", other)
-    (other / "assets.extra" / "note.txt").write_text("another")
-    models["other"] = other.parent
-    report = segment(images, recursive=True, model="other").report
+    report = segment(images, recursive=True, model=other).report
     assert (report.reused, report.model.version) == (0, 1)
     assert {row["model_version"] for row in read_table(tmp_path / "out")} == {"1"}
+
+
+def test_by_the_first_model_after_another_was_stopped(
+    segment: Segment, images: Path, other: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    segment(images / "0.dcm")
+
+    def stop_at_the_overlay(path: Path, content: Any) -> None:
+        if path.name == "0_overlay.png":
+            raise OSError(28, "No space left on device")
+        write_whole(path, content)
+
+    monkeypatch.setattr("pipeline.prediction.step.write_whole", stop_at_the_overlay)
+    with pytest.raises(OutputError):
+        segment(images / "0.dcm", model=other)
+    monkeypatch.undo()
+    assert segment(images / "0.dcm").report.reused == 0, "its mask is of the other model"
 
 
 def test_of_a_changed_file(segment: Segment, images: Path) -> None:

@@ -58,6 +58,13 @@ def test_the_policies_that_ship() -> None:
         assert arm.config.train.images_per_original == 2
 
 
+def test_the_policies_have_the_copies_of_the_configurations_own() -> None:
+    config = Config.model_validate({"root": "/runs", "data": {"root": "/data"}, "augment": {"policy": "strong"}})
+    arms = load_arms("policies", config)
+    assert {arm.config.augment.effective_policy.copies_of("train") for arm in arms} == {3}
+    assert {arm.config.train.images_per_original for arm in arms} == {4}
+
+
 def test_the_policy_without_each_of_its_transforms() -> None:
     everything, *others = load_arms("leave-one-out", load())
     assert (everything.name, everything.policy) == ("all of chest", load_arms("copies", load())[1].policy)

@@ -60,7 +60,8 @@ def test_a_training_of_another_study_does_not_count() -> None:
 
 def test_while_it_runs() -> None:
     plan, screen = plan_of(seeds=1, folds=2), io.StringIO()
-    view = StudyView(Console(file=screen, width=140), plan.trainings(), {})
+    of_another_study = {"Trainer-12345678-7": 4000.0}
+    view = StudyView(Console(file=screen, width=140), plan.trainings(), of_another_study)
     ids = [planned.trainer_id for planned in plan.trainings()]
     with view:
         for id_, seconds, cached in [
