@@ -54,7 +54,8 @@ def _predict(
             if settings.average_mirrored:
                 mirrored = tf.sigmoid(network(image[:, :, ::-1], training=False))
                 lung = (lung + mirrored[:, :, ::-1]) / 2
-            kept = _drop_stray_parts(lung[0].numpy(), settings.largest_parts)
+            other = settings.threshold / (1 - settings.threshold) * (1 - lung)
+            kept = _drop_stray_parts((lung / (lung + other))[0].numpy(), settings.largest_parts)
             masks.append((tf.image.resize(kept, size)[..., 0] > 0.5).numpy())
     return masks
 

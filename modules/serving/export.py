@@ -65,6 +65,7 @@ def export_model(
     *,
     quality: QualityEstimator | None = None,
     average_mirrored: bool = False,
+    threshold: float = THRESHOLD,
     largest_parts: int = 0,
     review_below: float = 0.0,
 ) -> None:
@@ -76,14 +77,14 @@ def export_model(
         output_dir: where to write.
         quality: tells how good the masks are; None where nobody knows: it finds nothing wrong with any.
         average_mirrored: answer with the mean of the probabilities for an image and for its mirror image.
+        threshold: probability above which a pixel is lung.
         largest_parts: how many connected parts of a mask are kept, the largest first; 0: all.
         review_below: expected Dice below which a mask is to be reviewed.
     """
     transform = SavedModelLoader(transform_graph_dir).apply_transform_model
     quality = quality or QualityEstimator(model.input_shape[1])
-    ask = _ask(
-        transform, partial(lung_probabilities, model, average_mirrored, largest_parts), quality, model.input_shape[1]
-    )
+    segment = partial(lung_probabilities, model, average_mirrored, threshold, largest_parts)
+    ask = _ask(transform, segment, quality, model.input_shape[1])
 
     def serving_default(image_bytes: tf.Tensor) -> Tensors:
         errors = find_errors(image_bytes)
@@ -141,22 +142,28 @@ def export_model(
     tf.saved_model.save(exported, output_dir, signatures)
 
 
-def lung_probabilities(model: keras.Model, average_mirrored: bool, largest_parts: int, images: tf.Tensor) -> tf.Tensor:
+def lung_probabilities(
+    model: keras.Model, average_mirrored: bool, threshold: float, largest_parts: int, images: tf.Tensor
+) -> tf.Tensor:
     """Let the network answer, as the exported model does.
 
     Args:
         model: From normalised images to logits.
         average_mirrored: As for `export_model`.
+        threshold: Likewise.
         largest_parts: Likewise.
         images: Normalised, float32 [N, size, size, 1].
 
     Returns:
-        Probabilities of lung, float32 [N, size, size, 1].
+        Probabilities of lung, float32 [N, size, size, 1], whose odds are scaled so that `threshold` becomes 0.5: what
+        comes after takes that for every model's.
     """
     lung = tf.sigmoid(model(images, training=False))
     if average_mirrored:
         mirrored = tf.sigmoid(model(images[:, :, ::-1], training=False))
         lung = (lung + mirrored[:, :, ::-1]) / 2
+    lung, other = lung * (1 - threshold), (1 - lung) * threshold
+    lung /= lung + other
     return keep_largest_parts(lung, largest_parts) if largest_parts else lung
 
 

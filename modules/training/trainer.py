@@ -113,13 +113,14 @@ def run_fn(fn_args: FnArgs) -> None:
         return
     settings, parts = job.settings.model, _choose_parts(job)
     transform_graph = f"{fn_args.transform_graph_path}/transform_fn"
-    segment = partial(lung_probabilities, trained.model, settings.average_mirrored, parts)
+    segment = partial(lung_probabilities, trained.model, settings.average_mirrored, settings.threshold, parts)
     export_model(
         trained.model,
         transform_graph,
         fn_args.serving_model_dir,
         quality=_learn_quality(job, segment, transform_graph),
         average_mirrored=settings.average_mirrored,
+        threshold=settings.threshold,
         largest_parts=parts,
         review_below=settings.review_below,
     )

@@ -179,6 +179,25 @@ def test_the_exported_graph_normalises_as_the_training_did(
     assert served["lung_fraction"].numpy() == pytest.approx([np.mean(expected)], abs=1e-3)
 
 
+def test_pixels_above_the_threshold_are_lung(
+    transform_graph: Path, brightness_model: keras.Model, to_png: Png, scenes: list[Record], tmp_path: Path
+) -> None:
+    image = np.repeat(np.linspace(0, 255, SIZE, dtype=np.uint8)[np.newaxis], SIZE, 0)
+    example = encode(replace(scenes[0], image=image, mask=image // 128 * 255, width=SIZE, height=SIZE))
+    shares = []
+    for threshold in (0.3, 0.5, 0.7):
+        folder = str(tmp_path / str(threshold))
+        export_model(brightness_model, str(transform_graph / "transform_fn"), folder, threshold=threshold)
+        loaded = tf.saved_model.load(folder).signatures
+        [mask] = masks_of(loaded["serving_default"](image_bytes=tf.constant([to_png(image)]))["mask_png"])
+        [pixels] = loaded["transform_features"](examples=tf.constant([example]))["image"].numpy()
+        normalised = tf.cast(tf.io.parse_tensor(pixels, tf.float16), tf.float32)
+        probabilities = tf.sigmoid(brightness_model(normalised[tf.newaxis]))[0, ..., 0].numpy()
+        assert np.array_equal(mask > 0, probabilities > threshold)
+        shares.append((mask > 0).mean())
+    assert shares[0] > shares[1] > shares[2] > 0
+
+
 def test_parts_of_a_mask_beside_the_largest_are_dropped(
     transform_graph: Path, brightness_model: keras.Model, to_png: Png, scenes: list[Record], tmp_path: Path
 ) -> None:
