@@ -34,7 +34,7 @@ from schema.reports.probe import ProbeCheck, ProbeResult
 MakeRecord = Callable[..., Record]
 Run = Callable[..., types.Artifact]
 
-SETTINGS = ModelSettings(image_size=16, filters=4, levels=1, threshold=0.4, largest_parts=8)
+SETTINGS = ModelSettings(image_size=16, filters=4, levels=1, threshold=0.47, largest_parts=8)
 CHECKS = [
     "loads",
     "signature serving_default", "signature rest", "signature evaluate", "signature transform_features",
@@ -77,7 +77,7 @@ def exported(transform: Callable[..., Path], records: list[bytes], tmp_path_fact
     network = unet(SETTINGS)
     served = folder / "Format-Serving"
     graph = str(folder / "graph" / "transform_fn")
-    export_model(network, graph, str(served), average_mirrored=True, threshold=0.4, largest_parts=8)
+    export_model(network, graph, str(served), average_mirrored=True, threshold=0.47, largest_parts=8)
     write_weights(network, SETTINGS, served)
     return folder
 

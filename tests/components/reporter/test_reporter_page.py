@@ -88,7 +88,7 @@ def test_checks_that_were_not_made_are_told() -> None:
     assert CHECKED.validation is not None
     assert "Not looked for" not in text_of(CHECKED)
     ignoring = CHECKED.validation.model_copy(update={"limits": {"ignore": ["near_duplicate", "components"]}})
-    told = "Not looked for, by record_validation.ignore: near duplicate, components."
+    told = "Not looked for, by record_validation.ignore : near duplicate, components."
     assert told in text_of(replace(CHECKED, validation=ignoring))
 
 
