@@ -2,6 +2,7 @@
 
 import logging
 import os
+from pathlib import Path
 from typing import Any, Final
 
 import apache_beam as beam
@@ -16,7 +17,7 @@ from components.artifacts import SPANS, all_or_nothing
 from components.counters import count, read_counters
 from components.example_gen.read import IDENTIFIED, READ, REPLACED, TOTAL, ReadSpans, namespace_of
 from components.example_gen.settings import ExampleGenSettings
-from components.example_gen.spans import Span, choose, number_in
+from components.example_gen.spans import Span, check_there, choose, number_in
 from components.example_gen.split import ends_of, split_of
 
 EXAMPLES = "examples"
@@ -114,7 +115,8 @@ class ExternalExecutor(executor.Executor):
 
 @beam.ptransform_fn
 def _read_set(pipeline: beam.Pipeline, exec_properties: dict[str, Any], pattern: str) -> beam.PCollection:
-    folder = os.path.join(exec_properties[INPUT_BASE], os.path.dirname(os.path.dirname(pattern)))
+    folder = str(Path(exec_properties[INPUT_BASE], pattern).parent.parent)
+    check_there(folder, None)
     return pipeline | ReadSpans(choose(folder)) | "Serialize" >> beam.Map(_serialize)
 
 

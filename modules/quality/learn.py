@@ -51,23 +51,19 @@ def learn_quality(
         eval_files: What it has not learned from.
         scale: Of the images.
     """
-
-    def known() -> Iterator[_Pair]:
-        return _read(draw_examples(train_files, size, _MOST_KNOWN))
-
-    def originals() -> Iterator[_Pair]:
-        return _read(draw_examples(eval_files, size, _MOST_ORIGINALS, originals=True))
-
-    atlases = _draw_atlases(known())
+    # To draw is to look through all files, so once; the pixels are read anew each time, since they are many.
+    known = draw_examples(train_files, size, _MOST_KNOWN)
+    originals = draw_examples(eval_files, size, _MOST_ORIGINALS, originals=True)
+    atlases = _draw_atlases(_read(known))
     judge = _make_judge(network, size, atlases)
-    of_known, of_originals = judge(known()), judge(originals())
+    of_known, of_originals = judge(_read(known)), judge(_read(originals))
     total = len(of_originals.dice)
     copies = min(_MOST_OF_EACH, math.ceil(_MOST_STRESSED / total))
     shows_lungs, is_other = [], []
 
     def stressed() -> Iterator[_Pair]:
         random = np.random.default_rng(_SEED)
-        for image, mask in originals():
+        for image, mask in _read(originals):
             for _ in range(copies):
                 copy = draw_stress(scale.restore(image), mask, random)
                 shows_lungs.append(bool(copy.mask.any()))

@@ -174,6 +174,14 @@ def test_an_external_set_is_all_its_spans_in_which_the_newest_counts(
     assert "south" not in sets or read_all(examples, ["south"]) == [("a", 1), ("b", 1)]
 
 
+def test_an_external_set_without_records(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ComponentError) as caught:
+        run_alone(ExternalExampleGen({"north": tmp_path / "empty"}), tmp_path)
+    missing = f"'{tmp_path}/empty' holds no span-N/records-*: write them there with `lungseg ingest`"
+    assert str(caught.value) == f"ExternalExampleGen failed: {missing}"
+
+
 @pytest.mark.usefixtures("four")
 def test_a_record_is_the_same_bytes_in_each_process(generate: Generate) -> None:
     examples = examples_of(generate(spans=4))
